@@ -1,0 +1,143 @@
+"""The one tree of expected failures: a stable code, an HTTP status, a sentence for people.
+
+Every layer raises these; one handler a protocol renders them. Anything else that is raised is a bug and is answered
+with a constant text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class PortalError(Exception):
+    """An expected failure. `message` is shown to people: no path, no traceback, no class name."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: Mapping[str, Sequence[str]] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = {name: list(texts) for name, texts in (fields or {}).items()}
+        self.retry_after_s = retry_after_s
+
+
+class ValidationFailed(PortalError):
+    """What was sent has the wrong form; `fields` names the culprits."""
+
+    code, status = "validation_error", 400
+
+    @classmethod
+    def of(cls, field: str, message: str) -> ValidationFailed:
+        return cls(message, fields={field: [message]})
+
+
+class NotAuthenticated(PortalError):
+    code, status = "not_authenticated", 401
+
+
+class PermissionRefused(PortalError):
+    code, status = "permission_denied", 403
+
+
+class NotFound(PortalError):
+    code, status = "not_found", 404
+
+
+class RequestTimeout(PortalError):
+    """The client stopped sending in the middle of its request."""
+
+    code, status = "request_timeout", 408
+
+
+class NotReady(PortalError):
+    """The file is still being checked, or was rejected."""
+
+    code, status = "not_ready", 409
+
+
+class NotLoaded(PortalError):
+    code, status = "not_loaded", 409
+
+
+class InUse(PortalError):
+    code, status = "in_use", 409
+
+
+class TooLarge(PortalError):
+    code, status = "too_large", 413
+
+
+class UnsupportedMediaType(PortalError):
+    code, status = "unsupported_media_type", 415
+
+
+class BadImage(PortalError):
+    """An image that cannot be read, is too large, or is of a kind that is not taken."""
+
+    code, status = "bad_image", 422
+
+
+class BadInput(PortalError):
+    """Well-formed, but not what this model takes."""
+
+    code, status = "bad_input", 422
+
+
+class Busy(PortalError):
+    """The queue of the instance is full."""
+
+    code, status = "busy", 429
+
+
+class Throttled(PortalError):
+    code, status = "throttled", 429
+
+
+class RunnerDied(PortalError):
+    """The process that held the model ended while the request was with it."""
+
+    code, status = "runner_died", 502
+
+
+class LoadFailed(PortalError):
+    code, status = "load_failed", 502
+
+
+class EngineFailed(PortalError):
+    """The engine failed on valid input, for instance out of memory."""
+
+    code, status = "engine_error", 502
+
+
+class NoSlot(PortalError):
+    code, status = "no_slot", 503
+
+
+class Unavailable(PortalError):
+    code, status = "unavailable", 503
+
+
+class DeadlinePassed(PortalError):
+    code, status = "timeout", 504
+
+
+class DiskFull(PortalError):
+    code, status = "disk_full", 507
+
+
+ERRORS_BY_CODE: dict[str, type[PortalError]] = {
+    error.code: error
+    for error in (
+        ValidationFailed, NotAuthenticated, PermissionRefused, NotFound, RequestTimeout, NotReady, NotLoaded, InUse,
+        TooLarge, UnsupportedMediaType, BadImage, BadInput, Busy, Throttled, RunnerDied, LoadFailed, EngineFailed,
+        NoSlot, Unavailable, DeadlinePassed, DiskFull,
+    )
+}  # fmt: skip

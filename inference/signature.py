@@ -1,0 +1,71 @@
+"""What goes into a model and what comes out: names, dtypes, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Shape = tuple[int | None, ...]
+Layout = Literal["nhwc", "nchw"]
+
+CHANNEL_COUNTS = (1, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output. `shape` counts the batch axis; None is a free dimension. `dtype` is numpy's name."""
+
+    name: str
+    dtype: str
+    shape: Shape
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TensorSpec:
+        return cls(str(value["name"]), str(value["dtype"]), tuple(value["shape"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs of a model, in its own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"inputs": [t.as_json() for t in self.inputs], "outputs": [t.as_json() for t in self.outputs]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Signature:
+        return cls(
+            tuple(TensorSpec.from_json(t) for t in value["inputs"]),
+            tuple(TensorSpec.from_json(t) for t in value["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAxes:
+    """How an input of four dimensions holds pictures. `height` and `width` are None where the model leaves them free."""
+
+    layout: Layout
+    height: int | None
+    width: int | None
+    channels: int
+
+
+def image_axes(spec: TensorSpec) -> ImageAxes | None:
+    """The picture axes of an input (N,H,W,C) or (N,C,H,W), or None if it takes no pictures.
+
+    Channels last wins where both readings fit, because Keras and TensorFlow use it by default.
+    """
+    if len(spec.shape) != 4:
+        return None
+    _, a, b, c = spec.shape
+    if c in CHANNEL_COUNTS:
+        return ImageAxes("nhwc", a, b, c)
+    if a in CHANNEL_COUNTS:
+        return ImageAxes("nchw", b, c, a)
+    return None
