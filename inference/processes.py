@@ -1,0 +1,201 @@
+"""Facts about Linux processes, and ending them without ever hitting a stranger.
+
+A pid is used again once its process is reaped. So a process is named by pid, start time and boot id, and signals go
+through a pidfd, which keeps meaning the process it was opened for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import select
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PIDFD_SIGNAL_PROCESS_GROUP = 4  # Linux 6.9
+_AFTER_SIGKILL_S = 5.0
+_DEAD_STATES = frozenset("ZXx")
+
+_INHERITED_NAMES = frozenset(
+    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XLA_FLAGS", "PYTHONPATH", "PYTHONUTF8"}
+)
+_INHERITED_PREFIXES = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "TF_", "CUDA_", "OV_")
+_NEVER_PREFIXES = ("PORTAL_", "DJANGO_", "DATABASE_URL", "REDIS_URL")
+_SECRET_WORDS = ("SECRET", "TOKEN", "PASSWORD", "KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process of one boot. `started_at` is in clock ticks since boot, so it does not move with the wall clock."""
+
+    pid: int
+    started_at: int
+    boot_id: str
+
+
+@functools.cache
+def boot_id() -> str:
+    """The random id of this boot, or "" where /proc does not show it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a process, also of one that has ended and is not reaped; None if there is none."""
+    stat = _stat(pid)
+    return None if stat is None else ProcessIdentity(pid, stat.started_at, boot_id())
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """Whether this very process still runs; an ended one that nobody has reaped (a zombie) does not."""
+    stat = _stat(identity.pid)
+    return stat is not None and _matches(identity, stat) and stat.state not in _DEAD_STATES
+
+
+def end_process(identity: ProcessIdentity, grace_s: float) -> None:
+    """SIGTERM, wait up to `grace_s`, SIGKILL. Returns when it has ended, at the latest 5 s after the SIGKILL.
+
+    Does nothing if the process is gone or the pid belongs to another one now. Reaping stays with the parent. Raises
+    PermissionError for a process of another user.
+    """
+    _end(identity, grace_s, signal.pidfd_send_signal)
+
+
+def end_group(identity: ProcessIdentity, grace_s: float) -> None:
+    """`end_process` for a leader and its process group; what is left of the group when the leader ends is killed.
+
+    The group of a leader that is already reaped is not touched: nothing proves any more that it is the same group.
+    """
+    _end(identity, grace_s, functools.partial(_signal_group, identity), always_kill=True)
+
+
+def memory_bytes(pid: int) -> int | None:
+    """Memory of a process in bytes: PSS (shared pages divided by their users), else RSS; None if there is no such."""
+    return _pss_bytes(pid) or _rss_bytes(pid)
+
+
+def die_with_parent(expected_parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends; exit at once if the parent is gone already.
+
+    The kernel follows the *thread* that started this process: start it from a thread that lives as long as its process.
+    A fork clears the setting, an exec keeps it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    if os.getppid() != expected_parent_pid:
+        os._exit(1)  # no clean-up: after a fork that would be the parent's
+
+
+def scrubbed_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a runner: what is needed to start Python, names that tune engines, and `extra` on top.
+
+    HOME is not inherited: give the runner's own folder in `extra`. Raises ValueError if `extra` names a setting of the
+    portal or a secret.
+    """
+    for name in extra:
+        if _is_secret(name):
+            raise ValueError(f"{name} must not reach a runner")
+    inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
+    # Unbuffered: the last lines before a crash are the ones that people need. No bytecode: the sandbox forbids it.
+    return {**inherited, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **extra}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    state: str
+    started_at: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        # Field 2 is the program's name in brackets and may hold spaces and brackets: count from the last one.
+        fields = text.rpartition(")")[2].split()
+        return _Stat(state=fields[0], started_at=int(fields[19]))
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _matches(identity: ProcessIdentity, stat: _Stat) -> bool:
+    return identity.boot_id == boot_id() and identity.started_at == stat.started_at
+
+
+def _end(
+    identity: ProcessIdentity,
+    grace_s: float,
+    send: Callable[[int, int], None],
+    always_kill: bool = False,
+) -> None:
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except (ProcessLookupError, OverflowError):
+        return
+    try:
+        # Only after the pidfd is open: if the identity matches now, the pidfd means that process for ever.
+        stat = _stat(identity.pid)
+        if stat is None or not _matches(identity, stat):
+            return
+        send(pidfd, signal.SIGTERM)
+        has_ended = _wait(pidfd, grace_s)
+        if always_kill or not has_ended:
+            send(pidfd, signal.SIGKILL)
+            _wait(pidfd, _AFTER_SIGKILL_S)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def _signal_group(identity: ProcessIdentity, pidfd: int, number: int) -> None:
+    """Raises ProcessLookupError where the process leads no group."""
+    try:
+        signal.pidfd_send_signal(pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # An older kernel. No pid or group gets this number before the leader is reaped, which its parent does: us.
+        stat = _stat(identity.pid)
+        if stat is not None and _matches(identity, stat):
+            os.killpg(identity.pid, number)
+
+
+def _wait(pidfd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def _is_inherited(name: str) -> bool:
+    return (name in _INHERITED_NAMES or name.startswith(_INHERITED_PREFIXES)) and not _is_secret(name)
+
+
+def _is_secret(name: str) -> bool:
+    upper = name.upper()
+    return upper.startswith(_NEVER_PREFIXES) or any(word in upper for word in _SECRET_WORDS)
+
+
+def _pss_bytes(pid: int) -> int | None:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, IndexError, ValueError):
+        pass
+    return None
+
+
+def _rss_bytes(pid: int) -> int | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") or None
