@@ -1,0 +1,48 @@
+"""What one runner may take of the host. The kernel keeps these limits, whatever the model does."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+FILE_SIZE_BYTES = 4 * 2**30
+OPEN_FILES = 1024
+OOM_SCORE_ADJ = 500  # of 1000: the kernel ends a runner before the database and the web
+
+
+def apply_limits(
+    *,
+    memory_limit_bytes: int | None = None,
+    file_size_bytes: int = FILE_SIZE_BYTES,
+    open_files: int = OPEN_FILES,
+    oom_score_adj: int = OOM_SCORE_ADJ,
+) -> None:
+    """Limit this process and its later children, for good. Call it in a fresh child, before the engine is imported.
+
+    `memory_limit_bytes` bounds address space, not memory in use: leave it None with CUDA, which maps far more than it
+    uses. A limit that is already tighter stays. A write beyond `file_size_bytes` raises OSError (EFBIG): Python ignores
+    the signal that would end the process. No RLIMIT_NPROC: it counts all threads of the user, not of this process.
+    """
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_FSIZE, file_size_bytes)
+    _lower(resource.RLIMIT_NOFILE, open_files)
+    if memory_limit_bytes is not None:
+        _lower(resource.RLIMIT_AS, memory_limit_bytes)
+    _raise_oom_score(oom_score_adj)
+
+
+def _lower(limit: int, value: int) -> None:
+    """Set the soft and the hard limit, so that the process cannot lift it again."""
+    for present in resource.getrlimit(limit):
+        if present != resource.RLIM_INFINITY:
+            value = min(value, present)
+    resource.setrlimit(limit, (value, value))
+
+
+def _raise_oom_score(value: int) -> None:
+    path = Path("/proc/self/oom_score_adj")
+    try:
+        if int(path.read_text()) < value:
+            path.write_text(str(value))
+    except (OSError, ValueError):
+        pass  # some containers mount /proc read-only; the score only says who is ended first
