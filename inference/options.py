@@ -1,0 +1,43 @@
+"""How a version is run: precision, threads, batching and limits, as its owner wishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from inference.json_object import JsonObject
+
+PRECISIONS = ("f32", "bf16", "f16")
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds."""
+
+    precision: str | None = None
+    threads: int | None = None
+    max_batch: int | None = None
+    max_wait_ms: float | None = None
+    queue_limit: int | None = None
+    memory_limit_bytes: int | None = None
+    predict_timeout_s: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def parse_options(value: object) -> Options:
+    """Options from decoded JSON. Raises ValidationFailed on "options"."""
+    given = JsonObject.read("options", value, [field.name for field in fields(Options)])
+    return Options(
+        precision=given.choice("precision", PRECISIONS),
+        threads=given.integer("threads", 1, 256),
+        max_batch=given.integer("max_batch", 1, 1024),
+        max_wait_ms=given.number("max_wait_ms", 0, 10_000),
+        queue_limit=given.integer("queue_limit", 1, 100_000),
+        memory_limit_bytes=given.integer("memory_limit_bytes", MIB, 2**50),
+        predict_timeout_s=given.number("predict_timeout_s", 0.1, 3600),
+    )

@@ -1,0 +1,309 @@
+"""From what a model answers to what people and programs are told: labels with scores, or nested numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import EngineFailed, ValidationFailed
+from inference.json_object import JsonObject, is_text
+from inference.signature import Signature, TensorSpec
+
+Array = NDArray[Any]
+
+ACTIVATIONS = ("none", "softmax", "sigmoid")
+KINDS = ("classes", "vector")
+DEFAULT_TOP = 5
+MAX_TOP = 100_000
+MAX_LABELS = 1_000_000
+MAX_LABEL_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Postprocessing:
+    """What the owner gave; None is not given. `output` is the name of the output that is the answer."""
+
+    activation: Literal["none", "softmax", "sigmoid"] | None = None
+    top: int | None = None
+    output: str | None = None
+    kind: Literal["classes", "vector"] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def parse_postprocessing(value: object) -> Postprocessing:
+    """Postprocessing from decoded JSON. Raises ValidationFailed on "postprocessing"."""
+    given = JsonObject.read("postprocessing", value, [field.name for field in fields(Postprocessing)])
+    return Postprocessing(
+        activation=cast(Any, given.choice("activation", ACTIVATIONS)),
+        top=given.integer("top", 1, MAX_TOP),
+        output=given.text("output", 1000),
+        kind=cast(Any, given.choice("kind", KINDS)),
+    )
+
+
+def choose_output(signature: Signature, postprocessing: Postprocessing, labels: Sequence[str]) -> TensorSpec | None:
+    """The output that is the answer: the named one, the only one, or the only one with as many scores as labels.
+
+    None where a model has several and nothing tells. Raises ValidationFailed on "postprocessing" for an unknown name.
+    """
+    if postprocessing.output is not None:
+        for spec in signature.outputs:
+            if spec.name == postprocessing.output:
+                return spec
+        names = ", ".join(spec.name for spec in signature.outputs)
+        raise ValidationFailed.of(
+            "postprocessing", f"The model has no output “{postprocessing.output}”. Its outputs are {names}."
+        )
+    if len(signature.outputs) == 1:
+        return signature.outputs[0]
+    fitting = [spec for spec in signature.outputs if len(spec.shape) == 2 and spec.shape[1] == len(labels)]
+    return fitting[0] if labels and len(fitting) == 1 else None
+
+
+def check_labels(labels: Sequence[str], signature: Signature, postprocessing: Postprocessing) -> str | None:
+    """The sentence where the number of labels does not fit the scores; None where it does or nothing can be told.
+
+    Raises ValidationFailed on "postprocessing" for an unknown output name.
+    """
+    chosen = choose_output(signature, postprocessing, labels)
+    if not labels:
+        return None
+    given = "1 label was given" if len(labels) == 1 else f"{len(labels)} labels were given"
+    if chosen is None:
+        counts = {spec.name: spec.shape[1] for spec in signature.outputs if len(spec.shape) == 2}
+        if not counts or None in counts.values():
+            return None
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return (
+            f"{given} and the model has several outputs with scores ({listed}). Name the right one in "
+            "postprocessing.output, and give as many labels."
+        )
+    sizes = chosen.shape[1:] or (1,)
+    if None in sizes or (len(sizes) > 1 and len(labels) in sizes):
+        return None
+    scores = sizes[-1]
+    if scores == 1 and len(labels) not in (1, 2):
+        return f"{given} and the model has one score. Give two labels, the first for 0 and the second for 1."
+    if scores not in (1, len(labels)):
+        return f"{given} and the model has {scores} scores. Give one label for each score, in the model's order."
+    return None
+
+
+def parse_labels(value: object) -> list[str]:
+    """Labels from a list, or from text or UTF-8 bytes: a JSON list, or one label a line.
+
+    Spaces around a label and empty lines at the end are dropped; an empty line between others is an empty label, so
+    that the indices stay. Raises ValidationFailed on "labels".
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            value = bytes(value).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValidationFailed.of("labels", "The labels are no UTF-8 text. Save the file as UTF-8.") from error
+    if isinstance(value, str):
+        value = _items(value.removeprefix("\ufeff").strip())
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise ValidationFailed.of(
+            "labels", "Send the labels as a JSON list of texts, or as text with one label a line."
+        )
+    if len(value) > MAX_LABELS:
+        raise ValidationFailed.of("labels", f"There are {len(value):,} labels; {MAX_LABELS:,} is the limit.")
+    return [_label(index, item) for index, item in enumerate(value)]
+
+
+def _items(text: str) -> object:
+    if text.startswith(("[", "{")):
+        try:
+            return cast(object, json.loads(text))
+        except (ValueError, RecursionError):
+            if re.match(r'\[\s*"', text):  # while “[UNK]” may well be the first of many lines
+                raise ValidationFailed.of("labels", "The labels begin like JSON and are none. Correct them.") from None
+    # Not splitlines(), which also splits at characters that may stand inside a label.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if text else []
+
+
+def _label(index: int, item: object) -> str:
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return str(item)
+    if not isinstance(item, str) or not is_text(item):
+        raise ValidationFailed.of("labels", f"Label {index} is not a text. Send a JSON list of texts.")
+    if len(item) > MAX_LABEL_LENGTH:
+        raise ValidationFailed.of(
+            "labels", f"Label {index} is longer than {MAX_LABEL_LENGTH:,} characters. Shorten it."
+        )
+    return item.strip()
+
+
+def image_predictions(
+    outputs: Mapping[str, Array],
+    signature: Signature,
+    postprocessing: Postprocessing,
+    labels: Sequence[str],
+    top: int | None,
+    *,
+    pictures: int | None = None,
+) -> list[dict[str, Any]]:
+    """One element a picture: {"top": [{"index", "label", "score"}…]} or {"outputs": [{"name", "dtype", …}…]}.
+
+    `outputs` hold the batch first. `top` is the caller's wish, before postprocessing.top and 5. `pictures` is their
+    number where it is known; a single picture also takes outputs without a batch axis. Raises EngineFailed when the
+    outputs cannot be told apart by picture.
+    """
+    chosen = choose_output(signature, postprocessing, labels)
+    answers = _answers(outputs, signature, postprocessing, chosen)
+    first = next(iter(answers.values()))
+    count = pictures if pictures is not None else (len(first) if first.ndim else 1)
+    if chosen is not None and (scores := _class_scores(answers[chosen.name], postprocessing, labels)) is not None:
+        _check_count(scores, count)
+        return [{"top": _best(row, labels, top, postprocessing)} for row in scores]
+    if count == 1:
+        return [{"outputs": [_tensor(n, a[0] if a.ndim and len(a) == 1 else a) for n, a in answers.items()]}]
+    for answer in answers.values():
+        _check_count(answer, count)
+    return [{"outputs": [_tensor(name, answer[row]) for name, answer in answers.items()]} for row in range(count)]
+
+
+def tensor_prediction(
+    outputs: Mapping[str, Array],
+    signature: Signature,
+    postprocessing: Postprocessing,
+    labels: Sequence[str],
+    top: int | None,
+) -> list[dict[str, Any]]:
+    """One element with "outputs", the batch kept; where `top` asks and the model gives scores, one "top" a row."""
+    chosen = choose_output(signature, postprocessing, labels)
+    answers = _answers(outputs, signature, postprocessing, chosen)
+    if top is not None and chosen is not None:
+        scores = _class_scores(answers[chosen.name], postprocessing, labels)
+        if scores is not None:
+            return [{"top": _best(row, labels, top, postprocessing)} for row in scores]
+    return [{"outputs": [_tensor(name, answer) for name, answer in answers.items()]}]
+
+
+def _check_count(answer: Array, pictures: int) -> None:
+    rows = len(answer) if answer.ndim else 0
+    if rows != pictures:
+        raise EngineFailed(f"The model answered {rows} rows for {pictures} pictures. Send the pictures one at a time.")
+
+
+def _answers(
+    outputs: Mapping[str, Array], signature: Signature, postprocessing: Postprocessing, chosen: TensorSpec | None
+) -> dict[str, Array]:
+    """The outputs to show, in the model's order, by name; the activation applied to the chosen one."""
+    shown = [chosen] if chosen is not None and postprocessing.output is not None else signature.outputs
+    answers = {spec.name: np.asarray(outputs[spec.name]) for spec in shown}
+    for name, answer in answers.items():
+        if answer.dtype.kind == "V":  # bfloat16, which numpy itself does not know
+            answers[name] = answer.astype(np.float32)
+    if chosen is not None:
+        answers[chosen.name] = activated(answers[chosen.name], postprocessing)
+    return answers
+
+
+def activated(scores: Array, postprocessing: Postprocessing) -> Array:
+    if postprocessing.activation == "softmax":
+        return softmax(scores)
+    return sigmoid(scores) if postprocessing.activation == "sigmoid" else scores
+
+
+def softmax(scores: Array) -> Array:
+    """Over the last axis, computed in float64, as float32. NaN and +Infinity give NaN."""
+    if not scores.size or not scores.ndim:
+        return scores
+    wide = scores.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def sigmoid(scores: Array) -> Array:
+    """Computed in float64, as float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(1 / (1 + np.exp(-scores.astype(np.float64))), dtype=np.float32)
+
+
+def _class_scores(answer: Array, postprocessing: Postprocessing, labels: Sequence[str]) -> Array | None:
+    """(N, C) with C ≥ 2 if the answer is scores of classes, else None. Both scores for (N, 1) with two labels."""
+    if postprocessing.kind == "vector" or answer.dtype.kind not in "fiub":
+        return None
+    if postprocessing.kind == "classes" and answer.ndim > 2 and max(answer.shape[1:]) == np.prod(answer.shape[1:]):
+        answer = answer.reshape(len(answer), -1)  # (N, 1, 1, C), as older MobileNets have it
+    if answer.ndim != 2:
+        return None
+    if answer.shape[1] >= 2:
+        return answer
+    if answer.shape[1] == 1 and len(labels) == 2:
+        ones = answer.astype(np.float32)
+        if postprocessing.activation == "sigmoid" or bool(np.all((ones >= 0) & (ones <= 1))):
+            return np.concatenate([1 - ones, ones], axis=1)
+    return None
+
+
+def _best(
+    scores: Array, labels: Sequence[str], top: int | None, postprocessing: Postprocessing
+) -> list[dict[str, Any]]:
+    count = top if top is not None else postprocessing.top or DEFAULT_TOP
+    return [
+        {"index": index, "label": labels[index] if index < len(labels) else str(index), "score": _plain(scores[index])}
+        for index in best_indices(scores, count).tolist()
+    ]
+
+
+def best_indices(scores: Array, count: int) -> NDArray[np.intp]:
+    """The indices of the `count` largest of (C,) scores: largest first, ties by the lower index, NaN last."""
+    count = max(0, min(count, len(scores)))
+    falling = -scores.astype(np.float64)
+    missing = np.isnan(falling)
+    falling[missing] = np.inf
+    candidates = np.arange(len(scores))
+    if 0 < count < len(scores):
+        bound = falling[np.argpartition(falling, count - 1)[count - 1]]
+        candidates = np.flatnonzero(falling <= bound)  # with all ties at the bound
+    order = np.lexsort((candidates, falling[candidates], missing[candidates]))
+    return candidates[order][:count]
+
+
+def _tensor(name: str, array: Array) -> dict[str, Any]:
+    return {"name": name, "dtype": _dtype_name(array), "shape": list(array.shape), "data": nested(array)}
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+
+
+def nested(array: Array) -> Any:
+    """Nested lists for JSON: NaN and infinities as texts, bytes as UTF-8."""
+    if array.dtype.kind in "OSU":
+        return _texts(array.tolist())
+    if array.dtype.kind in "iub":
+        return array.tolist()
+    return array.tolist() if np.isfinite(array).all() else _map_nested(array.tolist())
+
+
+def _map_nested(value: Any) -> Any:
+    return [_map_nested(item) for item in value] if isinstance(value, list) else _plain(value)
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> int | float | str:
+    """One number as JSON can hold it."""
+    number = value.item() if isinstance(value, np.generic) else value
+    if isinstance(number, float) and not np.isfinite(number):
+        return "NaN" if np.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    return cast(int | float, number)
