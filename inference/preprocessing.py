@@ -173,6 +173,7 @@ def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
     names the culprit, for instance "preprocessing.size".
     """
     wish = preprocessing.resolved()
+    dtype = _dtype(spec)
     axes = _axes(wish, spec)
     height, width = _height_width(wish, axes)
     color: Color = wish.color or COLOR_OF_CHANNELS[axes.channels]
@@ -200,7 +201,7 @@ def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
         mean=_for_channels("mean", 0.0 if wish.mean is None else wish.mean, axes.channels),
         std=_for_channels("std", 1.0 if wish.std is None else wish.std, axes.channels),
         per_image_standardize=bool(wish.per_image_standardize),
-        dtype=_dtype(spec),
+        dtype=dtype,
     )
 
 
@@ -353,10 +354,10 @@ def _listed(numbers: Sequence[float]) -> str:
 
 
 def _range(numbers: Sequence[float]) -> str:
-    least, most = shown(min(numbers)), shown(max(numbers))
+    least, most = shown(min(numbers), 4), shown(max(numbers), 4)
     return least if least == most else f"{least} to {most}"
 
 
-def shown(number: float) -> str:
-    """With up to six digits and a true minus sign: −1, 127.5, 0.00392157."""
-    return f"{number + 0.0:.6g}".replace("-", "−")
+def shown(number: float, digits: int = 6) -> str:
+    """With a true minus sign and no trailing zeros: −1, 127.5, 0.00392157."""
+    return f"{number + 0.0:.{digits}g}".replace("-", "−")
