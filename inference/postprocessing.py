@@ -110,7 +110,7 @@ def parse_labels(value: object) -> list[str]:
         except UnicodeDecodeError as error:
             raise ValidationFailed.of("labels", "The labels are no UTF-8 text. Save the file as UTF-8.") from error
     if isinstance(value, str):
-        value = _items(value.removeprefix("\ufeff").strip())
+        value = _items(value.removeprefix("\ufeff").rstrip())
     if value is None:
         return []
     if not isinstance(value, list | tuple):
@@ -123,11 +123,11 @@ def parse_labels(value: object) -> list[str]:
 
 
 def _items(text: str) -> object:
-    if text.startswith(("[", "{")):
+    if text.lstrip().startswith(("[", "{")):
         try:
             return cast(object, json.loads(text))
         except (ValueError, RecursionError):
-            if re.match(r'\[\s*"', text):  # while “[UNK]” may well be the first of many lines
+            if re.match(r'\s*\[\s*"', text):  # while “[UNK]” may well be the first of many lines
                 raise ValidationFailed.of("labels", "The labels begin like JSON and are none. Correct them.") from None
     # Not splitlines(), which also splits at characters that may stand inside a label.
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if text else []
