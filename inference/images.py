@@ -153,8 +153,8 @@ def to_mode(picture: Image.Image, mode: str, background: tuple[int, int, int]) -
         picture = Image.fromarray(sixteen_to_eight(picture))
     if picture.mode not in READABLE_MODES:
         raise BadImage(
-            f"This picture holds its values as {picture.mode}, without a fixed black and white or in colours that "
-            "cannot be converted. Save it with 8 or 16 bits a channel, then send it again."
+            f"The values of this picture ({picture.mode}) have no fixed black and white, or are colours that cannot be "
+            "converted. Save it with 8 or 16 bits a channel, then send it again."
         )
     if picture.has_transparency_data and mode != "RGBA":
         picture = flatten(picture, background)

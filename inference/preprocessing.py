@@ -299,7 +299,7 @@ def _resize_words(plan: ImagePlan, wish: Preprocessing) -> str:
         "crop": f"is resized until its short side is {plan.short_side}, then {size} is cut from its centre",
     }
     filters = {"nearest": " by nearest neighbour", "bicubic": " (bicubic)", "lanczos": " (Lanczos)"}
-    color = "in gray" if plan.color == "gray" else f"as {plan.color.upper()}"
+    color = "in grey" if plan.color == "gray" else f"as {plan.color.upper()}"
     return f"The picture {ways[plan.resize]}{filters.get(plan.interpolation, '')}, {color}."
 
 

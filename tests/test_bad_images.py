@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import random
+import resource
 import struct
 import time
-import tracemalloc
 import zlib
 from typing import Any
 
@@ -48,18 +48,18 @@ def png(width: int, height: int, *chunks: bytes, rows: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def peak_bytes() -> int:
+    """The most memory that this process ever held, Pillow's own included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def refusal(data: bytes, plan: Any = PLAN) -> str:
     """The sentence, read within seconds and without memory for the pixels."""
-    tracemalloc.start()
-    start = time.monotonic()
-    try:
-        with pytest.raises(BadImage) as caught:
-            decode_image(data, plan)
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    start, before_bytes = time.monotonic(), peak_bytes()
+    with pytest.raises(BadImage) as caught:
+        decode_image(data, plan)
     assert time.monotonic() - start < 10
-    assert peak_bytes < 200 * 2**20
+    assert peak_bytes() - before_bytes < 200 * 2**20
     assert caught.value.message.endswith(".")
     return caught.value.message
 
@@ -107,10 +107,14 @@ def test_long_and_narrow_pictures_take_no_memory(size: tuple[int, int], wish: di
     data = encoded(Image.new("1", size), "PNG")
     plan = plan_image(parse_preprocessing(wish), TensorSpec("image", "float32", (None, 32, 48, 3)))
 
+    before_bytes = peak_bytes()
+
     try:
         assert decode_image(data, plan).min() == 0
     except BadImage as refused:
         assert "too long and narrow" in refused.message
+
+    assert peak_bytes() - before_bytes < 2**30
 
 
 def test_text_chunk_bombs_are_refused() -> None:
@@ -178,7 +182,7 @@ def test_formats_that_were_not_asked_for_are_not_even_tried() -> None:
 def mutated(data: bytes, chance: random.Random) -> bytes:
     """One to eight changes: a byte, a run, a cut, a piece twice, a length field of all ones."""
     new = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
+    for _ in range(chance.choice([1, 1, 1, 2, 8])):
         at = chance.randrange(min(len(new), chance.choice([40, 400, len(new)])) or 1)
         change = chance.randrange(6)
         if change == 0:

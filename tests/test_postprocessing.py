@@ -315,8 +315,8 @@ def test_labels_come_as_json_or_one_a_line(given: object, labels: list[str]) -> 
 @pytest.mark.parametrize(
     "given",
     [
-        b"\xff\xfe", 3, {"0": "cat"}, '{"0": "cat"}', "{\n}", [["cat"]], [None], [True], '["cat", "dog"', "cat\0", ["\ud800"],
-        ["x" * 5000],
+        b"\xff\xfe", 3, {"0": "cat"}, '{"0": "cat"}', "{\n}", [["cat"]], [None], [True], '["cat", "dog"', "cat\0",
+        ["\ud800"], ["x" * 5000],
     ],
 )  # fmt: skip
 def test_other_labels_are_refused_with_a_sentence(given: object) -> None:

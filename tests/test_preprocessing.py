@@ -173,7 +173,7 @@ def test_the_choice_is_told_in_words_with_numbers() -> None:
         "and 0.225: black becomes −2.118 to −1.804, white 2.249 to 2.64."
     )
     assert words({"mean": 128, "std": 128}, spec(None, 64, 96, 1)) == (
-        "The picture is stretched to 64 × 96 (height × width), in gray. "
+        "The picture is stretched to 64 × 96 (height × width), in grey. "
         "From each pixel 128 is taken away, then it is divided by 128: black becomes −1, white 0.9922."
     )
     assert "depends on the picture" in words({"per_image_standardize": True})
