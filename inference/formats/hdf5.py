@@ -1,0 +1,60 @@
+"""Keras models in one HDF5 file (.h5, .hdf5), as Keras 1 to 3 write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from inference.formats.facts import FileFacts, FileRejected
+from inference.formats.hdf5_tree import DAMAGED, walk_tree
+from inference.formats.json_text import parse_config
+from inference.formats.keras_config import check_config
+
+WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.save('name.keras') and upload that file."
+KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
+
+
+def inspect_hdf5(path: Path) -> FileFacts:
+    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts."""
+    size_bytes = path.stat().st_size
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, ValueError, RuntimeError):
+        raise FileRejected(DAMAGED) from None
+    with file:
+        stored = walk_tree(file, size_bytes)
+        raw = _text_attribute(file, "model_config")
+        if raw is None:
+            raise _no_model(file)
+        if "model_weights" not in file:
+            raise FileRejected(
+                "The file describes the layers but holds no weights. Save the whole model with "
+                "model.save('name.keras') and upload that file."
+            )
+        version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version")
+    check_config(parse_config(raw), stored)
+    return FileFacts("hdf5", ".h5", f"Keras {version.decode(errors='replace')[:40]}" if version else "")
+
+
+def _text_attribute(item: h5py.Group, name: str) -> bytes | None:
+    try:
+        value = item.attrs.get(name)
+    except (OSError, RuntimeError, ValueError, TypeError):
+        raise FileRejected(DAMAGED) from None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise FileRejected(DAMAGED)
+
+
+def _no_model(file: h5py.File) -> FileRejected:
+    if "layer_names" in file.attrs or any(name in file for name in (*KERAS_3_WEIGHTS, "model_weights")):
+        return FileRejected(WEIGHTS_ONLY)
+    return FileRejected(
+        "This is an HDF5 file, but it holds no Keras model. Save the model with model.save('name.keras') and upload "
+        "that file."
+    )

@@ -1,0 +1,187 @@
+"""Keras 3's .keras files: a zip archive of metadata.json, config.json, model.weights.h5 and perhaps assets."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import struct
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import h5py
+
+from inference.formats.facts import FileFacts, FileRejected, shown, size_words
+from inference.formats.hdf5 import WEIGHTS_ONLY
+from inference.formats.hdf5_tree import StoredWeights, walk_tree
+from inference.formats.json_text import DAMAGED as DAMAGED_CONFIG
+from inference.formats.json_text import MAX_CONFIG_BYTES, parse_config, too_long
+from inference.formats.keras_config import check_config
+
+CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
+MAX_ENTRIES = 10_000
+MAX_METADATA_BYTES = 1 << 20
+# Keras stores without compression; whoever packs again gains a few per cent, or some tenfold on pruned weights.
+MAX_EXPANSION = 20
+FREE_BYTES = 64 << 20
+COPY_BYTES = 1 << 20
+LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+DAMAGED = "The archive is damaged or was cut off. Save the model again and upload the whole file."
+NO_WEIGHTS = (
+    "The archive describes the layers but holds no weights. Save the whole model with model.save('name.keras') and "
+    "upload that file."
+)
+
+
+def inspect_keras(path: Path) -> FileFacts:
+    """Raises FileRejected unless the archive is a whole Keras model made only of Keras' own parts."""
+    size_bytes = path.stat().st_size
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            check_entries(archive, size_bytes)
+            names = set(archive.namelist())
+            if CONFIG not in names:
+                raise FileRejected(WEIGHTS_ONLY)
+            if NPZ_WEIGHTS in names and WEIGHTS not in names:
+                raise FileRejected(
+                    "The weights are kept in the npz form, which is not read here. Save the model again with "
+                    "model.save('name.keras') and upload the new file."
+                )
+            if WEIGHTS not in names:
+                raise FileRejected(NO_WEIGHTS)
+            config = parse_config(_read(archive, CONFIG, MAX_CONFIG_BYTES))
+            saved_with = _saved_with(archive) if METADATA in names else ""
+            stored = _stored_weights(archive, file, size_bytes)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
+        raise FileRejected(DAMAGED) from None
+    check_config(config, stored)
+    return FileFacts("keras", ".keras", saved_with)
+
+
+def check_entries(archive: zipfile.ZipFile, size_bytes: int) -> None:
+    """The table of contents: plain files with relative names, each once, not much larger than the archive."""
+    entries = archive.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise FileRejected(f"The archive has {len(entries):,} entries; at most {MAX_ENTRIES:,} are read.")
+    seen: set[str] = set()
+    total = 0
+    for entry in entries:
+        name = entry.filename
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name.split("/")[0]:
+            raise FileRejected(
+                f"The entry '{shown(name)}' points outside of the archive. "
+                "Save the model again and upload the new file."
+            )
+        if name in seen:
+            raise FileRejected(
+                f"The archive holds '{shown(name)}' twice, so that nobody can say which one counts. "
+                "Save the model again and upload the new file."
+            )
+        seen.add(name)
+        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise FileRejected(f"The entry '{shown(name)}' is not a plain file. Save the model again.")
+        if entry.flag_bits & 1:
+            raise FileRejected("The archive is protected with a password. Upload it without one.")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FileRejected(
+                f"The entry '{shown(name)}' is packed with a method that Keras does not use. Save the model again."
+            )
+        if name == CONFIG and entry.file_size > MAX_CONFIG_BYTES:
+            raise too_long(entry.file_size)
+        total += entry.file_size
+        if total > FREE_BYTES + MAX_EXPANSION * size_bytes:
+            raise FileRejected(
+                f"Unpacked, the archive would take {size_words(total)} or more, though it has only "
+                f"{size_words(size_bytes)}. Save the model again and upload the new file."
+            )
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
+    with archive.open(name) as entry:
+        raw = entry.read(limit_bytes + 1)
+    if len(raw) > limit_bytes:
+        raise too_long(len(raw))
+    return raw
+
+
+def _saved_with(archive: zipfile.ZipFile) -> str:
+    try:
+        metadata = parse_config(_read(archive, METADATA, MAX_METADATA_BYTES))
+    except (FileRejected, json.JSONDecodeError):
+        raise FileRejected(DAMAGED_CONFIG) from None
+    version = metadata.get("keras_version")
+    return f"Keras {shown(version)[:40]}" if isinstance(version, str) else ""
+
+
+def _stored_weights(archive: zipfile.ZipFile, file: BinaryIO, size_bytes: int) -> StoredWeights:
+    entry = archive.getinfo(WEIGHTS)
+    if entry.compress_type == zipfile.ZIP_STORED:
+        return _walk_weights(cast(BinaryIO, io.BufferedReader(_Window.of(file, entry))), entry.file_size)
+    with tempfile.TemporaryFile() as unpacked, archive.open(entry) as packed:
+        _copy(packed, unpacked, FREE_BYTES + MAX_EXPANSION * size_bytes)
+        return _walk_weights(cast(BinaryIO, unpacked), entry.file_size)
+
+
+def _walk_weights(source: BinaryIO, size_bytes: int) -> StoredWeights:
+    try:
+        weights = h5py.File(source, "r")
+    except (OSError, ValueError, RuntimeError):
+        raise FileRejected(
+            "The weights inside the archive are damaged. Save the model again and upload the new file."
+        ) from None
+    with weights:
+        return walk_tree(weights, size_bytes)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], limit_bytes: int) -> None:
+    left = limit_bytes
+    while chunk := source.read(COPY_BYTES):
+        left -= len(chunk)
+        if left < 0:
+            raise FileRejected(DAMAGED)
+        target.write(chunk)
+    target.seek(0)
+
+
+class _Window(io.RawIOBase):
+    """A part of an open file, read in place: weights of gigabytes are looked at without a copy."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        super().__init__()
+        self._file, self._start, self._length, self._at = file, start, length, 0
+
+    @classmethod
+    def of(cls, file: BinaryIO, entry: zipfile.ZipInfo) -> _Window:
+        """The bytes of a stored entry; its local header says where they begin (APPNOTE.TXT, 4.3.7)."""
+        file.seek(entry.header_offset)
+        magic, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+        if magic != b"PK\x03\x04":
+            raise zipfile.BadZipFile
+        return cls(file, entry.header_offset + LOCAL_HEADER.size + name_length + extra_length, entry.file_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = max(0, min(len(buffer), self._length - self._at))
+        self._file.seek(self._start + self._at)
+        data = self._file.read(count)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

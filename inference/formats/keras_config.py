@@ -1,0 +1,200 @@
+"""The allow-list walk over Keras' own description of a model: config.json, or model_config in HDF5.
+
+Keras builds whatever the description names, and calls some of it, before anybody has asked for a prediction; its own
+safe mode stops only what is on its deny-list. So everything that is named must be on a list of ours. The walk assumes
+that the model is loaded with compile=False; the outermost compile_config is then never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from inference.formats import keras_names as names
+from inference.formats.facts import FileRejected, shown
+from inference.formats.hdf5_tree import StoredWeights
+from inference.formats.keras_sizes import check_sizes, numbers_needed
+
+MAX_LAYERS = 20_000
+
+_FAMILIES = (
+    "layers|models|initializers|regularizers|constraints|activations|dtype_policies|mixed_precision|random|quantizers"
+)
+_PUBLIC = re.compile(rf"keras(\.({_FAMILIES}|losses|metrics|optimizers|optimizers\.schedules))?")
+# Where Keras itself finds classes that it does not export: Functional, operations, layers of its applications.
+_PRIVATE = re.compile(rf"keras\.(src\.)?({_FAMILIES}|ops|applications|engine|losses|metrics|optimizers)(\.[a-z0-9_]+)+")
+
+_FUNCTIONS = {
+    "keras.activations": names.ACTIVATIONS,
+    "keras.initializers": names.INITIALIZER_FUNCTIONS,
+    "keras.regularizers": names.REGULARIZER_FUNCTIONS,
+    "keras.constraints": names.CONSTRAINT_FUNCTIONS,
+    "keras.ops": names.ACTIVATIONS,
+    "builtins": names.ACTIVATIONS,
+}
+_TRAINING_FUNCTIONS = {
+    "keras.losses": names.TRAINING_FUNCTIONS,
+    "keras.metrics": names.TRAINING_FUNCTIONS,
+    "builtins": names.ACTIVATIONS | names.TRAINING_FUNCTIONS,
+}
+_ACTIVATION_KEYS = ("activation", "recurrent_activation")
+
+REBUILD = "Build the model from Keras' own layers, save it again and upload the new file."
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the model the walk stands, for sentences; `is_training` inside of an inner compile_config."""
+
+    layer: str = ""
+    is_training: bool = False
+
+    def __str__(self) -> str:
+        return f"The layer '{shown(self.layer)}'" if self.layer else "The model"
+
+
+def check_config(config: dict[str, Any], stored: StoredWeights) -> None:
+    """Raises FileRejected, naming the layer, unless `config` describes a model made only of known, harmless parts
+    that need no more numbers than the file holds."""
+    if not isinstance(config.get("class_name"), str) or "config" not in config:
+        raise FileRejected(
+            "The file does not say which layers the model has. Save the whole model with model.save('name.keras') and "
+            "upload that file."
+        )
+    layers = total = 0
+    for item, place in _named_parts(config):
+        class_name = _check_named(item, place, is_root=item is config)
+        inner = item.get("config")
+        if class_name not in names.LAYERS or not isinstance(inner, dict):
+            continue
+        layers += 1
+        if layers > MAX_LAYERS:
+            raise FileRejected(f"The model has more than {MAX_LAYERS:,} layers, which no real model has.")
+        needed = numbers_needed(class_name, inner, item.get("build_config"))
+        # Four, because int4 weights lie two in a byte; the rest for layers that keep no weights of their own.
+        if needed > 4 * stored.numbers + 100_000:
+            raise FileRejected(
+                f"{place} needs {needed:,} weights, but the file holds only {stored.numbers:,}. "
+                "Save the model again and upload the new file."
+            )
+        total += needed
+    if total > 8 * stored.numbers + 1_000_000:
+        raise FileRejected(
+            f"The layers need {total:,} weights together, but the file holds only {stored.numbers:,}. "
+            "Save the model again and upload the new file."
+        )
+
+
+def _named_parts(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Place]]:
+    """Each dict that names something to build, outermost first; all others are checked on the way. Not recursive."""
+    waiting: list[tuple[Any, _Place]] = [(config, _Place())]
+    while waiting:
+        value, place = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend((child, place) for child in reversed(value))
+        if not isinstance(value, dict):
+            continue
+        if "class_name" in value:
+            place = _place_of(value, place) if value is not config else place
+            yield value, place
+        _check_values(value, place)
+        for key in reversed(value):
+            if key == "compile_config":
+                if value is not config:
+                    waiting.append((value[key], _Place(place.layer, is_training=True)))
+            else:
+                waiting.append((value[key], place))
+
+
+def _place_of(item: dict[str, Any], outer: _Place) -> _Place:
+    inner = item.get("config")
+    name = inner.get("name") if isinstance(inner, dict) else None
+    is_layer = item["class_name"] in names.LAYERS | names.MODELS | names.CODE | names.FOREIGN | names.GONE
+    is_unknown = item["class_name"] not in names.CLASSES | names.VALUES | names.TRAINING
+    if isinstance(name, str) and name and (is_layer or is_unknown):
+        return _Place(name, outer.is_training)
+    return outer
+
+
+def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
+    class_name = item["class_name"]
+    if not isinstance(class_name, str):
+        raise FileRejected(f"{place} has no readable class. Save the model again and upload the new file.")
+    if class_name == "function":
+        _check_function(item, place)
+        return class_name
+    if class_name in names.CODE:
+        raise FileRejected(
+            f"{place} is a Lambda: it carries program code, which is not run here. Replace it by Keras' own layers or "
+            "operations, save the model again and upload the new file."
+        )
+    if class_name in names.FOREIGN:
+        raise FileRejected(
+            f"{place} is of the class '{class_name}', which runs a program or a model from outside of the "
+            f"file. {REBUILD}"
+        )
+    if class_name in names.GONE:
+        raise FileRejected(
+            f"{place} is of the class '{class_name}' of an older Keras, which Keras 3 cannot load. {REBUILD}"
+        )
+    if class_name in names.VALUES:
+        return class_name
+    known = names.CLASSES | names.TRAINING if place.is_training else names.CLASSES
+    if class_name not in known or not _is_of_keras(item):
+        raise _foreign_class(item, place, is_root=is_root)
+    return class_name
+
+
+def _is_of_keras(item: dict[str, Any]) -> bool:
+    """Keras looks at `registered_name` first, then at `module`; HDF5 files of Keras 2 have neither."""
+    class_name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
+    if registered not in (None, class_name):
+        return False
+    if module is None:
+        return True
+    return isinstance(module, str) and bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
+
+
+def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> FileRejected:
+    class_name = shown(item["class_name"])
+    if item["class_name"].startswith("__"):
+        return FileRejected(f"{place} uses '{class_name}', which is not loaded here. {REBUILD}")
+    inner = item.get("config")
+    is_the_layer = is_root or (isinstance(inner, dict) and inner.get("name") == place.layer)
+    verb = "is of" if is_the_layer else "uses"
+    return FileRejected(f"{place} {verb} the class '{class_name}', which is not part of Keras. {REBUILD}")
+
+
+def _check_function(item: dict[str, Any], place: _Place) -> None:
+    name, module, registered = item.get("config"), item.get("module"), item.get("registered_name")
+    allowed: frozenset[str] = frozenset()
+    if isinstance(module, str):
+        allowed = _FUNCTIONS.get(module, allowed)
+        if place.is_training:
+            allowed = allowed | _TRAINING_FUNCTIONS.get(module, frozenset())
+    if isinstance(name, str) and name in allowed and registered in (None, name):
+        return
+    named = name if isinstance(name, str) and name not in allowed else registered
+    full = f"{module}.{named}" if isinstance(module, str) and module != "builtins" else str(named)
+    raise FileRejected(
+        f"{place} names the function '{shown(full)}', which is not one of Keras' activations, initializers, "
+        f"regularizers or constraints. {REBUILD}"
+    )
+
+
+def _check_values(value: dict[str, Any], place: _Place) -> None:
+    vocabulary = value.get("vocabulary")
+    if isinstance(vocabulary, str):
+        raise FileRejected(
+            f"{place} reads its vocabulary from another file. Give the words themselves as a list, save the model "
+            "again and upload the new file."
+        )
+    for key in _ACTIVATION_KEYS:
+        name = value.get(key)
+        if isinstance(name, str) and name not in names.ACTIVATIONS:
+            raise FileRejected(
+                f"{place} uses the activation '{shown(name)}', which is not part of Keras. {REBUILD}",
+            )
+    check_sizes(value, str(place))
