@@ -39,6 +39,9 @@ _TRAINING_FUNCTIONS = {
     "keras.metrics": names.TRAINING_FUNCTIONS,
     "builtins": names.ACTIVATIONS | names.TRAINING_FUNCTIONS,
 }
+# Known things that are no layers: their names do not tell a reader where in the model they stand.
+_PARTS_OF_LAYERS = (names.CLASSES | names.VALUES | names.TRAINING | {"function"}) - names.LAYERS - names.MODELS
+_CLASSES_IN_TRAINING = names.CLASSES | names.TRAINING
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
 REBUILD = "Build the model from Keras' own layers, save it again and upload the new file."
@@ -111,9 +114,7 @@ def _named_parts(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Plac
 def _place_of(item: dict[str, Any], outer: _Place) -> _Place:
     inner = item.get("config")
     name = inner.get("name") if isinstance(inner, dict) else None
-    is_layer = item["class_name"] in names.LAYERS | names.MODELS | names.CODE | names.FOREIGN | names.GONE
-    is_unknown = item["class_name"] not in names.CLASSES | names.VALUES | names.TRAINING
-    if isinstance(name, str) and name and (is_layer or is_unknown):
+    if isinstance(name, str) and name and str(item["class_name"]) not in _PARTS_OF_LAYERS:
         return _Place(name, outer.is_training)
     return outer
 
@@ -141,7 +142,7 @@ def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
         )
     if class_name in names.VALUES:
         return class_name
-    known = names.CLASSES | names.TRAINING if place.is_training else names.CLASSES
+    known = _CLASSES_IN_TRAINING if place.is_training else names.CLASSES
     if class_name not in known or not _is_of_keras(item):
         raise _foreign_class(item, place, is_root=is_root)
     return class_name

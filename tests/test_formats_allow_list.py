@@ -1,0 +1,298 @@
+"""Only Keras' own harmless parts may be named in a model file, and none may be larger than what the file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.formats import FileRejected, inspect_file
+from tests.model_files import Json, dense, function, hdf5_model, keras_zip, layer, old_sequential, sequential
+
+Write = Callable[[Path, Json], Path]
+
+
+def refusal(folder: Path, *layers: Json) -> str:
+    """The sentence for a .keras file with these layers."""
+    return refusal_of(keras_zip(folder / "bad.keras", sequential(*layers)))
+
+
+def refusal_of(path: Path) -> str:
+    with pytest.raises(FileRejected) as caught:
+        inspect_file(path)
+    return caught.value.message
+
+
+def accepted(folder: Path, *layers: Json) -> bool:
+    return inspect_file(keras_zip(folder / "good.keras", sequential(*layers))).format == "keras"
+
+
+LAMBDA_CODE = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults": None, "closure": None}}
+
+
+def test_a_lambda_layer_is_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, dense(), layer("Lambda", "touch", function=LAMBDA_CODE))
+
+    assert sentence.startswith("The layer 'touch' is a Lambda: it carries program code, which is not run here.")
+
+
+def test_a_lambda_layer_in_hdf5_is_refused(tmp_path: Path) -> None:
+    config = old_sequential(dense(), layer("Lambda", "touch", function=["4wEAAAA=", None, None]))
+
+    assert refusal_of(hdf5_model(tmp_path / "bad.h5", config)).startswith("The layer 'touch' is a Lambda")
+
+
+def test_a_lambda_as_activation_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, dense(activation=LAMBDA_CODE)).startswith("The layer 'answer' is a Lambda")
+
+
+def test_a_lambda_inside_of_a_wrapper_is_refused(tmp_path: Path) -> None:
+    wrapped = layer("TimeDistributed", "each", layer=layer("Lambda", "touch", function=LAMBDA_CODE))
+
+    assert refusal(tmp_path, dense(), wrapped).startswith("The layer 'touch' is a Lambda")
+
+
+def test_a_function_of_the_system_is_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, dense(activation=function("os", "getcwd")))
+
+    assert sentence.startswith("The layer 'answer' names the function 'os.getcwd', which is not one of Keras'")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.config", "set_epsilon"),
+        ("keras.utils", "get_file"),
+        ("keras.saving", "load_model"),
+        ("keras.activations", "deserialize"),
+        ("keras.initializers", "get"),
+        ("keras.ops", "custom_gradient"),
+        ("keras.src.config", "set_epsilon"),
+        ("keras", "device"),
+    ],
+)
+def test_functions_of_keras_that_are_no_activations_are_refused(tmp_path: Path, module: str, name: str) -> None:
+    sentence = refusal(tmp_path, dense(activation=function(module, name)))
+
+    assert sentence.startswith(f"The layer 'answer' names the function '{module}.{name}'")
+
+
+def test_a_function_hidden_behind_its_registered_name_is_refused(tmp_path: Path) -> None:
+    hidden = {**function("keras.activations", "relu"), "registered_name": "set_epsilon"}
+
+    assert "names the function 'keras.activations.set_epsilon'" in refusal(tmp_path, dense(activation=hidden))
+
+
+def test_a_function_as_an_argument_of_a_layer_call_is_refused(tmp_path: Path) -> None:
+    call = dense()
+    call["inbound_nodes"] = [{"args": [function("keras.config", "set_epsilon")], "kwargs": {}}]
+
+    assert "names the function 'keras.config.set_epsilon'" in refusal(tmp_path, call)
+
+
+def test_a_class_named_as_a_function_of_keras_is_refused(tmp_path: Path) -> None:
+    named = {"module": "keras.config", "class_name": "set_epsilon", "config": {}, "registered_name": None}
+
+    assert "uses the class 'set_epsilon', which is not part of Keras." in refusal(tmp_path, dense(activation=named))
+
+
+def test_activations_by_name_and_as_functions_are_accepted(tmp_path: Path) -> None:
+    assert accepted(tmp_path, dense(activation="gelu"), dense(activation=function("builtins", "relu")))
+    assert accepted(tmp_path, dense(activation=function("keras.activations", "tanh")))
+
+
+def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, dense(activation="my_relu"))
+
+    assert sentence.startswith("The layer 'answer' uses the activation 'my_relu', which is not part of Keras.")
+
+
+@pytest.mark.parametrize("class_name", ["TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
+def test_layers_that_run_foreign_programs_are_refused(tmp_path: Path, class_name: str) -> None:
+    sentence = refusal(tmp_path, layer(class_name, "door", filepath="/tmp/x"))
+
+    assert sentence.startswith(f"The layer 'door' is of the class '{class_name}', which runs a program or a model")
+
+
+def test_a_type_specification_is_refused(tmp_path: Path) -> None:
+    spec = {"class_name": "__typespec__", "spec_name": "X", "module": "os", "config": [], "registered_name": None}
+
+    assert "'__typespec__', which is not loaded here." in refusal(tmp_path, dense(note=spec))
+
+
+@pytest.mark.parametrize("class_name", ["StringLookup", "IntegerLookup", "TextVectorization"])
+def test_a_vocabulary_given_as_a_path_is_refused(tmp_path: Path, class_name: str) -> None:
+    sentence = refusal(tmp_path, layer(class_name, "words", vocabulary="/etc/passwd"), dense())
+
+    assert sentence.startswith("The layer 'words' reads its vocabulary from another file.")
+
+
+def test_a_vocabulary_given_as_words_is_accepted(tmp_path: Path) -> None:
+    assert accepted(tmp_path, layer("StringLookup", "words", vocabulary=["cat", "dog"]), dense())
+
+
+def test_a_custom_layer_is_refused_by_name_and_class(tmp_path: Path) -> None:
+    custom = layer("MyLayer", "odd", module=None)
+    custom["registered_name"] = "Custom>MyLayer"
+
+    assert refusal(tmp_path, dense(), custom).startswith(
+        "The layer 'odd' is of the class 'MyLayer', which is not part of Keras."
+    )
+
+
+def test_a_custom_layer_in_hdf5_is_refused(tmp_path: Path) -> None:
+    config = old_sequential(dense(), layer("MyLayer", "odd"))
+
+    assert "The layer 'odd' is of the class 'MyLayer'" in refusal_of(hdf5_model(tmp_path / "bad.h5", config))
+
+
+@pytest.mark.parametrize(
+    "module", ["my_package.layers", "os", "keras_hub.layers", "keras.src.utils", "keras.layers.x/y"]
+)
+def test_a_class_of_another_module_is_refused_whatever_its_name(tmp_path: Path, module: str) -> None:
+    assert "The layer 'odd' is of the class 'Dense', which is not part of Keras." in refusal(
+        tmp_path, {**dense("odd"), "module": module}
+    )
+
+
+def test_a_class_registered_under_another_name_is_refused(tmp_path: Path) -> None:
+    assert "is of the class 'Dense', which is not part of Keras." in refusal(
+        tmp_path, {**dense("odd"), "registered_name": "Custom>Dense"}
+    )
+
+
+def test_a_custom_model_is_refused(tmp_path: Path) -> None:
+    config: Json = {"module": "my.code", "class_name": "MyModel", "config": {}, "registered_name": "MyModel"}
+
+    assert refusal_of(keras_zip(tmp_path / "bad.keras", config)).startswith(
+        "The model is of the class 'MyModel', which is not part of Keras."
+    )
+
+
+def test_a_custom_initializer_is_refused_and_its_layer_named(tmp_path: Path) -> None:
+    custom = {"module": "my.code", "class_name": "MyInit", "config": {}, "registered_name": "MyInit"}
+
+    assert refusal(tmp_path, dense(kernel_initializer=custom)).startswith(
+        "The layer 'answer' uses the class 'MyInit', which is not part of Keras."
+    )
+
+
+def test_a_layer_that_keras_3_has_lost_is_refused(tmp_path: Path) -> None:
+    config = old_sequential(dense(), layer("TFOpLambda", "tf.math.add", function="math.add"))
+
+    assert refusal_of(hdf5_model(tmp_path / "bad.h5", config)).startswith(
+        "The layer 'tf.math.add' is of the class 'TFOpLambda' of an older Keras, which Keras 3 cannot load."
+    )
+
+
+def test_a_class_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    assert "has no readable class." in refusal(tmp_path, dense(note={"class_name": ["Dense"], "config": {}}))
+
+
+def test_an_operation_that_takes_a_function_is_refused(tmp_path: Path) -> None:
+    operation = layer("VectorizedMap", "each", module="keras.src.ops.core", function=function("builtins", "relu"))
+
+    assert "The layer 'each' is of the class 'VectorizedMap'" in refusal(tmp_path, operation)
+
+
+def test_operations_between_layers_are_accepted(tmp_path: Path) -> None:
+    assert accepted(tmp_path, dense(), layer("Mean", "mean", module="keras.src.ops.numpy", axis=[1]))
+
+
+def test_the_models_own_loss_is_not_looked_at(tmp_path: Path) -> None:
+    config = sequential(dense())
+    config["compile_config"] = {"loss": function("my.code", "my_loss")}
+
+    assert inspect_file(keras_zip(tmp_path / "good.keras", config)).format == "keras"
+
+
+def test_the_loss_of_an_inner_model_may_only_be_one_of_keras(tmp_path: Path) -> None:
+    inner = sequential(dense())
+    inner["compile_config"] = {"loss": function("builtins", "mean_squared_error"), "optimizer": "adam"}
+    assert accepted(tmp_path, inner)
+
+    inner["compile_config"] = {"loss": function("my.code", "my_loss")}
+    assert "names the function 'my.code.my_loss'" in refusal(tmp_path, inner)
+
+
+def test_a_loss_is_refused_where_a_layer_belongs(tmp_path: Path) -> None:
+    assert "which is not part of Keras." in refusal(tmp_path, layer("Huber", "odd", module="keras.losses"))
+
+
+def test_two_thousand_million_units_are_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, dense("wide", units=2_000_000_000))
+
+    assert sentence.startswith("The layer 'wide' needs 2,000,000,000 weights, but the file holds only 15.")
+
+
+def test_two_thousand_million_units_in_hdf5_are_refused(tmp_path: Path) -> None:
+    config = old_sequential(dense("wide", units=2_000_000_000))
+
+    assert "needs 2,000,000,000 weights" in refusal_of(hdf5_model(tmp_path / "bad.h5", config))
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config"),
+    [
+        ("Embedding", {"input_dim": 100_000, "output_dim": 1000}),
+        ("Conv2D", {"filters": 500_000, "kernel_size": [3, 3]}),
+        ("Conv2D", {"filters": 8, "kernel_size": 1000}),
+        ("LSTM", {"units": 40_000}),
+        ("SeparableConv2D", {"filters": 9_000_000, "kernel_size": [1, 1]}),
+        ("MultiHeadAttention", {"num_heads": 100_000, "key_dim": 1000}),
+    ],
+)
+def test_layers_larger_than_the_file_are_refused(tmp_path: Path, class_name: str, config: dict[str, Any]) -> None:
+    sentence = refusal(tmp_path, layer(class_name, "wide", **config))
+
+    assert sentence.startswith("The layer 'wide' needs ")
+    assert "but the file holds only 15." in sentence
+
+
+def test_a_wide_input_of_a_layer_counts(tmp_path: Path) -> None:
+    wide = {**dense("wide", units=1000), "build_config": {"input_shape": [None, 1_000_000]}}
+
+    assert refusal(tmp_path, wide).startswith("The layer 'wide' needs 1,000,000,000 weights")
+
+
+def test_many_layers_that_are_too_large_together_are_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, *(dense(f"layer_{n}", units=90_000) for n in range(20)))
+
+    assert sentence.startswith("The layers need 1,800,000 weights together, but the file holds only 15.")
+
+
+def test_shapes_that_no_picture_has_are_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, layer("InputLayer", "huge", batch_shape=[None, 100_000, 100_000, 3]))
+
+    assert sentence.startswith("The layer 'huge' declares 30,000,000,000 for 'batch_shape'")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config"),
+    [
+        ("UpSampling2D", {"size": [2_000_000, 1]}),
+        ("RepeatVector", {"n": 10**9}),
+        ("ZeroPadding2D", {"padding": [[0, 10**8], [0, 0]]}),
+        ("Discretization", {"num_bins": 10**10}),
+        ("RepeatVector", {"n": 10**4000}),
+    ],
+)
+def test_steps_that_no_layer_takes_are_refused(tmp_path: Path, class_name: str, config: dict[str, Any]) -> None:
+    assert refusal(tmp_path, layer(class_name, "huge", **config)).startswith("The layer 'huge' declares 1") or refusal(
+        tmp_path, layer(class_name, "huge", **config)
+    ).startswith("The layer 'huge' declares 2")
+
+
+def test_too_many_layers_are_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, *(layer("Flatten", "f") for _ in range(20_001))).startswith(
+        "The model has more than 20,000 layers"
+    )
+
+
+def test_a_hostile_name_is_shown_short_and_on_one_line(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, layer("My\nLayer", "x" * 500 + "\n<img onerror=alert(1)>", module=None))
+
+    assert "\n" not in sentence
+    assert len(sentence) < 400

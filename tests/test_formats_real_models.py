@@ -1,0 +1,104 @@
+"""Real models pass the allow-list: public files, Keras' own architectures, our sample."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats.hdf5_tree import StoredWeights
+from inference.formats.json_text import parse_config
+from inference.formats.keras_config import check_config
+from tests import real_models
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHITECTURES = (
+    *("MobileNetV2", "ResNet50", "VGG16", "EfficientNetB0", "DenseNet121", "InceptionV3", "Xception", "NASNetMobile"),
+    *("ConvNeXtTiny", "MobileNetV3Small", "EfficientNetV2B0", "InceptionResNetV2"),
+)
+
+
+@pytest.fixture(scope="session")
+def applications(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that one process with TensorFlow has written (about 40 s)."""
+    folder = tmp_path_factory.mktemp("applications")
+    command = [sys.executable, "-m", "tests.keras_applications", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_of_keras_passes(applications: Path, name: str) -> None:
+    config = parse_config((applications / f"{name}.json").read_bytes())
+    count = int((applications / f"{name}.count").read_text())
+
+    check_config(config, StoredWeights(numbers=count, largest=count, datasets=1))
+
+
+@pytest.mark.parametrize("name", ["text", "operations", "nested", "vocabulary", "mixed", "int8", "whole"])
+def test_a_model_of_many_kinds_of_layers_passes(applications: Path, name: str) -> None:
+    facts = inspect_file(applications / f"{name}.keras")
+
+    assert (facts.format, facts.suffix) == ("keras", ".keras")
+    assert facts.saved_with.startswith("Keras 3.")
+
+
+def test_an_hdf5_file_written_by_keras_3_passes(applications: Path) -> None:
+    facts = inspect_file(applications / "whole.h5")
+
+    assert (facts.format, facts.suffix) == ("hdf5", ".h5")
+    assert facts.saved_with.startswith("Keras 3.")
+
+
+def test_a_custom_layer_written_by_keras_is_refused(applications: Path) -> None:
+    with pytest.raises(FileRejected, match="The layer 'odd' is of the class 'Mine', which is not part of Keras"):
+        inspect_file(applications / "custom.h5")
+
+
+def test_every_name_on_the_allow_list_is_one_of_keras(applications: Path) -> None:
+    assert json.loads((applications / "unknown.json").read_text()) == []
+
+
+def test_a_public_model_of_keras_2_0_passes() -> None:
+    assert inspect_file(real_models.fer_hdf5()) == FileFacts("hdf5", ".h5", "Keras 2.0.5", ())
+
+
+def test_a_public_model_of_keras_2_4_passes() -> None:
+    assert inspect_file(real_models.cifar_h5()) == FileFacts("hdf5", ".h5", "Keras 2.4.0", ())
+
+
+def test_a_public_tflite_model_is_recognised() -> None:
+    with pytest.raises(FileRejected, match="This looks like a TensorFlow Lite model"):
+        inspect_file(real_models.fer_tflite())
+
+
+def test_a_public_onnx_model_is_recognised() -> None:
+    with pytest.raises(FileRejected, match="This looks like an ONNX model"):
+        inspect_file(real_models.orientation_onnx())
+
+
+def test_the_sample_passes_and_its_settings_fit() -> None:
+    settings = json.loads((ROOT / "samples" / "digits.json").read_text())
+
+    assert inspect_file(ROOT / "samples" / settings["file"]).format == "keras"
+    assert settings["labels"] == [str(digit) for digit in range(10)]
+    assert len(list((ROOT / "samples" / "images").glob("*.png"))) == 10
+
+
+def test_looking_at_a_file_imports_no_engine() -> None:
+    code = (
+        "import sys; from pathlib import Path; from inference.formats import inspect_file;"
+        "inspect_file(Path('samples/digits.keras'));"
+        "print([name for name in ('tensorflow', 'keras', 'django') if name in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "[]"

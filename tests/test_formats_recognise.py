@@ -1,0 +1,246 @@
+"""What a file is, is told by its content; for each wrong kind there is a sentence of its own."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.formats import FileFacts, FileRejected, inspect_file
+from tests.model_files import dense, hdf5_model, keras_zip, sequential
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(FileRejected) as caught:
+        inspect_file(path)
+    return caught.value.message
+
+
+def written(folder: Path, content: bytes, name: str = "upload.keras") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_a_keras_archive_is_accepted(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.keras")
+
+    assert inspect_file(path) == FileFacts("keras", ".keras", "Keras 3.15.1", ())
+
+
+def test_an_hdf5_model_is_accepted(tmp_path: Path) -> None:
+    path = hdf5_model(tmp_path / "small.h5")
+
+    assert inspect_file(path) == FileFacts("hdf5", ".h5", "Keras 2.15.0", ())
+
+
+def test_hdf5_content_decides_over_the_name(tmp_path: Path) -> None:
+    path = hdf5_model(tmp_path / "small.keras")
+
+    assert inspect_file(path).format == "hdf5"
+    assert inspect_file(path).suffix == ".h5"
+
+
+def test_keras_content_decides_over_the_name(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.h5")
+
+    assert inspect_file(path).suffix == ".keras"
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, b"")).startswith("The file is empty.")
+
+
+def test_text_is_refused(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, "Größe und Maß\n".encode())).startswith("This is a text file, not a model.")
+
+
+def test_a_git_lfs_pointer_is_refused(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+
+    assert refusal(written(tmp_path, pointer)).startswith("This is a Git LFS pointer")
+
+
+def test_layers_as_json_are_refused_for_lack_of_weights(tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps(sequential(dense())).encode())
+
+    assert refusal(path).startswith("The file describes the layers but holds no weights.")
+
+
+def test_html_is_refused(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, b"\n<!DOCTYPE html><html><p>Sign in</p></html>")).startswith("This is a web page")
+
+
+def test_a_pdf_is_refused(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3")).startswith("This is a PDF document")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_an_image_is_refused(tmp_path: Path, kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(out, kind)
+
+    assert refusal(written(tmp_path, out.getvalue())).startswith("This is an image, not a model.")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "thing", [{"weights": [1.0]}, [1, 2], (3, 4), np.arange(3)], ids=["dict", "list", "tuple", "array"]
+)
+def test_a_pickle_is_refused(tmp_path: Path, thing: object, protocol: int) -> None:
+    path = written(tmp_path, pickle.dumps(thing, protocol))
+
+    assert refusal(path).startswith("This is a Python pickle")
+
+
+def test_joblibs_packed_pickles_are_refused(tmp_path: Path) -> None:
+    for packed in (zlib.compress(pickle.dumps([1])), gzip.compress(pickle.dumps([1]))):
+        assert refusal(written(tmp_path, packed)).startswith("This is a Python pickle")
+
+
+def test_a_pytorch_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps({}))
+        archive.writestr("model/data/0", b"\0" * 8)
+
+    assert refusal(path).startswith("This is a PyTorch file")
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "letter.docx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("word/document.xml", "<w/>")
+
+    assert refusal(path).startswith("The archive holds no model that is known here.")
+
+
+def test_a_model_inside_an_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(keras_zip(tmp_path / "small.keras"), "small.keras")
+
+    assert refusal(path).startswith("The model lies inside an archive. Unpack it")
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
+    whole = keras_zip(tmp_path / "small.keras").read_bytes()
+
+    for cut in (10, len(whole) // 2, len(whole) - 5):
+        assert refusal(written(tmp_path, whole[:cut])).startswith("The archive is damaged or was cut off.")
+
+
+def test_a_truncated_hdf5_file_is_refused(tmp_path: Path) -> None:
+    whole = hdf5_model(tmp_path / "small.h5").read_bytes()
+
+    for cut in (9, len(whole) // 2, len(whole) - 5):
+        assert refusal(written(tmp_path, whole[:cut])).startswith("The HDF5 file is damaged or was cut off.")
+
+
+def test_an_hdf5_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["pixels"] = np.zeros(3)
+
+    assert refusal(path).startswith("This is an HDF5 file, but it holds no Keras model.")
+
+
+def test_keras_2_weights_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = np.array([b"dense"])
+        file["dense/kernel:0"] = np.zeros((2, 2))
+
+    assert refusal(path).startswith("The file holds weights only. Save the whole model")
+
+
+def test_keras_3_weights_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((2, 2))
+
+    assert refusal(path).startswith("The file holds weights only. Save the whole model")
+
+
+def test_a_keras_archive_without_its_layers_is_refused(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.keras", without=["config.json"])
+
+    assert refusal(path).startswith("The file holds weights only. Save the whole model")
+
+
+def test_a_keras_archive_without_its_weights_is_refused(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.keras", without=["model.weights.h5"])
+
+    assert refusal(path).startswith("The archive describes the layers but holds no weights.")
+
+
+def test_an_hdf5_model_without_its_weights_is_refused(tmp_path: Path) -> None:
+    path = hdf5_model(tmp_path / "small.h5", fill=lambda file: file.__delitem__("model_weights"))
+
+    assert refusal(path).startswith("The file describes the layers but holds no weights.")
+
+
+def test_an_onnx_model_is_named(tmp_path: Path) -> None:
+    producer = b"\x12\x07pytorch" + b"\x1a\x032.4"
+    path = written(tmp_path, b"\x08\x08" + producer + b"\x3a\x04\x12\x02ab" + b"\x42\x02\x10\x11")
+
+    assert refusal(path).startswith("This looks like an ONNX model, which cannot be loaded here yet.")
+
+
+def test_a_tflite_model_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, struct.pack("<I4s", 28, b"TFL3") + b"\0" * 64)
+
+    assert refusal(path).startswith("This looks like a TensorFlow Lite model")
+
+
+def test_a_frozen_graph_is_named(tmp_path: Path) -> None:
+    node = b"\x0a\x01x\x12\x0bPlaceholder"
+    path = written(tmp_path, b"\x0a" + bytes([len(node)]) + node + b"\x22\x03\x08\xc0\x10")
+
+    assert refusal(path).startswith("This looks like a frozen TensorFlow graph")
+
+
+def test_a_saved_model_graph_is_named(tmp_path: Path) -> None:
+    meta_graph = b"\x0a\x09\x22\x05serve\x28\x01" + b"\x12\x02\x0a\x00"
+    path = written(tmp_path, b"\x08\x01\x12" + bytes([len(meta_graph)]) + meta_graph)
+
+    assert refusal(path).startswith("This looks like a TensorFlow SavedModel")
+
+
+@pytest.mark.parametrize("top", ["", "flowers/"])
+@pytest.mark.parametrize("packing", ["zip", "tar", "tar.gz"])
+def test_a_packed_saved_model_is_named(tmp_path: Path, packing: str, top: str) -> None:
+    path = tmp_path / f"upload.{packing}"
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{top}saved_model.pb", b"\x08\x01")
+    else:
+        with tarfile.open(path, "w:gz" if packing == "tar.gz" else "w") as tar:
+            member = tarfile.TarInfo(f"{top}saved_model.pb")
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"\x08\x01"))
+
+    assert refusal(path).startswith("This looks like a TensorFlow SavedModel, which cannot be loaded here yet.")
+
+
+def test_an_openvino_description_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, b'<?xml version="1.0"?>\n<net name="small" version="11"><layers/></net>')
+
+    assert refusal(path).startswith("This looks like an OpenVINO model")
+
+
+def test_random_bytes_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, np.random.default_rng(1).bytes(4096))
+
+    assert refusal(path).startswith("The file is of no kind that is known here.")
