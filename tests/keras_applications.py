@@ -1,8 +1,8 @@
 """Writes real models of Keras into a folder: python -m tests.keras_applications FOLDER
 
-For the tests of inference.formats; a process of its own, because they import no engine. Writes NAME.json and NAME.count (how many weights)
-for architectures without trained weights, whole files for some, and unknown.json: names on the allow-list that the
-installed Keras does not have.
+For the tests of inference.formats; a process of its own, because they import no engine. Writes NAME.json and NAME.count
+(how many weights) for architectures without trained weights, whole files for some, and unknown.json: names on the
+allow-list that the installed Keras does not have.
 """
 
 from __future__ import annotations

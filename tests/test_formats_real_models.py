@@ -13,6 +13,8 @@ from inference.formats import FileFacts, FileRejected, inspect_file
 from inference.formats.hdf5_tree import StoredWeights
 from inference.formats.json_text import parse_config
 from inference.formats.keras_config import check_config
+from inference.formats.keras_shapes import input_shapes
+from inference.formats.keras_sizes import numbers_needed
 from tests import real_models
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,24 @@ def test_an_architecture_of_keras_passes(applications: Path, name: str) -> None:
     count = int((applications / f"{name}.count").read_text())
 
     check_config(config, StoredWeights(numbers=count, largest=count, datasets=1))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_passes_without_its_written_shapes(applications: Path, name: str) -> None:
+    """As Keras 2 wrote them: what is followed from layer to layer must not exceed the truth either."""
+    config = parse_config((applications / f"{name}.json").read_bytes())
+    count = int((applications / f"{name}.count").read_text())
+    fed = input_shapes(config)
+    needed = 0
+    for layer in config["config"]["layers"]:
+        needed += numbers_needed(layer["class_name"], layer["config"], None, fed.get(id(layer)))
+        written = layer.get("build_config", {}).get("input_shape")
+        if id(layer) in fed and written and not isinstance(written[0], list):
+            known = [(ours, theirs) for ours, theirs in zip(fed[id(layer)], written, strict=True) if ours is not None]
+            assert all(ours == theirs for ours, theirs in known), (layer["name"], known)
+
+    print(f"{name}: {needed:,} of {count:,} weights counted")
+    assert needed <= count
 
 
 @pytest.mark.parametrize("name", ["text", "operations", "nested", "vocabulary", "mixed", "int8", "whole"])

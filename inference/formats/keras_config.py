@@ -15,9 +15,11 @@ from typing import Any
 from inference.formats import keras_names as names
 from inference.formats.facts import FileRejected, shown
 from inference.formats.hdf5_tree import StoredWeights
+from inference.formats.keras_shapes import Shape, input_shapes
 from inference.formats.keras_sizes import check_sizes, numbers_needed
 
 MAX_LAYERS = 20_000
+FREE_NUMBERS = 10_000
 
 _FAMILIES = (
     "layers|models|initializers|regularizers|constraints|activations|dtype_policies|mixed_precision|random|quantizers"
@@ -67,23 +69,26 @@ def check_config(config: dict[str, Any], stored: StoredWeights) -> None:
             "upload that file."
         )
     layers = total = 0
+    fed: dict[int, Shape] = {}
     for item, place in _named_parts(config):
         class_name = _check_named(item, place, is_root=item is config)
         inner = item.get("config")
+        if class_name in names.MODELS:
+            fed.update(input_shapes(item))
         if class_name not in names.LAYERS or not isinstance(inner, dict):
             continue
         layers += 1
         if layers > MAX_LAYERS:
             raise FileRejected(f"The model has more than {MAX_LAYERS:,} layers, which no real model has.")
-        needed = numbers_needed(class_name, inner, item.get("build_config"))
-        # Four, because int4 weights lie two in a byte; the rest for layers that keep no weights of their own.
-        if needed > 4 * stored.numbers + 100_000:
+        needed = numbers_needed(class_name, inner, item.get("build_config"), fed.get(id(item)))
+        # Four, because int4 weights lie two in a byte.
+        if needed > 4 * stored.numbers + FREE_NUMBERS:
             raise FileRejected(
                 f"{place} needs {needed:,} weights, but the file holds only {stored.numbers:,}. "
                 "Save the model again and upload the new file."
             )
         total += needed
-    if total > 8 * stored.numbers + 1_000_000:
+    if total > 8 * stored.numbers + 10 * FREE_NUMBERS:
         raise FileRejected(
             f"The layers need {total:,} weights together, but the file holds only {stored.numbers:,}. "
             "Save the model again and upload the new file."

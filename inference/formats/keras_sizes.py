@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from inference.formats.facts import FileRejected
+from inference.formats.keras_shapes import Shape
 
 MAX_SHAPE = 1 << 31
 MAX_STEP = 1 << 20
@@ -41,9 +42,10 @@ def check_sizes(value: dict[str, Any], place: str) -> None:
             raise _oversized(place, key, _largest(value.get(key)))
 
 
-def numbers_needed(class_name: str, config: dict[str, Any], build_config: Any) -> int:
-    """At least how many trained numbers a layer has; 0 where nothing can be said."""
-    channels = _channels(config, build_config)
+def numbers_needed(class_name: str, config: dict[str, Any], build_config: Any, fed: Shape | None) -> int:
+    """At least how many trained numbers a layer has; 0 where nothing can be said. `fed` is its input, if known."""
+    written = build_config.get("input_shape") if isinstance(build_config, dict) else None
+    channels = max(_channels(config, written), _channels(config, list(fed) if fed else None))
     units, filters = _largest(config.get("units")), _largest(config.get("filters"))
     if class_name == "Dense":
         return units * channels
@@ -74,9 +76,8 @@ def _kernel(class_name: str, value: Any) -> int:
     return max(1, _product(value))
 
 
-def _channels(config: dict[str, Any], build_config: Any) -> int:
-    """The size of the axis that the layer works on, where its file says so; else 1."""
-    shape = build_config.get("input_shape") if isinstance(build_config, dict) else None
+def _channels(config: dict[str, Any], shape: Any) -> int:
+    """The size of the axis that the layer works on, where `shape` is one; else 1."""
     if not isinstance(shape, list) or not shape or not all(size is None or _is_count(size) for size in shape):
         return 1
     first = config.get("data_format") == "channels_first"
