@@ -48,7 +48,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class ImageAxes:
-    """How an input of four dimensions holds pictures. `height` and `width` are None where the model leaves them free."""
+    """How an input of four dimensions holds pictures; None is a free height or width."""
 
     layout: Layout
     height: int | None

@@ -1,0 +1,60 @@
+"""The last lines that a process printed: bounded in number and length, kept in a file that survives the process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+LINES_KEPT = 200
+LINE_LENGTH = 1000
+_WRITE_EVERY_S = 1.0
+
+
+class OutputRing:
+    """Takes raw bytes, keeps whole lines with the time they came. However much comes, memory stays bounded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: deque[str] = deque(read_lines(path), maxlen=LINES_KEPT)
+        self._partial = b""
+        self._is_dirty = False
+        self._written_at = 0.0
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        self._partial = self._partial[-LINE_LENGTH:]
+        for line in lines[-LINES_KEPT:]:
+            self.add(line.decode("utf-8", "replace"))
+
+    def add(self, line: str) -> None:
+        text = "".join(c if c.isprintable() else " " for c in line[:LINE_LENGTH]).rstrip()
+        if text:
+            self._lines.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}")
+            self._is_dirty = True
+
+    def last(self, count: int) -> list[str]:
+        return list(self._lines)[-count:]
+
+    def write(self, *, now: bool = False) -> None:
+        """Put the lines on disk, at most once a second unless `now`."""
+        if not self._is_dirty or (not now and time.monotonic() - self._written_at < _WRITE_EVERY_S):
+            return
+        self._written_at = time.monotonic()
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            beside = self._path.with_suffix(".new")
+            beside.write_text("\n".join(self._lines) + "\n", "utf-8")
+            beside.replace(self._path)
+            self._is_dirty = False
+        except OSError:  # a full disk must not end the owner
+            pass
+
+
+def read_lines(path: Path) -> list[str]:
+    """The kept lines, oldest first; none where there is no file."""
+    try:
+        return path.read_text("utf-8", "replace").splitlines()[-LINES_KEPT:]
+    except OSError:
+        return []

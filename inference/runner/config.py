@@ -1,0 +1,41 @@
+"""What the owner tells a runner at its start, as JSON on standard input."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MAX_BATCH = 16
+DEFAULT_QUEUE_LIMIT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerConfig:
+    """Everything a runner may know. No secret is among it."""
+
+    model_path: str
+    format: str
+    engine: str
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    precision: str = "f32"
+    threads: int | None = None
+    max_batch: int = DEFAULT_MAX_BATCH
+    max_wait_ms: float = 0.0
+    queue_limit: int = DEFAULT_QUEUE_LIMIT
+    memory_limit_bytes: int | None = None
+    predict_timeout_s: float = 30.0
+    owner_pid: int = 0
+
+    def encode(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunnerConfig:
+        return cls(**json.loads(data))
+
+    @property
+    def path(self) -> Path:
+        return Path(self.model_path)

@@ -1,0 +1,107 @@
+"""Tensors of a request: from nested lists to arrays, and whether they are what a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from inference.errors import BadInput, ValidationFailed
+from inference.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+
+def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
+    """The row form: a list of examples, each a value, or an object of name and value where there are several inputs.
+
+    The arrays get a batch axis in front: [N] + the shape of an example.
+    """
+    if not isinstance(instances, list) or not instances:
+        raise ValidationFailed.of("instances", "instances is a list with at least one example.")
+    names = [spec.name for spec in signature.inputs]
+    if isinstance(instances[0], dict):
+        columns: dict[str, list[Any]] = {name: [] for name in names}
+        for example in instances:
+            if not isinstance(example, dict) or set(example) != set(names):
+                raise BadInput(f"Each example names exactly these inputs: {', '.join(names)}.")
+            for name in names:
+                columns[name].append(example[name])
+        return from_columns(columns, signature)
+    if len(names) != 1:
+        raise BadInput(f"The model takes {len(names)} inputs. Send each example as an object of {', '.join(names)}.")
+    return {names[0]: _array(instances, signature.inputs[0])}
+
+
+def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
+    """The column form: an object of input name and nested list, batch axis included; bare for a single input."""
+    names = [spec.name for spec in signature.inputs]
+    if not isinstance(inputs, dict):
+        if len(names) != 1:
+            raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
+        inputs = {names[0]: inputs}
+    if set(inputs) != set(names):
+        raise BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(map(str, inputs)) or 'none'}.")
+    return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
+
+
+def _array(value: Any, spec: TensorSpec) -> Array:
+    """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise BadInput(f"The lists for {spec.name} are of different lengths.") from None
+    if array.dtype == object:
+        raise BadInput(f"The lists for {spec.name} hold something that is no number, or are of different lengths.")
+    wanted = np.dtype(spec.dtype)
+    if array.size and not _fits(array, wanted):
+        raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds other values.")
+    return array.astype(wanted)
+
+
+def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
+    if wanted.kind == "b":
+        return array.dtype.kind == "b"
+    if array.dtype.kind not in "iuf":
+        return False
+    if wanted.kind == "f":
+        return True
+    if array.dtype.kind == "f":
+        return False
+    limits = np.iinfo(wanted)
+    return bool(array.min() >= limits.min and array.max() <= limits.max)
+
+
+def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
+    """The inputs in the signature's order, if names, dtypes and shapes fit; raises BadInput that says which does not."""
+    names = [spec.name for spec in signature.inputs]
+    if set(inputs) != set(names):
+        raise BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}.")
+    for spec in signature.inputs:
+        array = inputs[spec.name]
+        if array.dtype.name != spec.dtype:
+            raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {array.dtype.name}.")
+        if not _shape_fits(array.shape, spec):
+            raise BadInput(
+                f"The input {spec.name} takes the shape {show_shape(spec.shape)}; the request has {show_shape(array.shape)}."
+            )
+    rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
+    if len(rows) > 1:
+        raise BadInput("The inputs hold different numbers of examples.")
+    if rows == {0}:
+        raise BadInput("The request holds no example.")
+    return {name: inputs[name] for name in names}
+
+
+def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    """Whether `shape` is one of the model's. A batch fixed at one takes any number: the runner splits it."""
+    if len(shape) != len(spec.shape):
+        return False
+    wanted = (None, *spec.shape[1:]) if spec.shape and spec.shape[0] == 1 else spec.shape
+    return all(want is None or want == have for want, have in zip(wanted, shape, strict=True))
+
+
+def show_shape(shape: tuple[int | None, ...]) -> str:
+    """(any, 224, 224, 3), as people read it."""
+    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"

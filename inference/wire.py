@@ -1,0 +1,119 @@
+"""Frames on the runner's socket: a length-prefixed JSON header and raw bytes. No pickle, no class names.
+
+    magic 4 s · header length u32 · body length u64 (big endian) · header (JSON object, UTF-8) · body
+
+Lengths are checked against the limits before anything is allocated: what the other side says is untrusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+_PREFIX = struct.Struct("!4sIQ")
+_MAGIC = b"MPF1"
+
+Buffer = bytes | bytearray | memoryview
+Kind = Literal["images", "tensors", "answer"]
+
+
+class WireError(Exception):
+    """The other side does not speak this protocol, or says more than it may. The connection is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one frame may hold."""
+
+    header_bytes: int = 4 * 2**20
+    body_bytes: int = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    header: dict[str, Any]
+    body: memoryview
+
+
+def encode(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> list[Buffer]:
+    """The frame as buffers to be written one after the other; the body's buffers are not copied."""
+    head = orjson.dumps(header)
+    return [_PREFIX.pack(_MAGIC, len(head), sum(memoryview(part).nbytes for part in body)) + head, *body]
+
+
+async def read(reader: asyncio.StreamReader, limits: Limits) -> Frame | None:
+    """The next frame, or None where the stream ends between two. Raises WireError for anything else."""
+    try:
+        prefix = await reader.readexactly(_PREFIX.size)
+    except asyncio.IncompleteReadError as error:
+        if not error.partial:
+            return None
+        raise WireError("the stream ended within a frame") from None
+    magic, header_bytes, body_bytes = _PREFIX.unpack(prefix)
+    if magic != _MAGIC:
+        raise WireError("not a frame")
+    if header_bytes > limits.header_bytes or body_bytes > limits.body_bytes:
+        raise WireError(f"a frame of {header_bytes} + {body_bytes} bytes is too large")
+    try:
+        head = await reader.readexactly(header_bytes)
+        body = await reader.readexactly(body_bytes) if body_bytes else b""
+    except asyncio.IncompleteReadError:
+        raise WireError("the stream ended within a frame") from None
+    try:
+        header = orjson.loads(head)
+    except orjson.JSONDecodeError:
+        raise WireError("the header is not JSON") from None
+    if not isinstance(header, dict):
+        raise WireError("the header is not an object")
+    return Frame(header, memoryview(body))
+
+
+def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
+    """What a header says of tensors, and their bytes in the same order (C order, little endian)."""
+    described: list[dict[str, Any]] = []
+    buffers: list[Buffer] = []
+    for name, tensor in tensors.items():
+        array = np.ascontiguousarray(tensor)
+        described.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes})
+        buffers.append(array.reshape(-1).view(np.uint8).data)
+    return described, buffers
+
+
+ALLOWED_DTYPES = frozenset(
+    {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
+)
+
+
+def read_tensors(described: Iterable[Mapping[str, Any]], body: memoryview) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors of a frame as read-only views on its body. Raises WireError where sizes and bytes disagree."""
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    at = 0
+    try:
+        for item in described:
+            name, dtype, shape, size = str(item["name"]), str(item["dtype"]), item["shape"], int(item["bytes"])
+            if dtype not in ALLOWED_DTYPES or size < 0 or at + size > len(body):
+                raise WireError("a tensor does not fit its frame")
+            tensors[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape([int(n) for n in shape])
+            at += size
+    except (KeyError, TypeError, ValueError):
+        raise WireError("a tensor does not fit its description") from None
+    if at != len(body):
+        raise WireError("the frame holds more than its tensors")
+    return tensors
+
+
+def split_body(sizes: Sequence[int], body: memoryview) -> list[memoryview]:
+    """The body cut into parts of the given sizes (bytes). Raises WireError where they do not add up to it."""
+    if any(size < 0 for size in sizes) or sum(sizes) != len(body):
+        raise WireError("the parts do not add up to the body")
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(body[at : at + size])
+        at += size
+    return parts

@@ -1,0 +1,38 @@
+"""The folders of one runner: `model/` holds its file, `tmp/` is its own. No runner reads the store of all models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder made for one instance and removed with it."""
+
+    root: Path
+
+    @property
+    def model_directory(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def tmp_directory(self) -> Path:
+        return self.root / "tmp"
+
+    def prepare(self, source: Path, name: str) -> Path:
+        """Make the folders anew and put the file in as `name`: a hard link, or a copy across file systems."""
+        self.remove()
+        for directory in (self.root, self.model_directory, self.tmp_directory):
+            directory.mkdir(mode=0o700, parents=True)
+        target = self.model_directory / name
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+        return target
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
