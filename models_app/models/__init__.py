@@ -1,0 +1,20 @@
+"""The registry: what exists, what is wanted, what is."""
+
+from models_app.models.apikey import ApiKey
+from models_app.models.instance import Instance, Transition
+from models_app.models.job import Job
+from models_app.models.login import LoginFailure
+from models_app.models.node import Node
+from models_app.models.registered_model import RegisteredModel
+from models_app.models.version import ModelVersion
+
+__all__ = [
+    "ApiKey",
+    "Instance",
+    "Job",
+    "LoginFailure",
+    "ModelVersion",
+    "Node",
+    "RegisteredModel",
+    "Transition",
+]

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from django.db import models
+
+from models_app.choices import JobKind, JobState
+from models_app.models.version import ModelVersion
+
+
+class Job(models.Model):
+    """Work with an end: queued again once if it was cut off, then failed."""
+
+    kind = models.CharField(max_length=12, choices=JobKind.choices)
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="jobs")
+    state = models.CharField(max_length=8, choices=JobState.choices, default=JobState.QUEUED)
+    progress = models.PositiveSmallIntegerField(default=0, help_text="0 to 100")
+    detail = models.TextField(blank=True, default="")
+    result = models.JSONField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    by = models.CharField(max_length=150, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"

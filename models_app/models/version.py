@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+
+from inference.options import Options, parse_options
+from inference.postprocessing import Postprocessing, parse_postprocessing
+from inference.preprocessing import Preprocessing, parse_preprocessing
+from inference.signature import Signature
+from models_app.choices import FileStatus, VersionState, version_state
+from models_app.models.registered_model import RegisteredModel
+
+if TYPE_CHECKING:
+    from models_app.models.instance import Instance
+
+
+class ModelVersion(models.Model):
+    """One uploaded file. The file never changes; how it is to be used may, while it is not loaded."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    file_key = models.CharField(max_length=32, unique=True, help_text="The folder of the file; made by the portal.")
+    file_name = models.CharField(max_length=255, help_text="What the user called it: a label, never a path.")
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    status = models.CharField(max_length=10, choices=FileStatus.choices, default=FileStatus.CHECKING)
+    status_detail = models.TextField(blank=True, default="")
+    format = models.CharField(max_length=20, blank=True, default="")
+    signature_json = models.JSONField(default=dict, blank=True)
+
+    labels = models.JSONField(default=list, blank=True)
+    preprocessing_json = models.JSONField(default=dict, blank=True)
+    postprocessing_json = models.JSONField(default=dict, blank=True)
+    options_json = models.JSONField(default=dict, blank=True)
+    engine = models.CharField(max_length=20, default="auto", help_text="As asked for: auto or a name.")
+    engine_selected = models.CharField(max_length=20, blank=True, default="")
+    engine_reason = models.TextField(blank=True, default="")
+
+    trusted_by = models.CharField(max_length=150, blank=True, default="")
+    trusted_at = models.DateTimeField(null=True, blank=True)
+    trusted_reason = models.TextField(blank=True, default="")
+
+    instances_wanted = models.PositiveIntegerField(default=0, help_text="The wish: 0 is unloaded.")
+    last_load_seconds = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["model__name", "-number"]
+        constraints = [models.UniqueConstraint(fields=["model", "number"], name="one_version_a_number")]
+        indexes = [models.Index(fields=["status"])]
+        permissions = [
+            ("load_modelversion", "Can load models"),
+            ("unload_modelversion", "Can unload models"),
+            ("predict_modelversion", "Can ask models"),
+        ]
+        verbose_name = "model version"
+
+    def __str__(self) -> str:
+        return f"{self.model.name} v{self.number}"
+
+    @property
+    def directory(self) -> Path:
+        return settings.PORTAL_FILES_DIR / self.file_key
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "source"
+
+    @property
+    def signature(self) -> Signature:
+        """Empty until the check has ended."""
+        return Signature.from_json(self.signature_json or {"inputs": [], "outputs": []})
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return parse_preprocessing(self.preprocessing_json)
+
+    @property
+    def postprocessing(self) -> Postprocessing:
+        return parse_postprocessing(self.postprocessing_json)
+
+    @property
+    def options(self) -> Options:
+        return parse_options(self.options_json)
+
+    @property
+    def precision(self) -> str:
+        return str(self.options_json.get("precision") or "f32")
+
+    @property
+    def shown_instances(self) -> list[Instance]:
+        """In the order they were made; uses the prefetched rows where a query fetched them."""
+        return sorted(self.instances.all(), key=lambda instance: instance.pk)
+
+    @property
+    def state(self) -> VersionState:
+        return version_state([instance.state for instance in self.shown_instances])

@@ -1,0 +1,61 @@
+"""Typed readers of the environment: each names its variable when the value cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """True for 1, true, yes, on; False for 0, false, no, off."""
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; set it to 1 or 0.")
+
+
+def number(name: str, default: int, *, at_least: int = 0, at_most: int | None = None) -> int:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        result = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {value!r}; set it to a whole number.") from None
+    if result < at_least or (at_most is not None and result > at_most):
+        limits = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
+        raise ImproperlyConfigured(f"{name} is {result}; set it to {limits}.")
+    return result
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} is {value!r}; set it to one of {', '.join(allowed)}.")
+    return value
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    """A list separated by commas."""
+    value = text(name)
+    return [word.strip() for word in value.split(",") if word.strip()] if value else default
+
+
+def path(name: str, default: Path) -> Path:
+    value = text(name)
+    return Path(value).expanduser().resolve() if value else default
+
+
+def optional_path(name: str) -> Path | None:
+    value = text(name)
+    return Path(value).expanduser().resolve() if value else None
