@@ -1,0 +1,1 @@
+"""The REST API: views parse, authorise, call a service, render."""

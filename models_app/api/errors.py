@@ -1,0 +1,80 @@
+"""One form for all errors: {"code", "detail"} and, for fields, {"fields": {name: [sentence]}}."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFilesSent
+from django.db import OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from inference.errors import (
+    NotAuthenticated,
+    NotFound,
+    PermissionRefused,
+    PortalError,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+logger = logging.getLogger("portal.api")
+
+
+class _MethodNotAllowed(PortalError):
+    code, status = "method_not_allowed", 405
+
+
+def error_body(error: PortalError) -> dict[str, Any]:
+    body: dict[str, Any] = {"code": error.code, "detail": error.message}
+    return body | ({"fields": error.fields} if error.fields else {})
+
+
+def error_headers(error: PortalError) -> dict[str, str]:
+    if error.retry_after_s is not None:
+        return {"Retry-After": str(error.retry_after_s)}
+    if error.status in {429, 503}:
+        return {"Retry-After": "1"}
+    return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+
+
+def render_error(raised: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception handler. What is no expected failure is logged with its traceback and answered by a constant."""
+    error = as_portal_error(raised)
+    if error is None:
+        logger.exception("unexpected error in a view", exc_info=raised)
+        error = PortalError("The portal met an error of its own. It was logged; the header X-Request-Id names it.")
+    headers = error_headers(error)
+    if isinstance(raised, exceptions.MethodNotAllowed) and (allow := getattr(raised, "allow", None)):
+        headers["Allow"] = allow
+    return Response(error_body(error), status=error.status, headers=headers)
+
+
+def as_portal_error(raised: Exception) -> PortalError | None:
+    """The expected failure that an exception of Django or DRF means, or None for a bug."""
+    if isinstance(raised, PortalError):
+        return raised
+    if isinstance(raised, (Http404, exceptions.NotFound)):
+        return NotFound("There is nothing at this address.")
+    if isinstance(raised, (exceptions.NotAuthenticated, exceptions.AuthenticationFailed)):
+        return NotAuthenticated(str(raised.detail))
+    if isinstance(raised, (PermissionDenied, exceptions.PermissionDenied)):
+        return PermissionRefused(str(getattr(raised, "detail", "")) or "The user's rights do not allow this.")
+    if isinstance(raised, exceptions.MethodNotAllowed):
+        return _MethodNotAllowed(str(raised.detail))
+    if isinstance(raised, exceptions.UnsupportedMediaType):
+        return UnsupportedMediaType(str(raised.detail))
+    if isinstance(raised, exceptions.NotAcceptable):
+        return ValidationFailed("The answer is JSON; the Accept header asks for something else.")
+    if isinstance(raised, exceptions.ParseError):
+        return ValidationFailed("The body cannot be read: " + str(raised.detail))
+    if isinstance(raised, (RequestDataTooBig, TooManyFilesSent)):
+        return TooLarge("The request is larger than one request may be.")
+    if isinstance(raised, OperationalError):
+        logger.warning("the database does not answer: %s", raised)
+        return Unavailable("The database is busy. Try again in some seconds.", retry_after_s=5)
+    return None

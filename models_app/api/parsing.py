@@ -1,0 +1,106 @@
+"""Reading what a request asks for: numbers in queries and bodies, pictures, a file that was received."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from rest_framework.request import Request
+
+from inference.errors import ValidationFailed
+from models_app.services.files import ReceivedFile
+from models_app.services.predict import MOST_IMAGES, Picture
+
+MOST_WAIT_S = 120.0
+
+
+def read_number(request: Request, name: str, *, least: float, most: float, is_whole: bool = False) -> float | None:
+    """`name` from the query or the JSON body, None where it is in neither. Raises ValidationFailed for the field."""
+    value: Any = request.query_params.get(name)
+    if value is None and isinstance(request.data, Mapping):
+        value = request.data.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not least <= number <= most or (is_whole and number != int(number)):
+        kind = "whole number" if is_whole else "number"
+        raise ValidationFailed.of(name, f"{name} is a {kind} from {least:g} to {most:g}.")
+    return number
+
+
+def read_wait(request: Request, default: float) -> float:
+    """Seconds that the caller is willing to wait, 0 to 120."""
+    wait = read_number(request, "wait", least=0, most=MOST_WAIT_S)
+    return default if wait is None else wait
+
+
+def read_count(request: Request, name: str, *, least: int, most: int) -> int | None:
+    number = read_number(request, name, least=least, most=most, is_whole=True)
+    return None if number is None else int(number)
+
+
+def read_flag(request: Request, name: str) -> bool:
+    """`?name=true`; anything but true, 1, yes, false, 0, no is refused."""
+    value = request.query_params.get(name, "false").lower()
+    if value not in {"true", "1", "yes", "false", "0", "no"}:
+        raise ValidationFailed.of(name, f"{name} is true or false.")
+    return value in {"true", "1", "yes"}
+
+
+def read_object(request: Request) -> Mapping[str, Any]:
+    """The body as a JSON object; an empty body is an empty one."""
+    if request.data in (None, ""):
+        return {}
+    if not isinstance(request.data, Mapping):
+        raise ValidationFailed("The body is a JSON object.")
+    return request.data
+
+
+def uploaded_pictures(files: list[UploadedFile], field: str = "image") -> list[Picture]:
+    """Pictures of a multipart form, named as the client named them."""
+    if not files:
+        raise ValidationFailed.of(field, "Send one or more pictures in the field image.")
+    if len(files) > MOST_IMAGES:
+        raise ValidationFailed.of(field, f"Send at most {MOST_IMAGES} images at once.")
+    return [Picture(file.name or index, file.read()) for index, file in enumerate(files)]
+
+
+def encoded_pictures(images: Any) -> list[Picture]:
+    """Pictures of a JSON body: standard base64, with or without a `data:` address in front."""
+    if not isinstance(images, list) or not images:
+        raise ValidationFailed.of("images", "images is a list of pictures in base64.")
+    if len(images) > MOST_IMAGES:
+        raise ValidationFailed.of("images", f"Send at most {MOST_IMAGES} images at once.")
+    pictures = []
+    for index, text in enumerate(images):
+        try:
+            if not isinstance(text, str):
+                raise ValueError
+            if text.startswith("data:"):
+                text = text.partition(",")[2]
+            pictures.append(Picture(index, base64.b64decode(text, validate=True)))
+        except (ValueError, binascii.Error):
+            raise ValidationFailed.of("images", f"Image {index} is not base64.") from None
+    return pictures
+
+
+def received_upload(request: Request) -> tuple[dict[str, str], ReceivedFile | None]:
+    """The fields and the file that the upload handler in front of Django has received (portal/lean/uploads.py)."""
+    scope = getattr(request._request, "scope", {})
+    upload = scope.get("portal.upload")
+    if upload is None:
+        return {}, None
+    fields: dict[str, str] = upload.fields
+    return fields, upload.file
+
+
+def required_file(file: ReceivedFile | None) -> ReceivedFile:
+    if file is None:
+        raise ValidationFailed.of("file", "Send the model as one file in the field file (multipart/form-data).")
+    return file

@@ -1,0 +1,41 @@
+"""What may be done: a key can do its scope ∩ its user's Django permissions, a session its user's permissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from models_app.choices import KeyScope
+from models_app.models import ApiKey
+
+PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", "models_app.predict_modelversion"})
+"""What a key of the scope `predict` can do at most."""
+
+
+def may(user: Any, key: ApiKey | None, permission: str, *, needs_manage: bool = False) -> bool:
+    """Whether this user, with this key if one was used, has the permission (`models_app.verb_model`)."""
+    if key is not None and key.scope == KeyScope.PREDICT and (needs_manage or permission not in PREDICT_SCOPE):
+        return False
+    return bool(user.has_perm(permission))
+
+
+class VerbPermission(BasePermission):
+    """Each view says what each of its methods needs: `permissions = {"GET": "models_app.view_modelversion", …}`.
+
+    `needs_manage = True`: a key of the scope `predict` is refused, whatever the permission. A method that is not named
+    is refused (405 comes first where the view has no such method).
+    """
+
+    message = "The key's scope or the user's rights do not allow this."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not request.user or not request.user.is_authenticated:
+            return False
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        permission = view.permissions.get(method)
+        if permission is None:
+            return method == "OPTIONS"
+        key = request.auth if isinstance(request.auth, ApiKey) else None
+        return may(request.user, key, permission, needs_manage=view.needs_manage)

@@ -1,0 +1,18 @@
+"""JSON by orjson: tensors of a megabyte render several times faster than with the standard library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rest_framework import renderers
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    """The one renderer: no browsable pages, whose inline script a strict policy would stop."""
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        return b"" if data is None else orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS)

@@ -1,0 +1,221 @@
+"""What the OpenAPI document says of bodies and answers. Documentation only: the shapes are made in shapes.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+from inference.engines import ENGINE_NAMES
+from models_app.choices import FileStatus, InstanceState, JobState, KeyScope, VersionState
+
+ENGINES = ("auto", *ENGINE_NAMES)
+
+
+class Error(s.Serializer[Any]):
+    code = s.CharField()
+    detail = s.CharField()
+    fields = s.DictField(child=s.ListField(child=s.CharField()), required=False)  # type: ignore[assignment]
+
+
+ERRORS: dict[int, Any] = {
+    status: Error for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 507)
+}
+
+
+class Job(s.Serializer[Any]):
+    id = s.IntegerField()
+    kind = s.CharField()
+    state = s.ChoiceField(JobState.values)
+    progress = s.IntegerField(min_value=0, max_value=100)
+    detail = s.CharField()
+    result = s.JSONField(allow_null=True)
+
+
+class Tensor(s.Serializer[Any]):
+    name = s.CharField()
+    dtype = s.CharField()
+    shape = s.ListField(child=s.IntegerField(allow_null=True))
+
+
+class InstanceShape(s.Serializer[Any]):
+    id = s.IntegerField()
+    node = s.CharField()
+    device = s.CharField()
+    pid = s.IntegerField(allow_null=True)
+    engine = s.CharField()
+    precision = s.CharField()
+    state = s.ChoiceField(InstanceState.values)
+    memory_bytes = s.IntegerField(allow_null=True)
+    device_memory_bytes = s.IntegerField(allow_null=True)
+    device_memory_estimated = s.BooleanField()
+    loaded_at = s.DateTimeField(allow_null=True)
+    load_seconds = s.FloatField(allow_null=True)
+    requests = s.IntegerField()
+    errors = s.IntegerField()  # type: ignore[assignment]
+    sandbox = s.ChoiceField(["full", "partial", "none"])
+
+
+class Version(s.Serializer[Any]):
+    model = s.CharField()
+    version = s.IntegerField()
+    format = s.CharField()
+    engine = s.CharField()
+    engine_selected = s.CharField()
+    engine_reason = s.CharField()
+    size_bytes = s.IntegerField()
+    sha256 = s.CharField()
+    created_at = s.DateTimeField()
+    status = s.ChoiceField(FileStatus.values)
+    status_detail = s.CharField()
+    state = s.ChoiceField(VersionState.values)
+    state_detail = s.CharField()
+    inputs = Tensor(many=True)
+    outputs = Tensor(many=True)
+    labels = s.ListField(child=s.CharField())
+    preprocessing = s.DictField()
+    postprocessing = s.DictField()
+    options = s.DictField()
+    jobs = Job(many=True)
+    instances = InstanceShape(many=True)
+
+
+class Model(s.Serializer[Any]):
+    name = s.CharField()
+    description = s.CharField()
+    owner = s.CharField(allow_null=True)
+    created_at = s.DateTimeField()
+    versions = Version(many=True)
+
+
+class ModelPage(s.Serializer[Any]):
+    count = s.IntegerField()
+    next = s.CharField(allow_null=True)
+    previous = s.CharField(allow_null=True)
+    results = Model(many=True)
+
+
+class NewVersion(s.Serializer[Any]):
+    file = s.FileField(help_text="One file; what is a folder comes as .zip, .tar or .tar.gz.")
+    labels = s.CharField(required=False, help_text="A JSON list, or one label a line; also as a file.")
+    preprocessing = s.CharField(required=False, help_text="JSON")
+    postprocessing = s.CharField(required=False, help_text="JSON")
+    options = s.CharField(required=False, help_text="JSON")
+    engine = s.ChoiceField(ENGINES, required=False)
+
+
+class NewModel(NewVersion):
+    name = s.SlugField(max_length=100)
+    description = s.CharField(required=False)
+
+
+class ModelChange(s.Serializer[Any]):
+    description = s.CharField(required=False, allow_blank=True)
+
+
+class VersionChange(s.Serializer[Any]):
+    labels = s.ListField(child=s.CharField(), required=False)
+    preprocessing = s.DictField(required=False)
+    postprocessing = s.DictField(required=False)
+    options = s.DictField(required=False)
+    engine = s.ChoiceField(ENGINES, required=False)
+
+
+class LoadWish(s.Serializer[Any]):
+    wait = s.FloatField(required=False, min_value=0, max_value=120)
+    instances = s.IntegerField(required=False, min_value=1, max_value=64)
+
+
+class UnloadWish(s.Serializer[Any]):
+    wait = s.FloatField(required=False, min_value=0, max_value=120)
+
+
+class Receipt(s.Serializer[Any]):
+    model = s.CharField()
+    version = s.IntegerField(allow_null=True)
+    state = s.CharField()
+    pids = s.ListField(child=s.IntegerField())
+    process_exited = s.BooleanField()
+    seconds = s.FloatField()
+    memory_freed_bytes = s.IntegerField()
+    device_memory_freed_bytes = s.IntegerField(allow_null=True)
+    drained_requests = s.IntegerField()
+    failed_requests = s.IntegerField()
+
+
+class PicturesForm(s.Serializer[Any]):
+    image = s.ListField(child=s.FileField())
+
+
+class PredictBody(s.Serializer[Any]):
+    images = s.ListField(child=s.CharField(), required=False, help_text="Encoded pictures in base64")
+    instances = s.ListField(required=False, help_text="Examples, one each row")
+    inputs = s.DictField(required=False, help_text="Tensors by name, batch included")
+
+
+class Prediction(s.Serializer[Any]):
+    model = s.CharField()
+    version = s.IntegerField()
+    engine = s.CharField()
+    predictions = s.ListField(child=s.DictField())
+    timing_ms = s.DictField(child=s.FloatField())
+
+
+class Event(s.Serializer[Any]):
+    at = s.DateTimeField()
+    before = s.CharField()
+    after = s.CharField()
+    reason = s.CharField()
+    by = s.CharField()
+
+
+class History(s.Serializer[Any]):
+    results = Event(many=True)
+
+
+class Log(s.Serializer[Any]):
+    lines = s.ListField(child=s.CharField())
+
+
+class Trust(s.Serializer[Any]):
+    reason = s.CharField()
+
+
+class NodeShape(s.Serializer[Any]):
+    name = s.CharField()
+    slots = s.IntegerField()
+    slots_free = s.IntegerField()
+    devices = s.ListField(child=s.DictField())
+    last_seen = s.DateTimeField(allow_null=True)
+
+
+class Status(s.Serializer[Any]):
+    nodes = NodeShape(many=True)
+    loaded = Version(many=True)
+
+
+class TokenWish(s.Serializer[Any]):
+    username = s.CharField()
+    password = s.CharField()
+    name = s.CharField(required=False, max_length=100)
+    scope = s.ChoiceField(KeyScope.values, required=False)
+
+
+class Token(s.Serializer[Any]):
+    token = s.CharField()
+    name = s.CharField()
+    scope = s.ChoiceField(KeyScope.values)
+    expires_at = s.DateTimeField(allow_null=True)
+
+
+class OriginName(s.Serializer[Any]):
+    model_id = s.SlugField(max_length=100)
+
+
+class OriginModel(OriginName):
+    file = s.FileField(required=False)
+    model_path = s.CharField(required=False, help_text="Inside PORTAL_IMPORT_DIR")
+
+
+class OriginImages(OriginName):
+    image = s.ListField(child=s.FileField())

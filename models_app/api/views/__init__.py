@@ -1,0 +1,1 @@
+"""The views of `/api/`, one file a resource."""

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
+from rest_framework.views import APIView
+
+from models_app.models import ApiKey
+
+VIEW = "models_app.view_modelversion"
+VIEW_MODEL = "models_app.view_registeredmodel"
+ADD = "models_app.add_modelversion"
+ADD_MODEL = "models_app.add_registeredmodel"
+CHANGE = "models_app.change_modelversion"
+CHANGE_MODEL = "models_app.change_registeredmodel"
+DELETE = "models_app.delete_modelversion"
+DELETE_MODEL = "models_app.delete_registeredmodel"
+LOAD = "models_app.load_modelversion"
+UNLOAD = "models_app.unload_modelversion"
+PREDICT = "models_app.predict_modelversion"
+
+
+class PortalView(APIView):
+    """A view that names the permission of each method; see permissions.VerbPermission."""
+
+    permissions: ClassVar[Mapping[str, str]] = {}
+    needs_manage: ClassVar[bool] = False
+    parser_classes: ClassVar[list[type[BaseParser]]] = [JSONParser]
+
+    @property
+    def key(self) -> ApiKey | None:
+        return self.request.auth if isinstance(self.request.auth, ApiKey) else None
+
+
+class FormView(PortalView):
+    """Takes forms as well as JSON."""
+
+    parser_classes: ClassVar[list[type[Any]]] = [MultiPartParser, FormParser, JSONParser]

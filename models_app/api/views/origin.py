@@ -1,0 +1,161 @@
+"""The calls of the first attempt (Flask and Keras) that the portal grew out of, and the DELETE it could not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inference.errors import Unavailable, ValidationFailed
+from models_app.api import schema
+from models_app.api.parsing import read_flag, received_upload, required_file, uploaded_pictures
+from models_app.api.permissions import may
+from models_app.api.shapes import version_json
+from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView
+from models_app.api.views.verbs import read_top
+from models_app.choices import FileStatus, VersionState
+from models_app.models import ModelVersion, RegisteredModel
+from models_app.services import delete, files, find, upload
+from models_app.services.load import load
+from models_app.services.predict import predict_pictures
+from models_app.services.unload import DEFAULT_WAIT_S, unload
+from models_app.services.waiting import wait_until
+
+REGISTER_LIMIT_S = 120.0
+
+
+class OriginModelView(FormView):
+    """Register and load in one call; unload and delete in one call."""
+
+    permissions: ClassVar = {"PUT": ADD, "DELETE": UNLOAD}
+
+    @extend_schema(
+        operation_id="origin_register",
+        request={"multipart/form-data": schema.OriginModel},
+        responses={200: schema.Version, 202: schema.Version, **schema.ERRORS},
+    )
+    def put(self, request: Request) -> Response:
+        for permission in (ADD_MODEL, LOAD):
+            self._require(request, permission)
+        fields, file = received_upload(request)
+        if not fields and file is None:
+            fields = {key: str(value) for key, value in request.data.items()} if hasattr(request.data, "items") else {}
+        name = upload.check_name(fields.get("model_id"), field="model_id")
+        if file is None and fields.get("model_path"):
+            file = files.receive_copy(importable(fields["model_path"]), Path(fields["model_path"]).name)
+        try:
+            version = self._register(name, fields, required_file(file), request.user)
+        finally:
+            if file is not None:
+                file.discard()
+        version = self._load(version, request.user)
+        return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
+
+    def _register(self, name: str, fields: dict[str, str], file: files.ReceivedFile, by: Any) -> ModelVersion:
+        use = upload.VersionSettings.from_fields(fields)
+        if RegisteredModel.objects.filter(name=name).exists():
+            return upload.create_version(name, file, use, by=by)
+        return upload.create_model(name, file, use, by=by)
+
+    def _load(self, version: ModelVersion, by: Any) -> ModelVersion:
+        """Wait for the check, load, and once the new one is ready unload what served before."""
+
+        def checked() -> ModelVersion | None:
+            fresh = find.versions().get(pk=version.pk)
+            return None if fresh.status == FileStatus.CHECKING else fresh
+
+        fresh = wait_until(checked, REGISTER_LIMIT_S)
+        if fresh is None:
+            return find.versions().get(pk=version.pk)
+        if fresh.status == FileStatus.REJECTED:
+            raise ValidationFailed.of("file", fresh.status_detail)
+        fresh = load(fresh, by=by, wait_s=REGISTER_LIMIT_S)
+        if fresh.state is VersionState.LOADED:
+            older = find.versions().filter(model=fresh.model, number__lt=fresh.number)
+            if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
+                unload(in_use, by=by, reason=f"Replaced by version {fresh.number}.")
+        return fresh
+
+    @extend_schema(
+        operation_id="origin_remove",
+        parameters=[
+            OpenApiParameter("model_id", str),
+            OpenApiParameter("keep", bool, description="Only unload, keep the files"),
+        ],
+        request={"multipart/form-data": schema.OriginName},
+        responses={200: schema.Receipt, **schema.ERRORS},
+    )
+    def delete(self, request: Request) -> Response:
+        keep = read_flag(request, "keep")
+        if not keep:
+            self._require(request, DELETE_MODEL)
+        name = request.query_params.get("model_id") or _field(request, "model_id")
+        model = find.find_model(upload.check_name(name, field="model_id"))
+        versions = list(find.versions().filter(model=model))
+        loaded = [v for v in versions if v.state is not VersionState.UNLOADED] or versions[:1]
+        receipt = unload(loaded, by=request.user, wait_s=DEFAULT_WAIT_S) if loaded else None
+        if loaded and receipt is None:
+            raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)
+        if not keep:
+            delete.delete_model(model, by=request.user)
+        return Response(receipt or empty_receipt(model.name))
+
+    def _require(self, request: Request, permission: str) -> None:
+        if not may(request.user, self.key, permission):
+            self.permission_denied(request)
+
+
+class OriginImageView(FormView):
+    """Ask the newest loaded version of a model about pictures."""
+
+    permissions: ClassVar = {"POST": PREDICT}
+
+    @extend_schema(
+        operation_id="origin_ask",
+        request={"multipart/form-data": schema.OriginImages},
+        responses={200: schema.Prediction, **schema.ERRORS},
+    )
+    def post(self, request: Request) -> Response:
+        name = upload.check_name(_field(request, "model_id"), field="model_id")
+        version, instances = find.loaded_version(name, None)
+        pictures = uploaded_pictures(request.FILES.getlist("image"))
+        return Response(predict_pictures(version, instances, pictures, top=read_top(request)))
+
+
+def _field(request: Request, name: str) -> object:
+    return request.data.get(name) if hasattr(request.data, "get") else None
+
+
+def empty_receipt(name: str) -> dict[str, Any]:
+    """The receipt where there was nothing to unload."""
+    return {
+        "model": name,
+        "version": None,
+        "state": "unloaded",
+        "pids": [],
+        "process_exited": True,
+        "seconds": 0,
+        "memory_freed_bytes": 0,
+        "device_memory_freed_bytes": None,
+        "drained_requests": 0,
+        "failed_requests": 0,
+    }
+
+
+def importable(text: str) -> Path:
+    """A file inside PORTAL_IMPORT_DIR, links resolved. Raises ValidationFailed for anything else."""
+    root: Path | None = settings.PORTAL_IMPORT_DIR
+    if root is None:
+        raise ValidationFailed.of("model_path", "Paths are not taken here. Send the file, or set PORTAL_IMPORT_DIR.")
+    try:
+        path = (root / text).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        raise ValidationFailed.of("model_path", "There is no such file in the import folder.") from None
+    if not path.is_relative_to(root.resolve()) or not path.is_file():
+        raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
+    return path
+

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib.auth import authenticate
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inference.errors import NotAuthenticated, PermissionRefused, ValidationFailed
+from models_app.api import schema
+from models_app.api.parsing import read_object
+from models_app.api.views.base import CHANGE, LOAD, PREDICT, UNLOAD, FormView
+from models_app.choices import KeyScope
+from models_app.services.keys import create_key
+from models_app.services.throttle import check_throttle, note_failure
+
+LIFETIME = timedelta(days=365)
+
+
+class TokenView(FormView):
+    """A key for a user name and a password. The secret is never shown again."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = [AllowAny]
+
+    @extend_schema(
+        operation_id="token_create", auth=[], request=schema.TokenWish, responses={201: schema.Token, **schema.ERRORS}
+    )
+    def post(self, request: Request) -> Response:
+        given = read_object(request)
+        user_name, password = _text(given, "username"), _text(given, "password")
+        scope = str(given.get("scope") or KeyScope.PREDICT)
+        if scope not in KeyScope.values:
+            raise ValidationFailed.of("scope", f"scope is one of {', '.join(KeyScope.values)}.")
+        name = str(given.get("name") or "REST client")[:100].replace("\x00", "")
+        address = request.META.get("REMOTE_ADDR", "")
+        check_throttle(user_name, address)
+        user = authenticate(request._request, username=user_name, password=password)
+        if user is None:
+            note_failure(user_name, address)
+            raise NotAuthenticated("The user name or the password is wrong.")
+        if not _may_have(user, scope):
+            raise PermissionRefused(f"The user has no right that a key of the scope {scope} could use.")
+        key, secret = create_key(user, name=name, scope=scope, expires_at=timezone.now() + LIFETIME)
+        expires_at = key.expires_at.isoformat() if key.expires_at else None
+        return Response({"token": secret, "name": key.name, "scope": key.scope, "expires_at": expires_at}, status=201)
+
+
+def _text(given: Any, name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value or "\x00" in value:
+        raise ValidationFailed.of(name, f"{name} is needed.")
+    return value
+
+
+def _may_have(user: Any, scope: str) -> bool:
+    """Whether the user could do anything with a key of this scope that needs it."""
+    if scope == KeyScope.PREDICT:
+        return bool(user.has_perm(PREDICT) or user.has_perm("models_app.view_modelversion"))
+    manage = (CHANGE, LOAD, UNLOAD, "models_app.add_modelversion", "models_app.delete_modelversion")
+    return any(user.has_perm(permission) for permission in manage)

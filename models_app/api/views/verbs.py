@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inference.errors import ValidationFailed
+from models_app.api import schema
+from models_app.api.parsing import encoded_pictures, read_count, read_object, read_wait, uploaded_pictures
+from models_app.api.shapes import version_json
+from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PortalView
+from models_app.choices import VersionState
+from models_app.services import find
+from models_app.services.load import load
+from models_app.services.predict import predict_pictures, predict_tensors
+from models_app.services.unload import DEFAULT_WAIT_S, unload
+
+WAIT = OpenApiParameter("wait", float, description="Seconds to wait for the outcome, 0 to 120")
+
+
+class LoadView(PortalView):
+    """Load a version, without one the newest ready. Never unloads another."""
+
+    permissions: ClassVar = {"POST": LOAD}
+
+    @extend_schema(
+        parameters=[WAIT, OpenApiParameter("instances", int, description="How many copies")],
+        request=schema.LoadWish,
+        responses={200: schema.Version, 202: schema.Version, **schema.ERRORS},
+    )
+    def post(self, request: Request, name: str, number: int | None = None) -> Response:
+        read_object(request)
+        wait_s = read_wait(request, 0.0)
+        instances = read_count(request, "instances", least=1, most=64) or 1
+        version = find.newest_ready(name) if number is None else find.find_version(name, number)
+        version = load(version, by=request.user, instances=instances, wait_s=wait_s)
+        return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
+
+
+class UnloadView(PortalView):
+    """Unload a version, without one all that are loaded. Requests under way are finished first."""
+
+    permissions: ClassVar = {"POST": UNLOAD}
+
+    @extend_schema(
+        parameters=[WAIT],
+        request=schema.UnloadWish,
+        responses={200: schema.Receipt, 202: schema.Version, **schema.ERRORS},
+    )
+    def post(self, request: Request, name: str, number: int | None = None) -> Response:
+        read_object(request)
+        wait_s = read_wait(request, DEFAULT_WAIT_S)
+        if number is not None:
+            versions = [find.find_version(name, number)]
+        else:
+            versions = list(find.versions().filter(model=find.find_model(name)).order_by("-number"))
+            versions = [v for v in versions if v.state is not VersionState.UNLOADED] or versions[:1]
+        if not versions:
+            raise find.why_not_loaded(name, None)
+        receipt = unload(versions, by=request.user, wait_s=wait_s)
+        if receipt is None:
+            return Response(version_json(find.find_version(name, versions[0].number)), status=202)
+        return Response(receipt)
+
+
+class PredictView(FormView):
+    """Ask a loaded version, without one the newest loaded: pictures or tensors."""
+
+    permissions: ClassVar = {"POST": PREDICT}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("top", int, description="How many answers a picture gets")],
+        request={"multipart/form-data": schema.PicturesForm, "application/json": schema.PredictBody},
+        responses={200: schema.Prediction, **schema.ERRORS},
+    )
+    def post(self, request: Request, name: str, number: int | None = None) -> Response:
+        top = read_top(request)
+        version, instances = find.loaded_version(name, number)
+        if request.FILES or not _is_json(request):
+            pictures = uploaded_pictures(request.FILES.getlist("image"))
+            return Response(predict_pictures(version, instances, pictures, top=top))
+        body = read_object(request)
+        forms = {"images", "instances", "inputs"} & set(body)
+        if len(forms) != 1:
+            raise ValidationFailed("Send one of images, instances or inputs.")
+        if "images" in body:
+            return Response(predict_pictures(version, instances, encoded_pictures(body["images"]), top=top))
+        return Response(predict_tensors(version, instances, body, top=top))
+
+
+def read_top(request: Request) -> int | None:
+    """`?top=`; only in the query, because a body may hold an input of that name."""
+    text = request.query_params.get("top")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= 100_000:
+        raise ValidationFailed.of("top", "top is a whole number from 1.")
+    return int(text[:9])
+
+
+def _is_json(request: Request) -> bool:
+    return str(request.content_type).partition(";")[0].strip().lower() == "application/json"
+
+

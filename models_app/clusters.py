@@ -1,0 +1,79 @@
+"""What the two clusters do beside running tasks: set the rows right at their start, report the node, take up the lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from django.db import connections
+from django_q.signals import post_spawn, pre_execute
+
+from models_app.choices import InstanceState
+from models_app.cluster import StoppableCluster, acknowledge_at_start
+from models_app.models import Instance, Node
+from models_app.services import jobs, nodes, reconcile
+
+logger = logging.getLogger("portal.cluster")
+STUCK_AFTER_S = 10.0
+
+
+def run_jobs() -> None:
+    cluster = StoppableCluster()
+    jobs.recover()
+    connections.close_all()
+    cluster.run(60.0, lambda: None)
+
+
+def run_models() -> None:
+    cluster = StoppableCluster()
+    node = nodes.this_node()
+    reconcile.forget_deliveries(node)
+    reconcile.take_up_abandoned(node)
+    reconcile.requeue_all(node)
+    connections.close_all()
+    pre_execute.connect(_acknowledge, weak=False)
+    post_spawn.connect(_take_up, weak=False)
+    cluster.run(nodes.SEEN_EVERY_S, _Watch(node).beat)
+
+
+def _acknowledge(sender: str, func: Any, task: dict[str, Any], **_: Any) -> None:
+    acknowledge_at_start(task)
+
+
+def _take_up(sender: str, **_: Any) -> None:
+    """In a fresh worker: it may stand in for one that was killed, whose instance waits to be taken up."""
+    reconcile.take_up_abandoned(nodes.this_node())
+    connections.close_all()
+
+
+class _Watch:
+    """The beat of the models cluster's main process."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stuck_since: float | None = None
+        self._was_handed_out = False
+
+    def beat(self) -> None:
+        nodes.report_node(self._node)
+        reconcile.take_up_abandoned(self._node)
+        self._hand_out_what_is_stuck()
+
+    def _hand_out_what_is_stuck(self) -> None:
+        """Queued although a slot is free for a while: the delivery was lost (broker away), so hand it out anew."""
+        is_stuck = (
+            nodes.slots_free(Node.objects.get(pk=self._node.pk)) > 0
+            and Instance.objects.filter(node=self._node, state=InstanceState.QUEUED).exists()
+        )
+        if not is_stuck:
+            self._stuck_since, self._was_handed_out = None, False
+        elif self._stuck_since is None:
+            self._stuck_since = time.monotonic()
+        elif time.monotonic() - self._stuck_since > STUCK_AFTER_S:
+            if self._was_handed_out:
+                logger.critical("loads wait although slots are free; the whole cluster is started again")
+                os._exit(1)
+            self._stuck_since, self._was_handed_out = None, True
+            reconcile.requeue_all(self._node)

@@ -1,0 +1,24 @@
+"""Handing work to django-q: ids and strings only as arguments, because payloads are signed pickles."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django_q.tasks import async_task
+
+from models_app.models import Instance, Job
+
+
+def keep_loaded(instance: Instance) -> None:
+    """One task that lasts as long as the model is loaded; it goes to the node's own cluster."""
+    async_task(
+        "models_app.tasks.keep_loaded",
+        instance.pk,
+        instance.generation,
+        cluster=f"models-{instance.node.name}",
+        timeout=-1,
+        save=False,
+    )
+
+
+def run_job(job: Job) -> None:
+    async_task("models_app.tasks.run_job", job.pk, cluster=settings.JOBS_CLUSTER, save=False)

@@ -1,0 +1,12 @@
+"""Who acts: a user, or nobody in particular (the command line, a recovery)."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+Actor = AbstractBaseUser | AnonymousUser | None
+
+
+def actor_name(actor: Actor) -> str:
+    """The name as history keeps it; empty where nobody asked."""
+    return actor.get_username() if actor is not None and actor.is_authenticated else ""

@@ -1,0 +1,76 @@
+"""Change: how a version is used, while nothing runs. Its file never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from inference.engines import ENGINES_BY_FORMAT
+from inference.errors import InUse, NotReady, ValidationFailed
+from inference.options import parse_options
+from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
+from inference.preprocessing import parse_preprocessing
+from models_app.choices import LIVE, FileStatus
+from models_app.models import ModelVersion
+from models_app.services.actor import Actor, actor_name
+from models_app.services.check import request_check
+from models_app.services.move import record
+from models_app.services.upload import check_engine
+
+FIELDS = ("labels", "preprocessing", "postprocessing", "options", "engine")
+
+
+def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor) -> None:
+    """Change the fields that are given.
+
+    Raises InUse while it is loaded, NotReady while it is checked, ValidationFailed that names the field. New labels of
+    a rejected version have it checked again.
+    """
+    if unknown := sorted(set(map(str, given)) - set(FIELDS)):
+        raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")
+    fields = _parsed(given)
+    with transaction.atomic():
+        locked = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        if locked.instances.filter(state__in=LIVE).exists():
+            raise InUse(f"{version} is in use. Unload it first.")
+        if locked.status == FileStatus.CHECKING:
+            raise NotReady(f"{version} is still being checked.")
+        for name, value in fields.items():
+            setattr(locked, name, value)
+        if locked.status == FileStatus.READY:
+            _check_fit(locked, given)
+        locked.save(update_fields=[*fields, "engine_selected", "engine_reason"])
+        if fields:
+            record(locked, locked.status, locked.status, reason=f"Changed: {', '.join(given)}.", by=actor_name(by))
+        if locked.status == FileStatus.REJECTED and fields:
+            ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
+            request_check(locked, by=by)
+
+
+def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if "labels" in given:
+        fields["labels"] = parse_labels(given["labels"]) if given["labels"] else []
+    if "preprocessing" in given:
+        fields["preprocessing_json"] = parse_preprocessing(given["preprocessing"]).as_json()
+    if "postprocessing" in given:
+        fields["postprocessing_json"] = parse_postprocessing(given["postprocessing"]).as_json()
+    if "options" in given:
+        fields["options_json"] = parse_options(given["options"]).as_json()
+    if "engine" in given:
+        fields["engine"] = check_engine(given["engine"])
+    return fields
+
+
+def _check_fit(version: ModelVersion, given: Mapping[str, Any]) -> None:
+    """Whether labels and engine fit a file whose signature is known."""
+    if sentence := check_labels(version.labels, version.signature, version.postprocessing):
+        raise ValidationFailed.of("labels" if "labels" in given else "postprocessing", sentence)
+    engines = ENGINES_BY_FORMAT[version.format]
+    if version.engine != "auto" and version.engine not in engines:
+        raise ValidationFailed.of("engine", f"A {version.format} file runs in {', '.join(engines)}.")
+    if "engine" in given:
+        version.engine_selected = version.engine if version.engine != "auto" else engines[0]
+        version.engine_reason = "asked for" if version.engine != "auto" else "the engine that made the file"

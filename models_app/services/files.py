@@ -1,0 +1,99 @@
+"""The store of uploaded files: one folder a version, named by the portal, never by the user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+
+from inference.errors import DiskFull
+from models_app.models import ModelVersion
+
+_CHUNK_BYTES = 2**20
+DISK_RESERVE_BYTES = 256 * 2**20
+"""Left free for the database and what the models themselves write."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file that lies complete in the uploads folder. `name` is what the sender called it: a label, never a path."""
+
+    path: Path
+    name: str
+    size_bytes: int
+    sha256: str
+
+    def discard(self) -> None:
+        """Remove it if nobody took it."""
+        self.path.unlink(missing_ok=True)
+
+
+def new_upload_path() -> Path:
+    settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(settings.PORTAL_UPLOADS_DIR) / f"{secrets.token_hex(16)}.part"
+
+
+def check_disk(size_bytes: int) -> None:
+    """Raises DiskFull where a file of this size would not leave enough free."""
+    settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.PORTAL_UPLOADS_DIR).free
+    if free - size_bytes < DISK_RESERVE_BYTES:
+        raise DiskFull(f"The file needs {size_bytes // 10**6} MB and the disk has {free // 10**6} MB free.")
+
+
+def receive_copy(source: Path, name: str) -> ReceivedFile:
+    """Copy a file that is already on this machine into the uploads folder, hashing on the way."""
+    check_disk(source.stat().st_size)
+    target = new_upload_path()
+    digest, size = hashlib.sha256(), 0
+    try:
+        with source.open("rb") as reader, open_new(target) as writer:
+            while chunk := reader.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                writer.write(chunk)
+                size += len(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return ReceivedFile(target, name, size, digest.hexdigest())
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """A file that did not exist before, readable by this user alone."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def keep(received: ReceivedFile) -> str:
+    """Move a received file into the store by renaming; returns the key of its folder."""
+    key = secrets.token_hex(16)
+    directory = Path(settings.PORTAL_FILES_DIR) / key
+    directory.mkdir(mode=0o700, parents=True)
+    received.path.replace(directory / "source")
+    return key
+
+
+def remove(key: str) -> None:
+    """Remove the folder of a version with all that was made from its file."""
+    shutil.rmtree(Path(settings.PORTAL_FILES_DIR) / key, ignore_errors=True)
+
+
+def is_unchanged(version: ModelVersion) -> bool:
+    """Whether the file is the one that was uploaded. Damage is silent: most flipped bytes load and run."""
+    try:
+        with version.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == version.sha256
+    except OSError:
+        return False
+
+
+def orphans() -> list[str]:
+    """Names of folders in the store that no version knows. They are reported, never deleted."""
+    directory = Path(settings.PORTAL_FILES_DIR)
+    known = set(ModelVersion.objects.values_list("file_key", flat=True))
+    return sorted(p.name for p in directory.iterdir() if p.name not in known) if directory.is_dir() else []

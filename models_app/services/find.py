@@ -1,0 +1,92 @@
+"""Finding versions by the names that people use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import QuerySet
+
+from inference.errors import NotFound, NotLoaded, NotReady, Unavailable
+from models_app.choices import FileStatus, InstanceState, VersionState
+from models_app.models import Instance, ModelVersion, RegisteredModel
+
+
+def find_model(name: str) -> RegisteredModel:
+    model = RegisteredModel.objects.filter(name=name).first()
+    if model is None:
+        raise NotFound(f"There is no model called {name[:100]}.")
+    return model
+
+
+def versions() -> QuerySet[ModelVersion]:
+    """Versions with all that showing one needs: a constant number of queries for any number of rows."""
+    return ModelVersion.objects.select_related("model", "model__owner", "created_by").prefetch_related(
+        "instances__node", "jobs"
+    )
+
+
+def find_version(name: str, number: int) -> ModelVersion:
+    version = versions().filter(model__name=name, number=number).first()
+    if version is None:
+        find_model(name)
+        raise NotFound(f"{name[:100]} has no version {number}.")
+    return version
+
+
+def newest_ready(name: str) -> ModelVersion:
+    """What a load without a version means."""
+    model = find_model(name)
+    version = versions().filter(model=model, status=FileStatus.READY).order_by("-number").first()
+    if version is None:
+        raise NotReady(_why_not_ready(versions().filter(model=model).order_by("-number").first(), name))
+    return version
+
+
+def _why_not_ready(version: ModelVersion | None, name: str) -> str:
+    if version is None:
+        return f"{name} has no version yet. Upload a file."
+    if version.status == FileStatus.CHECKING:
+        return f"{version} is still being checked."
+    return f"{version} was rejected: {version.status_detail}"
+
+
+def check_ready(version: ModelVersion) -> None:
+    """Raises NotReady unless the file of the version was checked and found good."""
+    if version.status != FileStatus.READY:
+        raise NotReady(_why_not_ready(version, version.model.name))
+
+
+def loaded_version(name: str, number: int | None) -> tuple[ModelVersion, Sequence[Instance]]:
+    """The version that answers (without a number: the newest loaded one) and its ready instances."""
+    ready = ModelVersion.objects.filter(model__name=name, instances__state=InstanceState.READY)
+    if number is not None:
+        ready = ready.filter(number=number)
+    version = ready.select_related("model").prefetch_related("instances").order_by("-number").first()
+    if version is not None:
+        return version, [i for i in version.shown_instances if i.state == InstanceState.READY]
+    raise why_not_loaded(name, number)
+
+
+def why_not_loaded(name: str, number: int | None) -> NotFound | NotReady | NotLoaded | Unavailable:
+    """The error that says why nobody answers for this model."""
+    if number is not None:
+        version = find_version(name, number)
+    else:
+        known = list(versions().filter(model=find_model(name)).order_by("-number"))
+        restarting = [v for v in known if v.state in {VersionState.RESTARTING, VersionState.FAILED}]
+        version = (restarting or known or [None])[0]  # type: ignore[list-item]
+        if version is None:
+            return NotLoaded(f"{name} has no version yet. Upload a file.")
+    if version.status != FileStatus.READY:
+        return NotReady(_why_not_ready(version, name))
+    state = version.state
+    detail = " ".join(i.state_detail for i in version.shown_instances if i.state_detail)
+    if state is VersionState.RESTARTING:
+        return Unavailable(f"{version} is being started again. {detail}".strip(), retry_after_s=2)
+    if state is VersionState.FAILED:
+        return Unavailable(f"{version} has failed. {detail}".strip(), retry_after_s=30)
+    if state in {VersionState.QUEUED, VersionState.LOADING}:
+        return NotLoaded(f"{version} is still being loaded.")
+    if state is VersionState.UNLOADING:
+        return NotLoaded(f"{version} is being unloaded.")
+    return NotLoaded(f"{version} is not loaded. Load it first.")

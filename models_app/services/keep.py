@@ -1,0 +1,258 @@
+"""Keep: what a worker does with an instance it has claimed. Writes into the registry what the owner of the process sees."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from inference.devices import Device, Nvml, choose_device, device_memory, list_devices, load_nvml, visible_devices_environment
+from inference.owner import Assignment, Owner, Ready, Receipt, Vitals
+from inference.processes import ProcessIdentity, identify
+from inference.runner.config import DEFAULT_MAX_BATCH, DEFAULT_QUEUE_LIMIT, RunnerConfig
+from inference.workspace import Workspace
+from models_app.choices import InstanceState
+from models_app.models import Instance, ModelVersion
+from models_app.services import files
+from models_app.services.move import move
+
+logger = logging.getLogger("portal.keep")
+
+SUFFIXES = {"keras": ".keras", "hdf5": ".h5"}
+WRITE_EVERY_S = 2.0
+RATE_EVERY_S = 15.0
+RATES_KEPT = 20
+DATABASE_PATIENCE_S = 60.0
+_S = InstanceState
+
+
+@dataclass
+class Keeper:
+    """Claims one instance and keeps it loaded; the Reporter of its owner."""
+
+    instance: Instance
+    device: Device
+    nvml: Nvml | None
+    used_before_bytes: int | None
+    written_at: float = 0.0
+    written: Vitals = field(default_factory=Vitals)
+    rate_at: float = field(default_factory=time.monotonic)
+    rate_requests: int = 0
+    earlier_requests: int = 0
+    earlier_errors: int = 0
+
+    @classmethod
+    def claim(cls, instance_pk: int, generation: int) -> Keeper | None:
+        """Make this worker the owner; None where the delivery is stale or the load was cancelled."""
+        instance = Instance.objects.select_related("version__model", "node").filter(pk=instance_pk).first()
+        if instance is None:
+            return None
+        me = identify(os.getpid())
+        assert me is not None
+        is_ours = move(
+            instance,
+            _S.LOADING,
+            before=[_S.QUEUED],
+            generation=generation,
+            by=instance.by,
+            owner_pid=me.pid,
+            owner_started_at=me.started_at,
+            boot_id=me.boot_id,
+            pid=None,
+            pid_started_at=None,
+            control=str(_control_path(instance)),
+        )
+        if not is_ours:
+            return None
+        nvml = load_nvml()
+        device = choose_device(list_devices(nvml))
+        return cls(instance, device, nvml, nvml.used_bytes(device) if nvml else None)
+
+    def keep(self, stop_descriptor: int | None) -> None:
+        """Blocks until the instance is unloaded, failed, or the cluster stops."""
+        version = self.instance.version
+        if not files.is_unchanged(version):
+            self.failed("The file on disk is not the one that was uploaded. Upload it again.")
+            return
+        try:
+            Owner(self._assignment(version), self, stop_descriptor=stop_descriptor).run()
+        except Exception:  # a bug of ours must not be tried again and again
+            logger.exception("the owner of instance %d failed", self.instance.pk)
+            self.failed("The worker that was to keep it loaded met an error of its own, which was logged.")
+
+    def _assignment(self, version: ModelVersion) -> Assignment:
+        options = version.options
+        config = RunnerConfig(
+            model_path="",  # the owner puts the file in the runner's own folder
+            format=version.format,
+            engine=version.engine_selected,
+            preprocessing=version.preprocessing_json,
+            precision=version.precision,
+            threads=options.threads,
+            max_batch=options.max_batch or DEFAULT_MAX_BATCH,
+            max_wait_ms=float(options.max_wait_ms or 0),
+            queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
+            memory_limit_bytes=options.memory_limit_bytes,
+            predict_timeout_s=float(options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
+        )
+        return Assignment(
+            name=f"i{self.instance.pk}",
+            source=version.path,
+            file_name=f"model{SUFFIXES[version.format]}",
+            config=config,
+            workspace=Workspace(settings.PORTAL_RUN_DIR / f"instance-{self.instance.pk}"),
+            sockets=settings.PORTAL_SOCKETS_DIR,
+            log_path=log_path(version),
+            environment=visible_devices_environment(self.device),
+        )
+
+    # ---- Reporter: what the owner sees
+
+    def is_wanted(self) -> bool:
+        try:
+            state = Instance.objects.filter(pk=self.instance.pk).values_list("state", flat=True).first()
+        except DatabaseError:
+            connection.close()
+            return True
+        return state in {_S.LOADING, _S.READY, _S.RESTARTING}
+
+    def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
+        fields = {"pid": runner.pid, "pid_started_at": runner.started_at, "boot_id": runner.boot_id, "loaded_at": None}
+        if attempt == 1:
+            return bool(_patiently(lambda: self._rows(_S.LOADING).update(**fields)))
+        return self._move(_S.LOADING, [_S.RESTARTING], "Started again.", **fields)
+
+    def ready(self, facts: Ready) -> bool:
+        on_device = self._device_memory(facts.device, facts.runner.pid)
+        seconds = facts.load_seconds
+        is_moved = self._move(
+            _S.READY,
+            [_S.LOADING],
+            f"Loaded in {seconds:.1f} s as process {facts.runner.pid}.",
+            socket=str(facts.socket),
+            device=facts.device,
+            engine=facts.engine,
+            precision=facts.precision,
+            sandbox=facts.sandbox,
+            load_seconds=seconds,
+            loaded_at=timezone.now(),
+            memory_bytes=facts.memory_bytes,
+            state_detail=self._note_on_device(facts.device),
+            **on_device,
+        )
+        ModelVersion.objects.filter(pk=self.instance.version_id).update(last_load_seconds=seconds)
+        self.earlier_requests, self.earlier_errors = self.instance.requests, self.instance.errors
+        self.rate_at, self.rate_requests = time.monotonic(), 0
+        return is_moved
+
+    def alive(self, vitals: Vitals) -> None:
+        now = time.monotonic()
+        fields: dict[str, Any] = {}
+        if now - self.rate_at >= RATE_EVERY_S:
+            rate = round((vitals.requests - self.rate_requests) / (now - self.rate_at), 2)
+            self.instance.rates = [*self.instance.rates, rate][-RATES_KEPT:]
+            self.rate_at, self.rate_requests = now, vitals.requests
+            fields["rates"] = self.instance.rates
+        if (vitals == self.written and not fields) or now - self.written_at < WRITE_EVERY_S:
+            return
+        self.written, self.written_at = vitals, now
+        fields |= {
+            "requests": self.earlier_requests + vitals.requests,
+            "errors": self.earlier_errors + vitals.errors,
+            "queue_depth": vitals.queue,
+            "p95_ms": vitals.p95_ms,
+            "memory_bytes": vitals.memory_bytes,
+        }
+        if self.nvml is not None and self.instance.pid:
+            fields |= self._device_memory(self.instance.device, self.instance.pid)
+        try:
+            Instance.objects.filter(pk=self.instance.pk).update(**fields)
+        except DatabaseError:  # figures can wait
+            connection.close()
+
+    def restarting(self, reason: str) -> bool:
+        return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")
+
+    def failed(self, reason: str) -> None:
+        if not self._move(
+            _S.FAILED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, state_detail=reason, pid=None, socket="",
+            memory_bytes=None, device_memory_bytes=None,
+        ):  # fmt: skip
+            self.stopped(Receipt())
+
+    def stopped(self, receipt: Receipt) -> None:
+        self.instance.refresh_from_db()
+        facts = asdict(receipt) | {
+            "pids": list(receipt.pids),
+            "device_memory_freed_bytes": self._device_memory_freed(),
+        }
+        megabytes = receipt.memory_freed_bytes // 10**6
+        self._move(
+            _S.STOPPED,
+            [_S.UNLOADING],
+            f"Unloaded in {receipt.seconds:.2f} s; {megabytes} MB came back.",
+            receipt=facts,
+            pid=None,
+            socket="",
+            memory_bytes=None,
+            device_memory_bytes=None,
+        )
+
+    def interrupted(self) -> None:
+        reason = "The portal was stopped; it is loaded again at the next start."
+        if not self._move(_S.QUEUED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, pid=None, socket=""):
+            self.stopped(Receipt())
+
+    # ---- writing
+
+    def _rows(self, state: InstanceState) -> Any:
+        return Instance.objects.filter(pk=self.instance.pk, state=state, owner_pid=os.getpid())
+
+    def _move(self, after: InstanceState, before: list[InstanceState], reason: str, **fields: Any) -> bool:
+        by = self.instance.by if after is _S.READY else ""
+        return bool(_patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
+
+    def _device_memory(self, device: str, pid: int) -> Mapping[str, Any]:
+        if self.nvml is None or not device.startswith("gpu"):
+            return {}
+        measured = device_memory(self.nvml, self.device, pid, self.used_before_bytes or 0)
+        return {"device_memory_bytes": measured.bytes, "device_memory_estimated": measured.is_estimated}
+
+    def _device_memory_freed(self) -> int | None:
+        return self.instance.device_memory_bytes if self.instance.device.startswith("gpu") else None
+
+    def _note_on_device(self, used: str) -> str:
+        if self.device.kind == "gpu" and used == "cpu":
+            return f"{self.device.id} is there, but the engine runs on the CPU."
+        return ""
+
+
+def log_path(version: ModelVersion) -> Path:
+    """Where the last output lines of a version's process are kept."""
+    return Path(settings.PORTAL_LOGS_DIR) / f"version-{version.pk}.log"
+
+
+def _control_path(instance: Instance) -> Path:
+    return Path(settings.PORTAL_SOCKETS_DIR) / f"i{instance.pk}.ctl"
+
+
+def _patiently(write: Callable[[], Any]) -> Any:
+    """Do a write that must not be lost, however long somebody else holds the database, within a minute."""
+    deadline = time.monotonic() + DATABASE_PATIENCE_S
+    while True:
+        try:
+            return write()
+        except DatabaseError:
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("the database did not take a change; trying again")
+            time.sleep(0.5)

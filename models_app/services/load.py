@@ -1,0 +1,85 @@
+"""Load: wish for instances of a version. A worker of the models cluster takes each up and keeps it loaded."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from inference.errors import LoadFailed, NoSlot
+from models_app import queue
+from models_app.choices import ENDED, LIVE, InstanceState, VersionState
+from models_app.models import Instance, ModelVersion, Node, Transition
+from models_app.services.actor import Actor, actor_name
+from models_app.services.find import check_ready
+from models_app.services.nodes import this_node
+from models_app.services.waiting import wait_until
+
+MOST_WAITING = 100
+
+
+def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float = 0.0) -> ModelVersion:
+    """See to it that `instances` copies are loaded or on their way; never unloads another version. Idempotent.
+
+    Waits up to `wait_s` for the outcome: raises LoadFailed where it failed meanwhile. Raises NotReady for a file that
+    is not checked, NoSlot where the node has no slots or too many wait.
+    """
+    check_ready(version)
+    with transaction.atomic():
+        version = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        check_ready(version)
+        node = this_node()
+        live = version.instances.filter(state__in=LIVE).exclude(state=InstanceState.UNLOADING).count()
+        missing = instances - live
+        if missing > 0:
+            _check_room(node, missing)
+            version.instances.filter(state__in=ENDED).delete()
+        ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=max(instances, live))
+        for _ in range(missing):
+            _enqueue(version, node, by)
+    return wait_until_loaded(version, wait_s)
+
+
+def _check_room(node: Node, more: int) -> None:
+    if node.slots == 0:
+        raise NoSlot("This node has no slots for models. Start it with PORTAL_SLOTS above 0.", retry_after_s=60)
+    waiting = Instance.objects.filter(node=node, state=InstanceState.QUEUED).count()
+    if waiting + more > MOST_WAITING:
+        raise NoSlot(f"{waiting} loads are waiting already. Unload a model or try again later.", retry_after_s=30)
+
+
+def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
+    instance = Instance.objects.create(version=version, node=node, state_since=timezone.now(), by=actor_name(by))
+    Transition.objects.create(
+        model_name=version.model.name,
+        version_number=version.number,
+        instance_number=instance.pk,
+        after=InstanceState.QUEUED,
+        reason="Load asked for.",
+        by=instance.by,
+    )
+    transaction.on_commit(lambda: queue.keep_loaded(instance))
+
+
+def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
+    """The version as it is once it is loaded or `wait_s` are over. Raises LoadFailed where the load failed."""
+
+    def look() -> ModelVersion | None:
+        fresh = ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
+        states = [i.state for i in fresh.shown_instances]
+        if fresh.state is VersionState.FAILED:
+            raise LoadFailed(next(i.state_detail for i in fresh.shown_instances if i.state == InstanceState.FAILED))
+        is_done = fresh.state is VersionState.LOADED and not {"queued", "loading"} & set(states)
+        return fresh if is_done or not set(states) & {str(state) for state in LIVE} else None
+
+    found = wait_until(look, wait_s)
+    if found is not None:
+        return found
+    return ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
+
+
+def place_in_queue(instance: Instance) -> tuple[int, int]:
+    """Which place a queued instance has, of how many."""
+    waiting = list(
+        Instance.objects.filter(node=instance.node, state=InstanceState.QUEUED).order_by("state_since", "pk").values_list("pk", flat=True)
+    )
+    return (waiting.index(instance.pk) + 1 if instance.pk in waiting else 0), len(waiting)

@@ -1,0 +1,70 @@
+"""Moves of an instance: one conditional UPDATE and one Transition in one transaction; the row count says who won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from models_app.choices import ALLOWED_MOVES, InstanceState
+from models_app.models import Instance, ModelVersion, Transition
+
+
+def move(
+    instance: Instance,
+    after: InstanceState,
+    *,
+    before: Iterable[InstanceState],
+    reason: str = "",
+    by: str = "",
+    generation: int | None = None,
+    **fields: Any,
+) -> bool:
+    """Move the instance from one of `before` to `after` and set `fields`; False where somebody else was faster.
+
+    `generation`: only if the instance is still of this one. Raises ValueError for a move that the machine does not have.
+    """
+    states = [InstanceState(state) for state in before]
+    for state in states:
+        if after not in ALLOWED_MOVES[state]:
+            raise ValueError(f"an instance does not go from {state} to {after}")
+    with transaction.atomic():
+        rows = Instance.objects.filter(pk=instance.pk)
+        if generation is not None:
+            rows = rows.filter(generation=generation)
+        for state in states:
+            changed = rows.filter(state=state).update(
+                state=after, state_since=timezone.now(), **{"state_detail": "", **fields}
+            )
+            if changed:
+                _record(instance, state, after, reason, by)
+                instance.refresh_from_db()
+                return True
+    return False
+
+
+def _record(instance: Instance, before: str, after: str, reason: str, by: str) -> None:
+    version = instance.version
+    Transition.objects.create(
+        model_name=version.model.name,
+        version_number=version.number,
+        instance_number=instance.pk,
+        before=before,
+        after=after,
+        reason=reason,
+        by=by,
+    )
+
+
+def record(version: ModelVersion, before: str, after: str, *, reason: str = "", by: str = "") -> None:
+    """A line of history that is no move of an instance: an upload, a check, a deletion."""
+    Transition.objects.create(
+        model_name=version.model.name,
+        version_number=version.number,
+        before=before,
+        after=after,
+        reason=reason,
+        by=by,
+    )

@@ -1,0 +1,45 @@
+"""This host as a node: its slots, its devices, whether its models cluster answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from inference.devices import list_devices, load_nvml
+from models_app.choices import OWNED
+from models_app.models import Instance, Node
+
+SEEN_EVERY_S = 2.0
+SILENT_AFTER_S = 15.0
+
+
+def this_node() -> Node:
+    """The row of this host. A portal has one node for now: a host that was renamed keeps its row."""
+    node, is_new = Node.objects.get_or_create(name=settings.PORTAL_NODE, defaults={"slots": settings.PORTAL_SLOTS})
+    if is_new:
+        for other in Node.objects.exclude(pk=node.pk):
+            Instance.objects.filter(node=other).update(node=node)
+            other.delete()
+    return node
+
+
+def report_node(node: Node) -> None:
+    """Write down that the node is there, and what its devices have free."""
+    devices = [dataclasses.asdict(device) for device in list_devices(load_nvml())]
+    Node.objects.filter(pk=node.pk).update(
+        slots=settings.PORTAL_SLOTS, devices=devices, last_seen=timezone.now()
+    )
+
+
+def is_silent(node: Node) -> bool:
+    """Whether its models cluster has not reported for a while: what is loaded answers, loading waits."""
+    if node.slots == 0:
+        return False
+    return node.last_seen is None or timezone.now() - node.last_seen > timedelta(seconds=SILENT_AFTER_S)
+
+
+def slots_free(node: Node) -> int:
+    return max(0, node.slots - Instance.objects.filter(node=node, state__in=OWNED).count())

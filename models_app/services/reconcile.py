@@ -1,0 +1,94 @@
+"""Reconcile: make the rows true again after processes died, and take up what is still wanted."""
+
+from __future__ import annotations
+
+import logging
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django_q.brokers import get_broker
+
+from inference.processes import boot_id, end_group, is_alive
+from inference.workspace import Workspace
+from models_app import queue
+from models_app.choices import InstanceState
+from models_app.models import Instance, Node
+from models_app.services.move import move
+
+logger = logging.getLogger("portal.reconcile")
+RUNNING = (InstanceState.LOADING, InstanceState.READY, InstanceState.RESTARTING)
+
+
+def forget_deliveries(node: Node) -> None:
+    """Delete the broker's rows of this node's queue (never registry rows). Only before its cluster starts."""
+    get_broker(f"models-{node.name}").purge_queue()
+
+
+def requeue_all(node: Node) -> None:
+    """At the start of the node's cluster: what waits is handed out anew, once."""
+    for instance in Instance.objects.filter(node=node, state=InstanceState.QUEUED).order_by("state_since", "pk"):
+        _hand_out_again(instance)
+
+
+def take_up_abandoned(node: Node) -> int:
+    """Instances whose owner is gone: end what it may have left, then end or queue the instance. Returns how many."""
+    count = 0
+    for instance in Instance.objects.filter(node=node, state__in=[*RUNNING, InstanceState.UNLOADING]).select_related(
+        "version__model", "node"
+    ):
+        owner = instance.owner
+        if owner is not None and is_alive(owner):
+            continue
+        count += _take_up(instance)
+    return count
+
+
+def _take_up(instance: Instance) -> bool:
+    runner = instance.runner
+    if runner is not None and is_alive(runner):  # it dies with its owner; this is the second means
+        end_group(runner, 0.5)
+    Workspace(settings.PORTAL_RUN_DIR / f"instance-{instance.pk}").remove()
+    if instance.state == InstanceState.UNLOADING:
+        return move(
+            instance,
+            InstanceState.STOPPED,
+            before=[InstanceState.UNLOADING],
+            reason="Its process had ended.",
+            receipt=_receipt_of_the_dead(instance),
+        )
+    is_other_boot = instance.boot_id != boot_id()
+    reason = "The machine was started again." if is_other_boot else "The worker that kept it loaded had ended."
+    if not move(
+        instance,
+        InstanceState.QUEUED,
+        before=RUNNING,
+        generation=instance.generation,
+        reason=f"{reason} It is loaded again.",
+    ):
+        return False
+    _hand_out_again(instance)
+    return True
+
+
+def _hand_out_again(instance: Instance) -> None:
+    """A new generation, so that an older delivery of the same load does nothing."""
+    with transaction.atomic():
+        changed = Instance.objects.filter(
+            pk=instance.pk, state=InstanceState.QUEUED, generation=instance.generation
+        ).update(generation=F("generation") + 1, state_since=timezone.now())
+        if changed:
+            instance.refresh_from_db()
+            transaction.on_commit(lambda: queue.keep_loaded(instance))
+
+
+def _receipt_of_the_dead(instance: Instance) -> dict[str, object]:
+    return {
+        "pids": [instance.pid] if instance.pid else [],
+        "seconds": 0,
+        "memory_freed_bytes": instance.memory_bytes or 0,
+        "device_memory_freed_bytes": instance.device_memory_bytes,
+        "drained_requests": 0,
+        "failed_requests": 0,
+    }

@@ -1,0 +1,29 @@
+"""Wrong passwords: ten in five minutes for one user name and address, then no more tries for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from inference.errors import Throttled
+from models_app.models import LoginFailure
+
+MOST_FAILURES = 10
+WITHIN = timedelta(minutes=5)
+
+
+def check_throttle(user_name: str, address: str) -> None:
+    """Raises Throttled where there were too many failures lately."""
+    recent = LoginFailure.objects.filter(
+        user_name=user_name[:150], address=address, at__gt=timezone.now() - WITHIN
+    ).order_by("-at")
+    times = list(recent.values_list("at", flat=True)[:MOST_FAILURES])
+    if len(times) >= MOST_FAILURES:
+        left = int((times[-1] + WITHIN - timezone.now()).total_seconds()) + 1
+        raise Throttled(f"Too many wrong passwords. Try again in {left} s.", retry_after_s=left)
+
+
+def note_failure(user_name: str, address: str) -> None:
+    LoginFailure.objects.filter(at__lt=timezone.now() - WITHIN).delete()
+    LoginFailure.objects.create(user_name=user_name[:150], address=address)

@@ -1,0 +1,73 @@
+"""Unload: end just these processes. What they are working on is finished first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from inference.owner import nudge
+from models_app.choices import LIVE, OWNED, InstanceState
+from models_app.models import Instance, ModelVersion
+from models_app.services.actor import Actor, actor_name
+from models_app.services.move import move
+from models_app.services.waiting import wait_until
+
+DEFAULT_WAIT_S = 35.0
+
+
+def unload(
+    versions: Sequence[ModelVersion], *, by: Actor, wait_s: float = DEFAULT_WAIT_S, reason: str = "Unload asked for."
+) -> dict[str, Any] | None:
+    """Unload all instances of these versions of one model; a queued load is cancelled. Idempotent.
+
+    Returns the RECEIPT once the processes are gone, None while they are not after `wait_s`.
+    """
+    ending: list[Instance] = []
+    for version in versions:
+        with transaction.atomic():
+            ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0)
+            for instance in version.instances.select_related("version__model").exclude(state=InstanceState.STOPPED):
+                if _wish_end(instance, actor_name(by), reason):
+                    ending.append(instance)
+    for instance in ending:
+        nudge(Path(instance.control))
+    pks = [instance.pk for instance in ending]
+
+    def look() -> list[Instance] | None:
+        rows = list(Instance.objects.filter(pk__in=pks))
+        return None if any(row.state in LIVE for row in rows) else rows
+
+    rows = wait_until(look, wait_s)
+    return None if rows is None else _receipt(versions, rows)
+
+
+def _wish_end(instance: Instance, by: str, reason: str) -> bool:
+    """Write the wish. True where a process has to end first."""
+    still = (InstanceState.QUEUED, InstanceState.FAILED)
+    if move(instance, InstanceState.STOPPED, before=still, reason=reason, by=by):
+        return False
+    running = (InstanceState.READY, InstanceState.LOADING, InstanceState.RESTARTING)
+    if move(instance, InstanceState.UNLOADING, before=running, reason=reason, by=by):
+        return True
+    instance.refresh_from_db()
+    return instance.state in OWNED
+
+
+def _receipt(versions: Sequence[ModelVersion], rows: Sequence[Instance]) -> dict[str, Any]:
+    receipts = [row.receipt for row in rows if row.receipt]
+    on_gpu = [r["device_memory_freed_bytes"] for r in receipts if r.get("device_memory_freed_bytes") is not None]
+    return {
+        "model": versions[0].model.name,
+        "version": versions[0].number if len(versions) == 1 else None,
+        "state": "unloaded",
+        "pids": [pid for r in receipts for pid in r["pids"]],
+        "process_exited": True,
+        "seconds": max((r["seconds"] for r in receipts), default=0),
+        "memory_freed_bytes": sum(r["memory_freed_bytes"] for r in receipts),
+        "device_memory_freed_bytes": sum(on_gpu) if on_gpu else None,
+        "drained_requests": sum(r["drained_requests"] for r in receipts),
+        "failed_requests": sum(r["failed_requests"] for r in receipts),
+    }
