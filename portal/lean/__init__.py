@@ -1,0 +1,1 @@
+"""The ASGI path in front of Django: what must not pass through its middleware, or must be counted before it."""

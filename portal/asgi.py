@@ -1,0 +1,21 @@
+"""The ASGI application: the lean path in front of Django."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+if os.environ.get("PORTAL_SERVED_BY"):
+    # Started by `serve`: a worker must not outlive the server's main process, also when that is killed.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from portal.lean.app import LeanApplication  # noqa: E402 - after Django's set-up
+
+application = LeanApplication(django_application)

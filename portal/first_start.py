@@ -1,0 +1,51 @@
+"""What the first start makes: the administrator, the node's row, the sample model."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+
+from models_app.models import RegisteredModel, Transition
+from models_app.services import files, upload
+from models_app.services.nodes import this_node
+from portal import env
+
+SAMPLES = Path(settings.BASE_DIR) / "samples"
+
+
+def prepare() -> Iterator[str]:
+    """Make what is missing; yields lines for the person at the terminal."""
+    this_node()
+    yield from _first_administrator()
+    _sample()
+    for name in files.orphans():
+        yield f"The folder {name} of the store belongs to no version. It was left alone."
+
+
+def _first_administrator() -> Iterator[str]:
+    users = get_user_model()
+    if users.objects.exists():
+        return
+    password = env.text("PORTAL_ADMIN_PASSWORD")
+    is_random = not password
+    password = password or secrets.token_urlsafe(12)
+    users.objects.create_superuser("admin", "", password)
+    if is_random:
+        yield f"The first administrator is admin, the password {password} (shown once; change it in the admin)."
+
+
+def _sample() -> None:
+    """Register the sample model, once in the life of a data directory: who deletes it does not get it back."""
+    if not settings.PORTAL_SAMPLE or RegisteredModel.objects.exists() or Transition.objects.exists():
+        return
+    facts = json.loads((SAMPLES / "digits.json").read_text("utf-8"))
+    received = files.receive_copy(SAMPLES / facts["file"], facts["file"])
+    use = upload.VersionSettings.from_fields(
+        {key: facts[key] for key in ("labels", "preprocessing", "postprocessing") if key in facts}
+    )
+    upload.create_model(facts["name"], received, use, by=None, description=facts["description"])

@@ -1,0 +1,48 @@
+"""`/healthz`: this process answers. `/readyz`: database, broker and clusters do too."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from django_q.brokers import get_broker
+
+from models_app.models import Node
+from models_app.services.nodes import is_silent
+
+
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"ok": True})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200, or 503 with the list of what does not answer."""
+    missing = [name for name, answers in (("database", _database), ("broker", _broker), ("clusters", _clusters)) if not answers()]
+    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+
+
+def _database() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except DatabaseError:
+        return False
+
+
+def _broker() -> bool:
+    try:
+        return bool(get_broker(settings.JOBS_CLUSTER).ping())
+    except Exception:  # whatever the broker's client raises
+        return False
+
+
+def _clusters() -> bool:
+    try:
+        nodes = list(Node.objects.all())
+    except DatabaseError:
+        return False
+    return bool(nodes) and not any(is_silent(node) for node in nodes)

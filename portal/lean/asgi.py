@@ -1,0 +1,37 @@
+"""Types of ASGI, and answering in the form of all errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from inference.errors import PortalError
+from models_app.api.errors import error_body, error_headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The last header of this name, lower case, as text."""
+    found = [value for key, value in scope["headers"] if key == name]
+    return found[-1].decode("latin-1") if found else None
+
+
+async def send_error(send: Send, error: PortalError, *, more_body: bool = False) -> None:
+    """Answer with an expected failure. With `more_body` the answer is complete, but the exchange is held open."""
+    body = orjson.dumps(error_body(error))
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error_headers(error)}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": error.status,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": more_body})

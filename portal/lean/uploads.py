@@ -1,0 +1,264 @@
+"""Uploads: received in front of Django, streamed to disk, never in memory.
+
+Django's own handler spools a whole body before any view runs, and copies it again: twice the disk, and a limit of 5 MB
+still receives 300 MB. So here the key (or the session with its CSRF header), the permission, the length and the disk
+are checked before the first byte; what was received is then handed to the ordinary view as `scope["portal.upload"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import re
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import IO, Any
+
+import multipart
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.handlers.asgi import ASGIRequest
+from django.db import close_old_connections
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from inference.errors import (
+    DiskFull,
+    NotAuthenticated,
+    PermissionRefused,
+    PortalError,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from models_app.api.authentication import BrowserAuthentication, KeyAuthentication
+from models_app.api.errors import as_portal_error
+from models_app.api.permissions import may
+from models_app.api.views.base import ADD, ADD_MODEL
+from models_app.models import ApiKey
+from models_app.services.files import ReceivedFile, check_disk, new_upload_path, open_new
+from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+
+_PATHS = (
+    ("POST", re.compile(r"/api/models/\Z"), ADD_MODEL),
+    ("POST", re.compile(r"/api/models/[-\w]+/versions/\Z"), ADD),
+    ("PUT", re.compile(r"/api/model/\Z"), ADD),
+)
+STALLED_AFTER_S = 30.0
+FIELD_BYTES = 2**20
+MOST_FIELDS = 32
+LINGER_BYTES = 64 * 2**20
+LINGER_S = 5.0
+_FORM_OVERHEAD_BYTES = 2**20
+
+
+@dataclass(slots=True)
+class Upload:
+    """A form that was received: its text fields, and the file where there was one."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    file: ReceivedFile | None = None
+
+
+def upload_permission(scope: Scope) -> str | None:
+    """The permission that an upload to this address needs, None for every other request."""
+    for method, path, permission in _PATHS:
+        if scope["method"] == method and path.match(scope["path"]):
+            return permission
+    return None
+
+
+async def receive_upload(scope: Scope, receive: Receive, send: Send, django: Application, permission: str) -> None:
+    """Check, receive, hand over. Whatever happens, a file that nobody took is removed."""
+    try:
+        await sync_to_async(_authorise)(scope, permission)
+        boundary = _boundary(scope)
+        await asyncio.to_thread(_check_length, scope)
+    except PortalError as error:
+        await send_error(send, error, more_body=True)
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+        return
+    receiver = _Receiver(boundary)
+    try:
+        try:
+            upload = await receiver.run(receive)
+        except PortalError as error:
+            await send_error(send, error)
+            return
+        if upload is not None:
+            await django(_without_body(scope) | {"portal.upload": upload}, _empty_body(receive), send)
+    finally:
+        receiver.discard()
+
+
+def _authorise(scope: Scope, permission: str) -> None:
+    """Who sends, and may they? Raises NotAuthenticated or PermissionRefused. The same classes as the views use."""
+    close_old_connections()
+    request = ASGIRequest(_without_body(scope), BytesIO())
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
+    view = Request(request, authenticators=[KeyAuthentication(), BrowserAuthentication()])
+    try:
+        user = view.user
+    except Exception as error:
+        raise as_portal_error(error) or error from None
+    if not user.is_authenticated:
+        raise NotAuthenticated("Authentication credentials were not provided.")
+    if not may(user, view.auth if isinstance(view.auth, ApiKey) else None, permission):
+        raise PermissionRefused("The key's scope or the user's rights do not allow uploads.")
+
+
+def _boundary(scope: Scope) -> str:
+    kind, options = multipart.parse_options_header(header(scope, b"content-type") or "")
+    if kind != "multipart/form-data" or not options.get("boundary"):
+        raise UnsupportedMediaType("Send a form: multipart/form-data with the file in the field file.")
+    return str(options["boundary"])
+
+
+def _check_length(scope: Scope) -> None:
+    """Raises TooLarge or DiskFull from what the client announces; what it really sends is counted as it comes."""
+    length = header(scope, b"content-length")
+    size = int(length) if length is not None and length.isdigit() else 0
+    if size > settings.PORTAL_MAX_UPLOAD_BYTES + _FORM_OVERHEAD_BYTES:
+        raise _too_large()
+    check_disk(size)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
+
+
+class _Receiver:
+    """Feeds the body to the multipart parser; the part `file` goes to disk, the others are short texts."""
+
+    def __init__(self, boundary: str) -> None:
+        self._boundary = boundary
+        self._upload = Upload()
+        self._path = new_upload_path()
+        self._writer: IO[bytes] | None = None
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._name = ""
+        self._field = ""
+        self._text = bytearray()
+
+    async def run(self, receive: Receive) -> Upload | None:
+        """The received form; None where the client went away. Raises an expected failure for everything else."""
+        try:
+            parser = multipart.PushMultipartParser(
+                self._boundary, max_segment_count=MOST_FIELDS, max_header_size=8192, header_charset="utf8"
+            )
+            with parser:
+                while not parser.closed:
+                    message = await _next(receive)
+                    if message["type"] == "http.disconnect":
+                        parser.close(check_complete=False)
+                        return None
+                    for event in parser.parse(message.get("body", b"")) if message.get("body") else ():
+                        self._take(event)
+                    if not message.get("more_body", False):
+                        break
+        except multipart.MultipartError as error:
+            raise ValidationFailed(f"The form cannot be read: {error}.") from None
+        except OSError as error:
+            raise as_disk_error(error) from None
+        return self._upload
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._path.unlink(missing_ok=True)
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, multipart.MultipartSegment):
+            self._begin(event)
+        elif event is None:
+            self._end()
+        elif self._writer is not None:
+            self._size += len(event)
+            if self._size > settings.PORTAL_MAX_UPLOAD_BYTES:
+                raise _too_large()
+            self._digest.update(event)
+            self._writer.write(event)
+        else:
+            self._text += event
+            if len(self._text) > FIELD_BYTES:
+                raise TooLarge(f"The field {self._field[:50]} holds more than a field may.")
+
+    def _begin(self, segment: multipart.MultipartSegment) -> None:
+        self._field, self._text = segment.name, bytearray()
+        if segment.name != "file":
+            return
+        if self._upload.file is not None:
+            raise ValidationFailed.of("file", "Send one file. What is a folder comes as .zip, .tar or .tar.gz.")
+        if not segment.filename:
+            raise ValidationFailed.of("file", "The field file holds no file.")
+        self._name = segment.filename.replace("\\", "/").rpartition("/")[2]
+        self._writer = open_new(self._path)
+
+    def _end(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            self._upload.file = ReceivedFile(self._path, self._name, self._size, self._digest.hexdigest())
+            return
+        try:
+            text = self._text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValidationFailed.of(self._field, f"{self._field} is not text in UTF-8.") from None
+        if "\x00" in text:
+            raise ValidationFailed.of(self._field, f"{self._field} holds a character that no text has.")
+        self._upload.fields[self._field] = text
+
+
+def as_disk_error(error: OSError) -> Exception:
+    """ENOSPC and EDQUOT as the contract's `disk_full`, anything else as it is."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("The disk became full while the file was received. Nothing of it was kept.")
+    return error
+
+
+async def _next(receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(STALLED_AFTER_S):
+            return await receive()
+    except TimeoutError:
+        raise RequestTimeout("The body of the request stopped coming. Nothing of it was kept.") from None
+
+
+async def _linger(receive: Receive) -> None:
+    """Take a refused body's bytes for a while, so that a client that sends first and reads later gets its answer."""
+    seen = 0
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while seen < LINGER_BYTES:
+                message = await receive()
+                seen += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _without_body(scope: Scope) -> dict[str, Any]:
+    dropped = {b"content-type", b"content-length", b"transfer-encoding"}
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name not in dropped]}
+
+
+def _empty_body(receive: Receive) -> Receive:
+    """What Django reads: no body, then whatever comes (a client that goes away)."""
+    is_first = True
+
+    async def read() -> Message:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return await receive()
+
+    return read

@@ -1,0 +1,225 @@
+"""One start: set-up, then three children that are watched; a child that ends is started again, all end together."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.management import call_command
+
+from portal import datadir, first_start
+
+logger = logging.getLogger("portal.serve")
+
+ALREADY_RUNNING = 3
+WEB_GRACE_S = 20.0
+CLUSTER_GRACE_S = 10.0
+_STEADY_S = 30.0
+_LONGEST_PAUSE_S = 10.0
+_LOOK_EVERY_S = 0.2
+
+
+class AlreadyRunning(Exception):
+    """Another `serve` holds this data directory or the port."""
+
+
+@dataclass
+class Child:
+    """One supervised process, in a group of its own so that Ctrl-C reaches only `serve`."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    grace_s: float
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_again_at: float = 0.0
+    pause_s: float = 0.0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, env={**os.environ, **self.environment}, process_group=0)
+        self.started_at = time.monotonic()
+
+    def look(self) -> None:
+        """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
+        if self.process is None:
+            if time.monotonic() >= self.start_again_at:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        is_steady = time.monotonic() - self.started_at > _STEADY_S
+        self.pause_s = 0.0 if is_steady or self.pause_s == 0.0 and not self.start_again_at else min(
+            _LONGEST_PAUSE_S, max(1.0, self.pause_s * 2)
+        )
+        logger.error("%s ended with %d; starting it again in %.0f s", self.name, code, self.pause_s)
+        self.start_again_at = time.monotonic() + self.pause_s
+        self.process = None
+
+    def ask_to_stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait_or_kill(self) -> None:
+        """The ladder's end: SIGKILL to the main process takes its whole tree along."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(self.grace_s)
+        except subprocess.TimeoutExpired:
+            logger.error("%s did not stop within %.0f s and is killed", self.name, self.grace_s)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass
+class Portal:
+    """`run` blocks until SIGTERM or Ctrl-C; returns the exit code."""
+
+    out: Any
+    is_stopping: bool = False
+    children: list[Child] = field(default_factory=list)
+
+    def run(self) -> int:
+        signal.signal(signal.SIGTERM, self._ask_to_stop)
+        signal.signal(signal.SIGINT, self._ask_to_stop)
+        try:
+            with _hold_data_directory(), _probe_port():
+                self._set_up()
+        except AlreadyRunning as error:
+            self.out.write(str(error))
+            return ALREADY_RUNNING
+        return 0
+
+    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.is_stopping = True
+
+    def _set_up(self) -> None:
+        for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
+            datadir.make_private(directory)
+        _remove_leftovers()
+        call_command("migrate", interactive=False, verbosity=0)
+        for line in first_start.prepare():
+            self.out.write(line)
+        self.children = _children()
+        try:
+            for child in self.children:
+                child.start()
+            self._announce()
+            while not self.is_stopping:
+                for child in self.children:
+                    child.look()
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            self._stop()
+
+    def _announce(self) -> None:
+        address = f"http://{_shown_host()}:{settings.PORTAL_PORT}"
+        deadline = time.monotonic() + 60
+        while not self.is_stopping and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((_connect_host(), settings.PORTAL_PORT), 0.5):
+                break
+            for child in self.children:
+                child.look()
+            time.sleep(0.05)
+        self.out.write(f"The portal is ready at {address} (stop it with Ctrl-C).")
+        with contextlib.suppress(Exception):
+            self.out.flush()
+
+    def _stop(self) -> None:
+        """The web first, so that nobody is left waiting for a model that ends; then the clusters."""
+        self.is_stopping = True
+        web, *clusters = self.children
+        web.ask_to_stop()
+        web.wait_or_kill()
+        for cluster in clusters:
+            cluster.ask_to_stop()
+        for cluster in clusters:
+            cluster.wait_or_kill()
+        self.out.write("The portal has stopped.")
+
+
+def _children() -> list[Child]:
+    manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+    web = [
+        sys.executable, "-m", "granian", "portal.asgi:application", "--interface", "asgi",
+        "--host", settings.PORTAL_HOST, "--port", str(settings.PORTAL_PORT),
+        "--workers", str(settings.PORTAL_WEB_WORKERS), "--respawn-failed-workers", "--respawn-interval", "1",
+        "--workers-kill-timeout", str(int(WEB_GRACE_S) - 5), "--backlog", "2048", "--no-ws", "--log-level", "warning",
+        "--working-dir", str(settings.BASE_DIR),
+    ]  # fmt: skip
+    children = [
+        Child("web", web, {"DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_SERVED_BY": "serve"}, WEB_GRACE_S),
+        Child("jobs cluster", [*manage, "run_cluster", "jobs"], {"Q_CLUSTER_NAME": settings.JOBS_CLUSTER}, CLUSTER_GRACE_S),
+    ]
+    if settings.PORTAL_SLOTS:
+        environment = {"Q_CLUSTER_NAME": settings.MODELS_CLUSTER}
+        children.append(Child("models cluster", [*manage, "run_cluster", "models"], environment, CLUSTER_GRACE_S))
+    return children
+
+
+@contextlib.contextmanager
+def _hold_data_directory() -> Iterator[None]:
+    """An exclusive lock on the data directory. Raises AlreadyRunning before anything was touched."""
+    settings.PORTAL_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path: Path = settings.PORTAL_DATA_DIR / "serve.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"already running, pid {_holder(file)}") from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read().strip() or "unknown"
+
+
+@contextlib.contextmanager
+def _probe_port() -> Iterator[None]:
+    """Raises AlreadyRunning where somebody else listens on the port: seen before anything was touched."""
+    family = socket.AF_INET6 if ":" in settings.PORTAL_HOST else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.PORTAL_HOST, settings.PORTAL_PORT))
+        except OSError as error:
+            raise AlreadyRunning(f"port {settings.PORTAL_PORT} is taken: {error.strerror}. Set PORTAL_PORT.") from None
+    yield
+
+
+def _remove_leftovers() -> None:
+    """Sockets, part-files and work folders of an earlier run; the lock says that nobody uses them."""
+    for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_UPLOADS_DIR):
+        if directory.is_dir():
+            for path in directory.iterdir():
+                if path.suffix in {".sock", ".ctl", ".part"}:
+                    path.unlink(missing_ok=True)
+
+
+def _shown_host() -> str:
+    return f"[{settings.PORTAL_HOST}]" if ":" in settings.PORTAL_HOST else settings.PORTAL_HOST
+
+
+def _connect_host() -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.PORTAL_HOST, settings.PORTAL_HOST)
