@@ -336,9 +336,7 @@ class Owner:
         grace_s = self._assignment.grace_s if runner.ready_at is not None else 0.0
         self._end_runner(grace_s)
         drained, failed = runner.drained or (0, runner.vitals.in_flight)
-        self._reporter.stopped(
-            Receipt((runner.identity.pid,), round(self._clock() - began, 3), freed, drained, failed)
-        )
+        self._reporter.stopped(Receipt((runner.identity.pid,), round(self._clock() - began, 3), freed, drained, failed))
 
     def _end_runner(self, grace_s: float) -> None:
         """The ladder: ask, wait, SIGTERM, wait, SIGKILL."""

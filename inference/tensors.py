@@ -42,7 +42,9 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
         inputs = {names[0]: inputs}
     if set(inputs) != set(names):
-        raise BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(map(str, inputs)) or 'none'}.")
+        raise BadInput(
+            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(map(str, inputs)) or 'none'}."
+        )
     return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
 
 
@@ -77,7 +79,9 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
     """The inputs in the signature's order, if names, dtypes and shapes fit; raises BadInput that says which does not."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
-        raise BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}.")
+        raise BadInput(
+            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}."
+        )
     for spec in signature.inputs:
         array = inputs[spec.name]
         if array.dtype.name != spec.dtype:

@@ -108,5 +108,3 @@ def _close(descriptor: int) -> None:
 def _die_with_parent() -> None:
     """kill -9 of the main process or the sentinel leaves no orphan: the tree is gone within 50 ms."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-

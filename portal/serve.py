@@ -63,8 +63,10 @@ class Child:
         if code is None:
             return
         is_steady = time.monotonic() - self.started_at > _STEADY_S
-        self.pause_s = 0.0 if is_steady or self.pause_s == 0.0 and not self.start_again_at else min(
-            _LONGEST_PAUSE_S, max(1.0, self.pause_s * 2)
+        self.pause_s = (
+            0.0
+            if is_steady or (self.pause_s == 0.0 and not self.start_again_at)
+            else min(_LONGEST_PAUSE_S, max(1.0, self.pause_s * 2))
         )
         logger.error("%s ended with %d; starting it again in %.0f s", self.name, code, self.pause_s)
         self.start_again_at = time.monotonic() + self.pause_s
@@ -165,7 +167,9 @@ def _children() -> list[Child]:
     ]  # fmt: skip
     children = [
         Child("web", web, {"DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_SERVED_BY": "serve"}, WEB_GRACE_S),
-        Child("jobs cluster", [*manage, "run_cluster", "jobs"], {"Q_CLUSTER_NAME": settings.JOBS_CLUSTER}, CLUSTER_GRACE_S),
+        Child(
+            "jobs cluster", [*manage, "run_cluster", "jobs"], {"Q_CLUSTER_NAME": settings.JOBS_CLUSTER}, CLUSTER_GRACE_S
+        ),
     ]
     if settings.PORTAL_SLOTS:
         environment = {"Q_CLUSTER_NAME": settings.MODELS_CLUSTER}

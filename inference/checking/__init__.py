@@ -48,15 +48,16 @@ class Checked:
     labels: tuple[str, ...]
 
 
-def check_file(
-    path: Path, *, workspace: Workspace, is_trusted: bool, progress: Callable[[int, str], None]
-) -> Checked:
+def check_file(path: Path, *, workspace: Workspace, is_trusted: bool, progress: Callable[[int, str], None]) -> Checked:
     """Check the file at `path`. Raises FileRefused with a sentence. Nothing is left in the workspace."""
     try:
         progress(10, "Reading what kind of file it is.")
         copy = workspace.prepare(path, "source")
         facts = _run_child(
-            ["inspect", str(copy), "trusted" if is_trusted else "checked"], workspace, INSPECT_LIMIT_S, INSPECT_LIMIT_BYTES
+            ["inspect", str(copy), "trusted" if is_trusted else "checked"],
+            workspace,
+            INSPECT_LIMIT_S,
+            INSPECT_LIMIT_BYTES,
         )
         format_name, labels = str(facts["format"]), tuple(str(label) for label in facts["labels"])
         engine = ENGINES_BY_FORMAT[format_name][0]
@@ -72,7 +73,9 @@ def check_file(
 def _run_child(arguments: list[str], workspace: Workspace, limit_s: float, limit_bytes: int) -> dict[str, Any]:
     """The child's answer. Raises FileRefused where it refuses the file, exceeds a limit or ends without an answer."""
     tmp = str(workspace.tmp_directory)
-    environment = scrubbed_environment({"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "CUDA_VISIBLE_DEVICES": "-1"})
+    environment = scrubbed_environment(
+        {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "CUDA_VISIBLE_DEVICES": "-1"}
+    )
     answer_path = workspace.tmp_directory / "answer"
     with answer_path.open("wb") as answer, (workspace.tmp_directory / "output").open("wb") as output:
         process = subprocess.Popen(
@@ -99,7 +102,9 @@ def _run_child(arguments: list[str], workspace: Workspace, limit_s: float, limit
     except (ValueError, KeyError, TypeError):
         tail = (workspace.tmp_directory / "output").read_bytes()[-2000:].decode("utf-8", "replace")
         logger.warning("a checking child ended with %s and no answer: %s", process.returncode, tail)
-        raise FileRefused("The file ended the process that read it. It is damaged, or needs more than there is.") from None
+        raise FileRefused(
+            "The file ended the process that read it. It is damaged, or needs more than there is."
+        ) from None
 
 
 def _watch(process: subprocess.Popen[bytes], limit_s: float, limit_bytes: int) -> str:

@@ -24,7 +24,9 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what libraries print must not mix with the answer
     try:
-        said: dict[str, Any] = {"found": _inspect(Path(path), rest[0]) if verb == "inspect" else _open(Path(path), *rest)}
+        said: dict[str, Any] = {
+            "found": _inspect(Path(path), rest[0]) if verb == "inspect" else _open(Path(path), *rest)
+        }
     except (FileRejected, ModelUnusable) as refusal:
         said = {"refused": str(refusal)}
     os.write(answer, json.dumps(said).encode())

@@ -41,13 +41,17 @@ class TensorFlowEngine:
         self._output_names = output_names
         self._function = tf.function(
             self._call,
-            input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(self.signature.inputs)],
+            input_signature=[
+                tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(self.signature.inputs)
+            ],
             autograph=False,
         )
         self._function.get_concrete_function()
 
     def _call(self, *tensors: Any) -> list[Any]:
-        given = tensors[0] if len(tensors) == 1 else list(tensors)  # Keras flattens whatever structure it was built with
+        given = (
+            tensors[0] if len(tensors) == 1 else list(tensors)
+        )  # Keras flattens whatever structure it was built with
         return [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(self._model(given, training=False))]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:

@@ -158,7 +158,9 @@ class Batcher:
         took = time.monotonic() - began
         at = 0
         for work in batch:
-            part = outputs if len(batch) == 1 else {name: tensor[at : at + work.rows] for name, tensor in outputs.items()}
+            part = (
+                outputs if len(batch) == 1 else {name: tensor[at : at + work.rows] for name, tensor in outputs.items()}
+            )
             at += work.rows
             work.future.set_result(Answer(part, began - work.queued_at, took))
 

@@ -10,7 +10,9 @@ from rest_framework.request import Request
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
 
-PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", "models_app.predict_modelversion"})
+PREDICT_SCOPE = frozenset(
+    {"models_app.view_registeredmodel", "models_app.view_modelversion", "models_app.predict_modelversion"}
+)
 """What a key of the scope `predict` can do at most."""
 
 

@@ -98,5 +98,3 @@ def node_json(node: Node, free: int) -> dict[str, Any]:
         "devices": [{key: device[key] for key in keys} for device in node.devices],
         "last_seen": node.last_seen.isoformat() if node.last_seen else None,
     }
-
-

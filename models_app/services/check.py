@@ -49,7 +49,9 @@ def _accept(version: ModelVersion, checked: Checked) -> None:
     engines = ENGINES_BY_FORMAT[checked.format]
     engine = version.engine if version.engine != "auto" else engines[0]
     if engine not in engines:
-        raise FileRefused(f"A {checked.format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these.")
+        raise FileRefused(
+            f"A {checked.format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
+        )
     labels = list(version.labels) or list(checked.labels)
     if sentence := check_labels(labels, checked.signature, version.postprocessing):
         raise FileRefused(sentence)

@@ -31,7 +31,9 @@ def _delete(doomed: Sequence[ModelVersion], model: RegisteredModel | None, by: A
         raise InUse("A process of it has not ended yet. Try again in some seconds.")
     with transaction.atomic():
         # Loads lock the version's row too: from here on none can begin.
-        locked = list(ModelVersion.objects.select_for_update().select_related("model").filter(pk__in=[v.pk for v in doomed]))
+        locked = list(
+            ModelVersion.objects.select_for_update().select_related("model").filter(pk__in=[v.pk for v in doomed])
+        )
         in_use = Instance.objects.filter(version__in=locked, state__in=LIVE).select_related("version__model")
         if names := sorted({str(instance.version) for instance in in_use}):
             raise InUse(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in use. Unload first.")
@@ -41,5 +43,3 @@ def _delete(doomed: Sequence[ModelVersion], model: RegisteredModel | None, by: A
             version.delete()
         if model is not None:
             model.delete()
-
-

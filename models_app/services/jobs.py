@@ -32,9 +32,7 @@ def run(job_pk: int) -> None:
         logger.exception("job %d failed", job_pk)
         _fail(job, "The job met an error of the portal's own; its log tells more.")
         return
-    Job.objects.filter(pk=job_pk).update(
-        state=JobState.DONE, progress=100, detail=detail, finished_at=timezone.now()
-    )
+    Job.objects.filter(pk=job_pk).update(state=JobState.DONE, progress=100, detail=detail, finished_at=timezone.now())
 
 
 def recover() -> None:

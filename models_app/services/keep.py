@@ -14,7 +14,15 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from inference.devices import Device, Nvml, choose_device, device_memory, list_devices, load_nvml, visible_devices_environment
+from inference.devices import (
+    Device,
+    Nvml,
+    choose_device,
+    device_memory,
+    list_devices,
+    load_nvml,
+    visible_devices_environment,
+)
 from inference.owner import Assignment, Owner, Ready, Receipt, Vitals
 from inference.processes import ProcessIdentity, identify
 from inference.runner.config import DEFAULT_MAX_BATCH, DEFAULT_QUEUE_LIMIT, RunnerConfig

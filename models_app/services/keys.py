@@ -39,7 +39,9 @@ def find_key(secret: str) -> ApiKey | None:
     """The key with this secret, if it is known, not expired, and its user is active."""
     key = (
         ApiKey.objects.select_related("user")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), prefix=secret[:_PREFIX_LENGTH], user__is_active=True)
+        .filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), prefix=secret[:_PREFIX_LENGTH], user__is_active=True
+        )
         .first()
     )
     if key is None or not hmac.compare_digest(key.secret_hash, _hash(secret)):

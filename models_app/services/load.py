@@ -64,7 +64,9 @@ def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
     """The version as it is once it is loaded or `wait_s` are over. Raises LoadFailed where the load failed."""
 
     def look() -> ModelVersion | None:
-        fresh = ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
+        fresh = (
+            ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
+        )
         states = [i.state for i in fresh.shown_instances]
         if fresh.state is VersionState.FAILED:
             raise LoadFailed(next(i.state_detail for i in fresh.shown_instances if i.state == InstanceState.FAILED))
@@ -80,6 +82,8 @@ def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
 def place_in_queue(instance: Instance) -> tuple[int, int]:
     """Which place a queued instance has, of how many."""
     waiting = list(
-        Instance.objects.filter(node=instance.node, state=InstanceState.QUEUED).order_by("state_since", "pk").values_list("pk", flat=True)
+        Instance.objects.filter(node=instance.node, state=InstanceState.QUEUED)
+        .order_by("state_since", "pk")
+        .values_list("pk", flat=True)
     )
     return (waiting.index(instance.pk) + 1 if instance.pk in waiting else 0), len(waiting)

@@ -29,9 +29,7 @@ def this_node() -> Node:
 def report_node(node: Node) -> None:
     """Write down that the node is there, and what its devices have free."""
     devices = [dataclasses.asdict(device) for device in list_devices(load_nvml())]
-    Node.objects.filter(pk=node.pk).update(
-        slots=settings.PORTAL_SLOTS, devices=devices, last_seen=timezone.now()
-    )
+    Node.objects.filter(pk=node.pk).update(slots=settings.PORTAL_SLOTS, devices=devices, last_seen=timezone.now())
 
 
 def is_silent(node: Node) -> bool:

@@ -35,7 +35,9 @@ def predict_pictures(
     if bad:
         index, sentence = min(bad.items())
         name = pictures[index].name
-        raise BadImage(sentence if len(pictures) == 1 else f"{'Image' if isinstance(name, int) else ''} {name}: {sentence}".strip())
+        raise BadImage(
+            sentence if len(pictures) == 1 else f"{'Image' if isinstance(name, int) else ''} {name}: {sentence}".strip()
+        )
     return prediction
 
 
@@ -105,5 +107,3 @@ def _paths(instances: Sequence[Instance]) -> list[str]:
 
 def _timeout_s(version: ModelVersion) -> float:
     return float(version.options_json.get("predict_timeout_s") or settings.PORTAL_PREDICT_TIMEOUT_S)
-
-

@@ -79,7 +79,9 @@ def check_name(name: object, field: str = "name") -> str:
 
 def check_description(text: object) -> str:
     if not isinstance(text, str) or len(text) > DESCRIPTION_LENGTH or "\x00" in text:
-        raise ValidationFailed.of("description", f"The description is a text of at most {DESCRIPTION_LENGTH} characters.")
+        raise ValidationFailed.of(
+            "description", f"The description is a text of at most {DESCRIPTION_LENGTH} characters."
+        )
     return text
 
 
@@ -96,14 +98,18 @@ def create_model(
                     name=name, description=description, owner=by if by and by.is_authenticated else None
                 )
         except IntegrityError:
-            raise ValidationFailed.of("name", f"There is a model called {name} already. Upload a version of it.") from None
+            raise ValidationFailed.of(
+                "name", f"There is a model called {name} already. Upload a version of it."
+            ) from None
         return _create_version(model, received, settings, key, by)
 
     key = files.keep(received)
     return _or_remove(make, key)
 
 
-def create_version(model_name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor) -> ModelVersion:
+def create_version(
+    model_name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor
+) -> ModelVersion:
     """The next version of a model. Numbers are never used again."""
 
     def make() -> ModelVersion:
@@ -145,6 +151,8 @@ def _create_version(
         options_json=settings.options,
         engine=settings.engine,
     )
-    record(version, "", "uploaded", reason=f"Uploaded, {received.size_bytes} bytes.", by=by.get_username() if by else "")
+    record(
+        version, "", "uploaded", reason=f"Uploaded, {received.size_bytes} bytes.", by=by.get_username() if by else ""
+    )
     request_check(version, by=by)
     return version

@@ -76,7 +76,9 @@ class ModelView(PortalView):
     def get(self, request: Request, name: str) -> Response:
         return Response(_one(name))
 
-    @extend_schema(operation_id="models_change", request=schema.ModelChange, responses={200: schema.Model, **schema.ERRORS})
+    @extend_schema(
+        operation_id="models_change", request=schema.ModelChange, responses={200: schema.Model, **schema.ERRORS}
+    )
     def patch(self, request: Request, name: str) -> Response:
         model = find.find_model(name)
         given = read_object(request)

@@ -158,4 +158,3 @@ def importable(text: str) -> Path:
     if not path.is_relative_to(root.resolve()) or not path.is_file():
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
     return path
-

@@ -102,5 +102,3 @@ def read_top(request: Request) -> int | None:
 
 def _is_json(request: Request) -> bool:
     return str(request.content_type).partition(";")[0].strip().lower() == "application/json"
-
-

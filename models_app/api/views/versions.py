@@ -128,7 +128,9 @@ class TrustView(PortalView):
     permissions: ClassVar = {"POST": CHANGE}
     needs_manage = True
 
-    @extend_schema(operation_id="versions_trust", request=schema.Trust, responses={200: schema.Version, **schema.ERRORS})
+    @extend_schema(
+        operation_id="versions_trust", request=schema.Trust, responses={200: schema.Version, **schema.ERRORS}
+    )
     def post(self, request: Request, name: str, number: int) -> Response:
         if not request.user.is_superuser:
             raise PermissionRefused("Only a superuser can trust a file.")
