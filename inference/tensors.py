@@ -42,10 +42,13 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
         inputs = {names[0]: inputs}
     if set(inputs) != set(names):
-        raise BadInput(
-            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(map(str, inputs)) or 'none'}."
-        )
+        raise _other_names(names, inputs)
     return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
+
+
+def _other_names(names: list[str], given: Mapping[Any, Any]) -> BadInput:
+    said = ", ".join(map(str, given)) or "none"
+    return BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {said[:500]}.")
 
 
 def _array(value: Any, spec: TensorSpec) -> Array:
@@ -64,7 +67,7 @@ def _array(value: Any, spec: TensorSpec) -> Array:
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
     if wanted.kind == "b":
-        return array.dtype.kind == "b"
+        return bool(array.dtype.kind == "b")
     if array.dtype.kind not in "iuf":
         return False
     if wanted.kind == "f":
@@ -76,20 +79,17 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
-    """The inputs in the signature's order, if names, dtypes and shapes fit; raises BadInput that says which does not."""
+    """The inputs in the signature's order if names, dtypes and shapes fit. Raises BadInput that says which do not."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
-        raise BadInput(
-            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}."
-        )
+        raise _other_names(names, inputs)
     for spec in signature.inputs:
         array = inputs[spec.name]
         if array.dtype.name != spec.dtype:
             raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {array.dtype.name}.")
         if not _shape_fits(array.shape, spec):
-            raise BadInput(
-                f"The input {spec.name} takes the shape {show_shape(spec.shape)}; the request has {show_shape(array.shape)}."
-            )
+            wanted, have = show_shape(spec.shape), show_shape(array.shape)
+            raise BadInput(f"The input {spec.name} takes the shape {wanted}; the request has {have}.")
     rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
     if len(rows) > 1:
         raise BadInput("The inputs hold different numbers of examples.")

@@ -1,4 +1,4 @@
-"""What the two clusters do beside running tasks: set the rows right at their start, report the node, take up the lost."""
+"""What the clusters do beside running tasks: set the rows right at the start, report the node, take up the lost."""
 
 from __future__ import annotations
 

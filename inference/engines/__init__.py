@@ -43,7 +43,7 @@ class Engine(Protocol):
     """Where it really runs: `cpu` or `gpu:0`, …"""
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name. Each input has the signature's dtype and counts the batch. Raises what the library raises."""
+        """Outputs by name. Inputs have the signature's dtypes and count the batch. Raises what the library raises."""
         ...
 
     def close(self) -> None: ...

@@ -44,7 +44,6 @@ class Server:
             on_bug=_end_process,
         )
         self._is_draining = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -74,8 +73,7 @@ class Server:
                     continue
                 task = asyncio.create_task(self._serve_request(frame, writer, write_lock))
                 running[identifier] = task
-                self._tasks.add(task)
-                task.add_done_callback(lambda done, key=identifier: (self._tasks.discard(done), running.pop(key, None)))
+                task.add_done_callback(lambda _, key=identifier: running.pop(key, None))  # type: ignore[misc]
         except (wire.WireError, ConnectionError) as error:
             logger.warning("connection closed: %s", error)
         finally:

@@ -7,7 +7,6 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
 from rest_framework.request import Request
 
 from inference.errors import ValidationFailed
@@ -55,14 +54,15 @@ def read_flag(request: Request, name: str) -> bool:
 
 def read_object(request: Request) -> Mapping[str, Any]:
     """The body as a JSON object; an empty body is an empty one."""
-    if request.data in (None, ""):
+    data: Any = request.data
+    if data is None or data == "":
         return {}
-    if not isinstance(request.data, Mapping):
+    if not isinstance(data, Mapping):
         raise ValidationFailed("The body is a JSON object.")
-    return request.data
+    return data
 
 
-def uploaded_pictures(files: list[UploadedFile], field: str = "image") -> list[Picture]:
+def uploaded_pictures(files: list[Any], field: str = "image") -> list[Picture]:
     """Pictures of a multipart form, named as the client named them."""
     if not files:
         raise ValidationFailed.of(field, "Send one or more pictures in the field image.")

@@ -1,1 +1,1 @@
-"""What can be done with the registry: one verb a file. REST views, admin actions and commands call the same functions."""
+"""What can be done with the registry: one verb a file. Views, admin and commands call the same functions."""

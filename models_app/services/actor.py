@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 
-Actor = AbstractBaseUser | AnonymousUser | None
+Actor = User | AnonymousUser | None
 
 
 def actor_name(actor: Actor) -> str:
     """The name as history keeps it; empty where nobody asked."""
     return actor.get_username() if actor is not None and actor.is_authenticated else ""
+
+
+def known_user(actor: Actor) -> User | None:
+    """The user to remember as owner or author; None where nobody is logged in."""
+    return actor if isinstance(actor, User) else None

@@ -73,10 +73,10 @@ def why_not_loaded(name: str, number: int | None) -> NotFound | NotReady | NotLo
         version = find_version(name, number)
     else:
         known = list(versions().filter(model=find_model(name)).order_by("-number"))
-        restarting = [v for v in known if v.state in {VersionState.RESTARTING, VersionState.FAILED}]
-        version = (restarting or known or [None])[0]  # type: ignore[list-item]
-        if version is None:
+        if not known:
             return NotLoaded(f"{name} has no version yet. Upload a file.")
+        held_off = [v for v in known if v.state in {VersionState.RESTARTING, VersionState.FAILED}]
+        version = (held_off or known)[0]
     if version.status != FileStatus.READY:
         return NotReady(_why_not_ready(version, name))
     state = version.state

@@ -17,7 +17,7 @@ MOST_ATTEMPTS = 2
 
 
 def run(job_pk: int) -> None:
-    """Do the job unless somebody did or does. What it raises is kept as a constant sentence, the traceback is logged."""
+    """Do the job unless somebody did or does. What it raises is logged, and kept as a constant sentence."""
     started = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
         state=JobState.RUNNING, started_at=timezone.now(), progress=0
     )
@@ -25,14 +25,17 @@ def run(job_pk: int) -> None:
         return
     job = Job.objects.select_related("version__model").get(pk=job_pk)
     try:
-        detail = _DO[JobKind(job.kind)](
-            job.version, lambda percent, text: Job.objects.filter(pk=job_pk).update(progress=percent, detail=text)
-        )
+        detail = _DO[JobKind(job.kind)](job.version, lambda percent, text: _say(job_pk, percent, text))
     except Exception:
         logger.exception("job %d failed", job_pk)
         _fail(job, "The job met an error of the portal's own; its log tells more.")
         return
     Job.objects.filter(pk=job_pk).update(state=JobState.DONE, progress=100, detail=detail, finished_at=timezone.now())
+
+
+def _say(job_pk: int, percent: int, detail: str) -> None:
+    """Where a job stands, for those who watch."""
+    Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail)
 
 
 def recover() -> None:

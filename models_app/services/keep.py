@@ -1,4 +1,4 @@
-"""Keep: what a worker does with an instance it has claimed. Writes into the registry what the owner of the process sees."""
+"""Keep: what a worker does with an instance it has claimed; writes into the registry what the owner sees."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def move(
 ) -> bool:
     """Move the instance from one of `before` to `after` and set `fields`; False where somebody else was faster.
 
-    `generation`: only if the instance is still of this one. Raises ValueError for a move that the machine does not have.
+    `generation`: only if the instance is still of this one. Raises ValueError for a move the machine does not have.
     """
     states = [InstanceState(state) for state in before]
     for state in states:

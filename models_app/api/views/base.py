@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.views import APIView
 
 from models_app.models import ApiKey
@@ -26,7 +26,7 @@ class PortalView(APIView):
 
     permissions: ClassVar[Mapping[str, str]] = {}
     needs_manage: ClassVar[bool] = False
-    parser_classes: ClassVar[list[type[BaseParser]]] = [JSONParser]
+    parser_classes: Any = [JSONParser]
 
     @property
     def key(self) -> ApiKey | None:
@@ -36,4 +36,4 @@ class PortalView(APIView):
 class FormView(PortalView):
     """Takes forms as well as JSON."""
 
-    parser_classes: ClassVar[list[type[Any]]] = [MultiPartParser, FormParser, JSONParser]
+    parser_classes = [MultiPartParser, FormParser, JSONParser]

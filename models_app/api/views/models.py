@@ -48,7 +48,7 @@ class ModelListView(PortalView):
         if state:
             found = [model for model in rows if any(version.state == state for version in model.versions.all())]
         pages = PageNumberPagination()
-        page = pages.paginate_queryset(found, request, view=self)
+        page: Any = pages.paginate_queryset(found, request, view=self)
         return pages.get_paginated_response([model_json(model, list(model.versions.all())) for model in page or []])
 
     @extend_schema(
