@@ -92,7 +92,7 @@ def answer_pictures(version: ModelVersion, instances: Sequence[Instance], pictur
     """
     prediction, bad = ask_pictures(version, instances, pictures, top=_scores_to_read(version, len(pictures)))
     rows = prediction["predictions"]
-    are_shares = _are_shares(version, [score["score"] for row in rows for score in row.get("top", ())])
+    are_shares = are_all_shares(version, [score["score"] for row in rows for score in row.get("top", ())])
     good = iter(rows)
     until = time.monotonic() + DRAWING_LIMIT_S
     words = _seen_words(version)
@@ -112,7 +112,7 @@ def answer_tensors(version: ModelVersion, instances: Sequence[Instance], body: M
     text = json.dumps(outputs, ensure_ascii=False)
     if len(text) > JSON_SHOWN:
         text = f"{text[:JSON_SHOWN]}\n… the first {JSON_SHOWN:,} of {len(text):,} characters"
-    answer = Answer("", outputs=[_output(output, has_batch=True) for output in outputs], json=text)
+    answer = Answer("", outputs=[shown_output(output, has_batch=True) for output in outputs], json=text)
     return Answered(str(version), [answer], _timing(prediction["timing_ms"], 0, 0))
 
 
@@ -137,9 +137,9 @@ def _answer(
         str(picture.name),
         src=small.src,
         pixels=small.words,
-        top=_scores(top, are_shares),
+        top=shown_scores(top, are_shares),
         is_plain=not are_shares,
-        outputs=[_output(output, has_batch=False) for output in row.get("outputs", ())],
+        outputs=[shown_output(output, has_batch=False) for output in row.get("outputs", ())],
         sees=sees,
         sees_words=sees_words,
     )
@@ -151,14 +151,14 @@ def _scores_to_read(version: ModelVersion, pictures: int) -> int | None:
     return classes if classes and classes * pictures <= MOST_SCORES_READ else None
 
 
-def _are_shares(version: ModelVersion, scores: Sequence[float | str]) -> bool:
+def are_all_shares(version: ModelVersion, scores: Sequence[float | str]) -> bool:
     """Whether all scores lie in 0–1: only then a per cent says something."""
     if version.postprocessing.activation in {"softmax", "sigmoid"}:
         return True
     return all(isinstance(score, int | float) and 0 <= score <= 1 for score in scores)
 
 
-def _scores(top: Sequence[Mapping[str, Any]], are_shares: bool) -> list[Score]:
+def shown_scores(top: Sequence[Mapping[str, Any]], are_shares: bool) -> list[Score]:
     numbers = [float(score["score"]) for score in top]
     bars = [_inside(n) for n in numbers] if are_shares else _relative(numbers)
     texts = [_share(n) if are_shares else shown(n, 4) for n in numbers]
@@ -182,7 +182,7 @@ def _relative(numbers: Sequence[float]) -> list[float]:
     return [_inside((n - least) / (most - least) if most > least else 1.0) for n in numbers]
 
 
-def _output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
+def shown_output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
     shape = tuple(output["shape"])
     kind = f"{' × '.join(map(str, shape)) or 'one value'}, {output['dtype']}"
     if output["dtype"] == "string":

@@ -45,9 +45,9 @@ class Snippet:
     code: str
 
 
-def snippets(version: ModelVersion, host: str, *, is_newest: bool) -> list[Snippet]:
-    """`host` with its scheme. The newest loaded version is asked by the model's name alone."""
-    which = "" if is_newest else f"versions/{version.number}/"
+def snippets(version: ModelVersion, host: str, *, needs_number: bool) -> list[Snippet]:
+    """`host` with its scheme. The version that answers by itself is asked by the model's name alone."""
+    which = f"versions/{version.number}/" if needs_number else ""
     address = f"{host}/api/models/{version.model.name}/{which}predict/"
     rows = example_rows(version)
     in_shell = json.dumps(rows).replace("'", "'\\''")

@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.views import View
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import conditional_page
 
 from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, ValidationFailed
@@ -48,16 +47,19 @@ class TryPage(View):
             return _sorry(request, error)
 
 
-@method_decorator([never_cache], name="dispatch")
+@method_decorator(conditional_page, name="dispatch")
 class ListView(TryPage):
+    """`?search=` is part of a name; `?fragment=rows` answers the table alone."""
+
     def get(self, request: HttpRequest) -> HttpResponse:
         search = request.GET.get("search", "").strip()[:100]
         rows, count = page.list_rows(request.user, search)
         context = {"rows": rows, "count": count, "search": search, "title": "Try a model", **_frame(request)}
-        return render(request, "try/list.html", context)
+        is_rows = request.GET.get("fragment") == "rows"
+        return render(request, "try/_rows.html" if is_rows else "try/list.html", context)
 
 
-@method_decorator([conditional_page], name="dispatch")
+@method_decorator(conditional_page, name="dispatch")
 class DetailView(TryPage):
     """`?version=` chooses; `?fragment=state|head` answers a part; `?still=1` does not refresh itself."""
 
@@ -130,11 +132,10 @@ def _tensors(text: str) -> dict[str, Any]:
 
 def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVersion]) -> dict[str, Any]:
     row = version_row(version, Rights.of(request.user))
-    choices = page.version_choices(versions, version)
-    is_newest = any(choice.is_chosen and choice.words == "newest loaded" for choice in choices)
+    is_preferred = page.preferred(versions) is version
     return {
         "v": row,
-        "choices": choices,
+        "choices": page.version_choices(versions, version),
         "panel": page.panel(version, row),
         "is_askable": row.state == VersionState.LOADED or row.is_on_the_way,
         "ask_word": "Ask when ready" if row.is_on_the_way else f"Ask {row.model}",
@@ -142,7 +143,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "takes_pictures": takes_pictures(version),
         "input_words": input_words(version),
         "example": json.dumps(example_rows(version)) if is_whole_example(version) else "",
-        "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", is_newest=is_newest),
+        "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
         "title": f"Try {row.model}",
         **_frame(request),
     }
