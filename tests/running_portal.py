@@ -128,6 +128,10 @@ class RunningPortal:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> RunningPortal:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

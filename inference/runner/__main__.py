@@ -53,7 +53,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     status_socket = socket.socket(fileno=given.status)
     status = StatusLine(status_socket)
-    apply_limits(memory_limit_bytes=config.memory_limit_bytes)
+    apply_limits()  # the memory limit of a version is the owner's watch: address space says little of memory in use
     began = time.monotonic()
     try:
         engine = _load(config)
@@ -68,7 +68,6 @@ def main() -> None:
                 time.monotonic() - began, warm_up_s * 1000)  # fmt: skip
     listener = socket.socket(fileno=given.listen)
     asyncio.run(_serve(engine, config, listener, status_socket, status, time.monotonic() - began))
-    _exit(0)
 
 
 def _load(config: RunnerConfig) -> Engine:
@@ -122,13 +121,12 @@ async def _serve(
     )
     orders, _ = await asyncio.open_unix_connection(sock=status_socket.dup())
     heartbeat = asyncio.create_task(_beat(server, status))
-    line = await orders.readline()
-    if not line:  # the owner is gone
-        _exit(0)
-    order = json.loads(line)
-    finished, cut_off = await server.drain(float(order.get("grace_s", 30.0)))
-    heartbeat.cancel()
-    status.say("drained", drained=finished, failed=cut_off)
+    if line := await orders.readline():  # nothing: the owner is gone
+        order = json.loads(line)
+        finished, cut_off = await server.drain(float(order.get("grace_s", 30.0)))
+        heartbeat.cancel()
+        status.say("drained", drained=finished, failed=cut_off)
+    _exit(0)
 
 
 async def _beat(server: Server, status: StatusLine) -> None:

@@ -82,39 +82,33 @@ class Server:
             writer.close()
 
     async def _serve_request(self, frame: wire.Frame, writer: asyncio.StreamWriter, write_lock: asyncio.Lock) -> None:
+        """Answer one request and write the answer out; only then is it no longer in flight."""
         self.statistics.in_flight += 1
         began = time.monotonic()
-        body: Sequence[wire.Buffer] = ()
         try:
-            header, body = await self._answer(frame)
-            self.statistics.requests += 1
-        except PortalError as error:
-            logger.info("refused: %s", error.message)
-            self._count_error(error)
-            header = {"error": {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s}}
-        except asyncio.CancelledError:
-            return
-        except Exception:
-            logger.exception("bug while answering")
-            self.statistics.requests += 1
-            self.statistics.errors += 1
-            header = {"error": {"code": "internal", "message": "The runner met an error of its own."}}
-        finally:
-            self.statistics.in_flight -= 1
-            self.statistics.latencies_s.append(time.monotonic() - began)
-        async with write_lock:
-            try:
+            header, body = await self._answer_or_error(frame)
+            async with write_lock:
                 for part in wire.encode({"id": frame.header.get("id"), **header}, body):
                     writer.write(part)
                 await writer.drain()
-            except ConnectionError:
-                pass
+        except ConnectionError:
+            pass  # the client went away
+        finally:
+            self.statistics.in_flight -= 1
+            self.statistics.latencies_s.append(time.monotonic() - began)
 
-    def _count_error(self, error: PortalError) -> None:
-        """Requests that reached the model and failed there count as errors; a bad picture is the sender's."""
+    async def _answer_or_error(self, frame: wire.Frame) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
         self.statistics.requests += 1
-        if error.status >= 500:
+        try:
+            return await self._answer(frame)
+        except PortalError as error:
+            logger.info("refused: %s", error.message)
+            self.statistics.errors += error.status >= 500  # a bad picture is the sender's error, not the model's
+            return {"error": {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s}}, ()
+        except Exception:
+            logger.exception("bug while answering")
             self.statistics.errors += 1
+            return {"error": {"code": "internal", "message": "The runner met an error of its own."}}, ()
 
     async def _answer(self, frame: wire.Frame) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
         if self._is_draining:

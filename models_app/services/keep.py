@@ -23,9 +23,11 @@ from inference.devices import (
     load_nvml,
     visible_devices_environment,
 )
-from inference.owner import Assignment, Owner, Ready, Receipt, Vitals
+from inference.owner import Owner
 from inference.processes import ProcessIdentity, identify
+from inference.reporting import Ready, Receipt, Vitals
 from inference.runner.config import DEFAULT_MAX_BATCH, DEFAULT_QUEUE_LIMIT, RunnerConfig
+from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion

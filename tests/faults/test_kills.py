@@ -1,4 +1,4 @@
-"""Processes are killed, a portal is stopped under load: what was loaded comes back, once, and nothing is left behind."""
+"""Processes are killed, a portal is stopped under load: what was loaded comes back, once; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
-from tests.running_portal import Api, RunningPortal, wait_for
+from tests.running_portal import Api, RunningPortal, running_portal, wait_for
 
 pytestmark = pytest.mark.portal
 
@@ -22,16 +22,24 @@ pytestmark = pytest.mark.portal
 LONG = {"instances": [[[[0.5]] * 8] * 8] * 20_000}
 
 
+@pytest.fixture(scope="module")
+def portal_to_break(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
+    with running_portal(tmp_path_factory.mktemp("faults") / "data") as portal:
+        api = portal.client()
+        api.upload("slow", SAMPLE, labels=DIGIT_LABELS, options='{"max_batch":1}')
+        api.checked("digits")
+        yield portal
+
+
 @pytest.fixture
-def loaded(new_portal: Callable[..., RunningPortal]) -> RunningPortal:
+def loaded(portal_to_break: RunningPortal) -> RunningPortal:
     """A portal with `slow` (one row a batch, so that a large request takes long) and `digits` loaded."""
-    portal = new_portal()
-    api = portal.client()
-    api.upload("slow", SAMPLE, labels=DIGIT_LABELS, options='{"max_batch":1}')
-    api.checked("digits")
+    if not portal_to_break.is_running:
+        portal_to_break.start()
+    api = portal_to_break.client()
     api.load("slow")
     api.load("digits")
-    return portal
+    return portal_to_break
 
 
 def test_a_killed_runner_costs_its_request_and_comes_back_by_itself(
@@ -68,9 +76,9 @@ def test_a_killed_owner_takes_its_runner_along_and_is_replaced(
 
     os.kill(owner, signal.SIGKILL)
     killed_at = time.monotonic()
-    answer = asked()
-    wait_for(lambda: not psutil.pid_exists(pid) or None, 5, "the runner is gone with its owner")
+    wait_for(lambda: pid not in {p.pid for p in loaded.runners()} or None, 5, "the runner is gone with its owner")
     gone = time.monotonic() - killed_at
+    answer = asked()
     wait_for(lambda: _is_answering(api, "slow", digit("two")), 60, "the model is back")
 
     print(f"runner gone after {gone:.2f} s, model back after {time.monotonic() - killed_at:.1f} s")

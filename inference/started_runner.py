@@ -1,0 +1,189 @@
+"""One started runner process: its descriptors, what it said, how it ended. Used by its owner alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from inference.processes import ProcessIdentity, identify, scrubbed_environment
+from inference.reporting import Vitals
+from inference.runner.config import RunnerConfig
+from inference.workspace import Workspace
+
+PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
+STATUS_LINE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What an owner is to keep loaded, and where its files and sockets go."""
+
+    name: str
+    source: Path
+    file_name: str
+    config: RunnerConfig
+    workspace: Workspace
+    sockets: Path
+    log_path: Path
+    environment: Mapping[str, str]
+    grace_s: float = 30.0
+
+    @property
+    def control_path(self) -> Path:
+        return self.sockets / f"{self.name}.ctl"
+
+
+class NoSense(Exception):
+    """The runner said something that its protocol does not have."""
+
+
+@dataclass(slots=True)
+class StartedRunner:
+    """One process and what is known of it. Moments are of the owner's clock."""
+
+    process: subprocess.Popen[bytes]
+    identity: ProcessIdentity
+    pidfd: int
+    status: socket.socket
+    socket_path: Path
+    started_at: float
+    ready_at: float | None = None
+    heard_at: float = 0.0
+    measured_at: float = 0.0
+    vitals: Vitals = field(default_factory=Vitals)
+    unusable: str = ""
+    why_killed: str = ""
+    drained: tuple[int, int] | None = None
+    partial: bytes = b""
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def output_descriptor(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def order_drain(self, grace_s: float) -> None:
+        """Ask it to refuse what is new, finish what it has, and end."""
+        with contextlib.suppress(OSError):
+            self.status.sendall(json.dumps({"do": "drain", "grace_s": grace_s}).encode() + b"\n")
+
+    def read_reports(self) -> list[dict[str, Any]] | None:
+        """What it has said since the last look, None at the end. Raises NoSense: what a runner says is untrusted."""
+        try:
+            data = self.status.recv(65536)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self.partial = (self.partial + data).split(b"\n")
+        if len(self.partial) > STATUS_LINE_BYTES:
+            raise NoSense
+        try:
+            reports = [json.loads(line) for line in lines]
+        except ValueError:
+            raise NoSense from None
+        if not all(isinstance(report, dict) for report in reports):
+            raise NoSense
+        return reports
+
+    def hear_vitals(self, said: Mapping[str, Any]) -> Vitals:
+        """Take in the figures of a heartbeat."""
+        p95 = said.get("p95_ms")
+        self.vitals = replace(
+            self.vitals,
+            requests=max(0, int(said["requests"])),
+            errors=max(0, int(said["errors"])),
+            queue=max(0, int(said["queue"])),
+            in_flight=max(0, int(said["in_flight"])),
+            p95_ms=None if p95 is None else float(p95),
+        )
+        return self.vitals
+
+    def why_ended(self) -> str:
+        """A sentence. Only for one that has ended."""
+        pid, code = self.identity.pid, self.process.returncode
+        if self.unusable or self.why_killed:
+            return self.unusable or self.why_killed
+        if code == -signal.SIGKILL:
+            return f"Process {pid} was killed from outside (signal 9)."
+        if code < 0:
+            return f"Process {pid} was ended by signal {-code}."
+        return f"Process {pid} ended by itself with code {code}."
+
+    def kill(self) -> None:
+        """SIGKILL to its whole group, and reap it."""
+        if not self.has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def close(self) -> None:
+        """Give back what this side holds of it."""
+        assert self.process.stdout is not None
+        os.close(self.pidfd)
+        self.status.close()
+        self.process.stdout.close()
+        self.socket_path.unlink(missing_ok=True)
+
+
+def start_runner(assignment: Assignment, now: float) -> StartedRunner:
+    """A fresh process: exec, environment scrubbed, own process group, dies with this one.
+
+    Call it from the main thread only: the parent-death signal follows the thread that forked.
+    """
+    path = assignment.workspace.prepare(assignment.source, assignment.file_name)
+    config = replace(assignment.config, model_path=str(path), owner_pid=os.getpid())
+    socket_path = assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
+    ours, theirs = socket.socketpair()
+    with theirs, _listen(socket_path) as listener:
+        process = subprocess.Popen(
+            [sys.executable, "-s", "-P", "-B", "-m", "inference.runner",
+             "--listen", str(listener.fileno()), "--status", str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(listener.fileno(), theirs.fileno()),
+            process_group=0,
+            cwd=assignment.workspace.tmp_directory,
+            env=_environment(assignment),
+            umask=0o077,
+        )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(config.encode())
+        process.stdin.close()
+    ours.setblocking(False)
+    os.set_blocking(process.stdout.fileno(), False)
+    identity = identify(process.pid) or ProcessIdentity(process.pid, 0, "")
+    return StartedRunner(process, identity, os.pidfd_open(process.pid), ours, socket_path, now)
+
+
+def _environment(assignment: Assignment) -> dict[str, str]:
+    tmp = str(assignment.workspace.tmp_directory)
+    extra = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "PYTHONUNBUFFERED": "1"}
+    return scrubbed_environment({**extra, **assignment.environment})
+
+
+@contextlib.contextmanager
+def _listen(path: Path) -> Iterator[socket.socket]:
+    """A listening socket that only this user can reach; our own copy is closed once the runner has it."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(512)
+        yield listener

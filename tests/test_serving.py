@@ -1,0 +1,105 @@
+"""`manage.py serve`: one on the same data, no engine in web or clusters, the secrets stay with their owner."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.running_portal import Api, RunningPortal
+
+pytestmark = pytest.mark.portal
+
+ENGINES = ("tensorflow", "keras", "openvino", "onnxruntime", "litert")
+
+
+def test_a_second_serve_on_the_same_data_exits_3_and_harms_nothing(
+    portal: RunningPortal, api: Api, digit: Callable[[str], bytes]
+) -> None:
+    api.load("digits")
+    pid = api.pid("digits")
+
+    second = portal.manage("serve")
+
+    assert second.returncode == 3
+    assert f"already running, pid {portal.pid}" in second.stdout + second.stderr
+    assert api.pid("digits") == pid
+    assert api.ask("digits", digit("two")).status_code == 200
+    api.unload("digits")
+
+
+def test_a_taken_port_exits_3_before_anything_is_touched(portal: RunningPortal, tmp_path: Path) -> None:
+    other = RunningPortal(tmp_path / "other")
+    other.port = portal.port
+
+    second = other.manage("serve")
+
+    assert second.returncode == 3
+    assert "PORTAL_PORT" in second.stdout + second.stderr
+    assert not (tmp_path / "other" / "portal.sqlite3").exists()
+
+
+def test_no_engine_is_mapped_in_web_or_clusters(portal: RunningPortal, api: Api, digit: Callable[[str], bytes]) -> None:
+    api.load("digits")
+    assert api.ask("digits", digit("two")).status_code == 200
+    runners = {process.pid for process in portal.runners()}
+
+    mapped = {p.pid: _engines_in(p) for p in portal.processes()}
+
+    assert all("tensorflow" in mapped[pid] for pid in runners), "the control: a runner has it"
+    assert {pid: found for pid, found in mapped.items() if found and pid not in runners} == {}
+    assert len(mapped) > 10
+    api.unload("digits")
+
+
+def test_a_runner_knows_no_secret(portal: RunningPortal, api: Api) -> None:
+    api.load("digits")
+    secret = (portal.data_dir / "secret_key").read_text()
+    [runner] = [process for process in portal.runners() if process.pid == api.pid("digits")]
+
+    environment = runner.environ()
+    open_paths = [file.path for file in runner.open_files()]
+
+    assert secret not in "".join(environment.values())
+    assert not [name for name in environment if name.startswith(("PORTAL_", "DJANGO_", "DATABASE"))]
+    assert not [path for path in open_paths if "portal.sqlite3" in path]
+    assert "django" not in Path(f"/proc/{runner.pid}/maps").read_text().lower()
+    assert os.getpgid(runner.pid) == runner.pid
+    api.unload("digits")
+
+
+def test_only_the_owner_can_read_what_is_secret(portal: RunningPortal) -> None:
+    modes = {
+        name: stat.S_IMODE((portal.data_dir / name).stat().st_mode)
+        for name in ("secret_key", "sockets", "models", "run")
+    }
+
+    assert modes == {"secret_key": 0o600, "sockets": 0o700, "models": 0o700, "run": 0o700}
+
+
+def test_a_deep_data_directory_still_has_room_for_its_sockets(
+    new_portal: Callable[..., RunningPortal], tmp_path: Path, digit: Callable[[str], bytes]
+) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    portal = new_portal(PORTAL_DATA_DIR=str(deep / "data"))
+    portal.data_dir = deep / "data"
+    api = portal.client()
+    api.checked("digits")
+
+    api.load("digits")
+
+    assert api.ask("digits", digit("two")).status_code == 200
+    api.unload("digits")
+
+
+def _engines_in(process: psutil.Process) -> set[str]:
+    try:
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+    except OSError:
+        return set()
+    return {name for name in ENGINES if f"/{name}" in maps or f"lib{name}" in maps}
