@@ -104,9 +104,7 @@ def _block_parts(blocks: Sequence[_Block], total: int) -> list[Part]:
         width = block.size_bytes * 100 / total
         row, size = block.row, size_words(block.size_bytes)
         label, needs_room = _fitted([f"{row} · {size}", str(row), row.model], width)
-        parts.append(
-            Part(round(x, 2), round(width, 2), "block", f"{row}: {size}", label, needs_room, row.hue, row.url)
-        )
+        parts.append(Part(round(x, 2), round(width, 2), "block", f"{row}: {size}", label, needs_room, row.hue, row.url))
         x += width
     return parts
 
