@@ -62,7 +62,6 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = [GroupFilter]
     list_per_page = 50
     search_fields = ["model__name"]
-    show_full_result_count = False
     actions = [
         version_actions.load_selected,
         version_actions.unload_selected,
