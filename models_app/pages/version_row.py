@@ -156,7 +156,7 @@ def version_row(
     ready = [i for i in instances if i.state == InstanceState.READY]
     rates = sum_of_rates(ready)
     loading = _first(instances, InstanceState.LOADING)
-    first = (ready or owned or [None])[0]
+    first = next(iter(ready or owned), None)
     latencies = [i.p95_ms for i in ready if i.p95_ms is not None]
     loaded_since = [i.loaded_at for i in ready if i.loaded_at is not None]
     return VersionRow(
