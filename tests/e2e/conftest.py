@@ -91,7 +91,7 @@ def winners(page: Page) -> list[str]:
 
 @pytest.fixture
 def digits_copy(portal: RunningPortal, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A model of its own for each test: the sample's file under another name, checked, not loaded; deleted at the end."""
+    """A model of its own for each test: the sample under another name, checked, not loaded; deleted at the end."""
     name = request.node.name.replace("[", "-").replace("]", "")[-60:].replace("_", "-")
     api = portal.client("manage")
     version = api.upload(name, SAMPLE, labels=DIGIT_LABELS, preprocessing='{"preset": "unit"}')
