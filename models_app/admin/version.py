@@ -104,8 +104,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "banner": silence_banner(node, timezone.now()),
             "slots_line": slots_line(node, held, len(queue_places())),
             "nothing_found": _nothing_found(state, search, counts[""]),
-            "fragment_url": f"{_query(state, search)}&fragment=rows",
-            "is_live": True,
+            "fragment_url": _rows_address(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -115,7 +114,9 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         query = request.GET.copy()
         del query["fragment"]
         request.GET = query  # type: ignore[assignment]
-        context = {"cl": self.get_changelist_instance(request)}
+        rows = self.get_changelist_instance(request)
+        rows.formset = None
+        context = {"cl": rows, "opts": self.opts}
         return fragment_response(request, "portal/_rows.html", context)
 
     # ---- one version
@@ -147,6 +148,13 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
         jump = path("open/<slug:name>/<int:number>/", own(version_views.open_view), name="models_app_modelversion_open")
         return [jump, *one, *super().get_urls()]
+
+
+def _rows_address(request: HttpRequest) -> str:
+    """The same list, page and filter as a fragment."""
+    query = request.GET.copy()
+    query["fragment"] = "rows"
+    return f"?{query.urlencode()}"
 
 
 def _query(state: str, search: str) -> str:
