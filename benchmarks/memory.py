@@ -1,0 +1,43 @@
+"""Memory of a runner against a bare Python process that holds the same model.
+
+Both are read at the same moment. PSS divides a shared page by its users, so any other TensorFlow process on the machine
+makes a figure smaller: read one after the other, the same two processes came out as 637 and 398 MB.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.row import Bench, Row, megabytes
+from inference.processes import memory_bytes
+from tests.running_portal import ROOT
+
+BARE_LIMIT_S = 120.0
+BARE = """
+import sys, keras, numpy as np
+model = keras.models.load_model(sys.argv[1], compile=False)
+model(np.zeros([1, *model.input_shape[1:]], "float32"))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def measure(bench: Bench) -> list[Row]:
+    """With the first model loaded."""
+    runner_pid = bench.portal.client().pid(bench.first)
+    with subprocess.Popen(
+        [sys.executable, "-c", BARE, str(ROOT / "samples" / "digits.keras")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as bare:
+        assert bare.stdin is not None and bare.stdout is not None
+        is_ready = bare.stdout.readline().startswith(b"ready")
+        of_runner, of_bare = memory_bytes(runner_pid), memory_bytes(bare.pid)
+        bare.stdin.close()
+        bare.wait(BARE_LIMIT_S)
+    if not is_ready or not of_runner or not of_bare:
+        return [Row("Memory of a runner", "not measured", failures=1)]
+    shown = f"{megabytes(of_runner)} against {megabytes(of_bare)}, ratio {of_runner / of_bare:.2f}"
+    return [Row("Memory of a runner against a bare process with the same model (PSS, both at once)", shown)]
