@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
@@ -13,7 +14,6 @@ from inference.errors import PortalError, ValidationFailed
 from inference.preprocessing import PRESETS
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files, upload
-from models_app.services.nodes import is_silent, this_node
 
 LABELS_BYTES = 2**20
 
@@ -90,6 +90,16 @@ def _read_labels(path: Path) -> str:
 
 
 def _what_is_next(name: str) -> str:
-    if is_silent(this_node()):
+    if not _is_served():
         return f"The portal does not run. {name} is checked when it is started (`make run`), then it can be loaded."
     return f"{name} is being checked now. In the admin it can be loaded as soon as it says ready."
+
+
+def _is_served() -> bool:
+    """Whether `serve` holds its lock on the data directory. Only looked up: to try the lock could turn a start away."""
+    try:
+        inode = str((settings.PORTAL_DATA_DIR / "serve.lock").stat().st_ino)
+        locks = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]
+    except OSError:
+        return False
+    return any("FLOCK" in lock and any(field.endswith(f":{inode}") for field in lock) for lock in locks)
