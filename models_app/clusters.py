@@ -21,9 +21,10 @@ STUCK_AFTER_S = 10.0
 
 def run_jobs() -> None:
     cluster = StoppableCluster()
+    node = nodes.this_node()
     jobs.recover()
     connections.close_all()
-    cluster.run(60.0, lambda: None)
+    cluster.run(nodes.SEEN_EVERY_S, lambda: nodes.report_jobs(node))
 
 
 def run_models() -> None:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
 from models_app.models import Node
-from models_app.services.nodes import is_silent
+from models_app.services.nodes import are_jobs_silent, is_silent
 
 
 @require_safe
@@ -49,4 +49,4 @@ def _clusters() -> bool:
         nodes = list(Node.objects.all())
     except DatabaseError:
         return False
-    return bool(nodes) and not any(is_silent(node) for node in nodes)
+    return bool(nodes) and not any(is_silent(node) or are_jobs_silent(node) for node in nodes)

@@ -104,9 +104,14 @@ class Portal:
             with _hold_data_directory(), _probe_port():
                 self._set_up()
         except AlreadyRunning as error:
-            self.out.write(str(error))
+            self._say(str(error))
             return ALREADY_RUNNING
         return 0
+
+    def _say(self, line: str) -> None:
+        """To the terminal at once, also where it is a pipe."""
+        self.out.write(line)
+        self.out.flush()
 
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self.is_stopping = True
@@ -117,7 +122,7 @@ class Portal:
         _remove_leftovers()
         call_command("migrate", interactive=False, verbosity=0)
         for line in first_start.prepare():
-            self.out.write(line)
+            self._say(line)
         self.children = _children()
         try:
             for child in self.children:
@@ -139,9 +144,7 @@ class Portal:
             for child in self.children:
                 child.look()
             time.sleep(0.05)
-        self.out.write(f"The portal is ready at {address} (stop it with Ctrl-C).")
-        with contextlib.suppress(Exception):
-            self.out.flush()
+        self._say(f"The portal is ready at {address} (stop it with Ctrl-C).")
 
     def _stop(self) -> None:
         """The web first, so that nobody is left waiting for a model that ends; then the clusters."""
@@ -153,7 +156,7 @@ class Portal:
             cluster.ask_to_stop()
         for cluster in clusters:
             cluster.wait_or_kill()
-        self.out.write("The portal has stopped.")
+        self._say("The portal has stopped.")
 
 
 def _children() -> list[Child]:

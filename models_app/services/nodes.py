@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -32,11 +32,23 @@ def report_node(node: Node) -> None:
     Node.objects.filter(pk=node.pk).update(slots=settings.PORTAL_SLOTS, devices=devices, last_seen=timezone.now())
 
 
+def report_jobs(node: Node) -> None:
+    """Write down that the jobs cluster is there."""
+    Node.objects.filter(pk=node.pk).update(jobs_last_seen=timezone.now())
+
+
 def is_silent(node: Node) -> bool:
     """Whether its models cluster has not reported for a while: what is loaded answers, loading waits."""
-    if node.slots == 0:
-        return False
-    return node.last_seen is None or timezone.now() - node.last_seen > timedelta(seconds=SILENT_AFTER_S)
+    return node.slots > 0 and _is_long_ago(node.last_seen)
+
+
+def are_jobs_silent(node: Node) -> bool:
+    """Whether the jobs cluster has not reported for a while: files wait to be checked."""
+    return _is_long_ago(node.jobs_last_seen)
+
+
+def _is_long_ago(moment: datetime | None) -> bool:
+    return moment is None or timezone.now() - moment > timedelta(seconds=SILENT_AFTER_S)
 
 
 def slots_free(node: Node) -> int:

@@ -87,6 +87,32 @@ def test_a_killed_owner_takes_its_runner_along_and_is_replaced(
     assert len(loaded.runners()) == 2
 
 
+@pytest.mark.parametrize("main", ["web", "jobs", "models"])
+def test_a_killed_main_process_takes_its_tree_along_and_is_started_again(
+    loaded: RunningPortal, digit: Callable[[str], bytes], main: str
+) -> None:
+    api = loaded.client()
+    [process] = [child for child in psutil.Process(loaded.pid).children() if _is_main(child, main)]
+    tree = [process, *process.children(recursive=True)]
+
+    process.kill()
+    killed_at = time.monotonic()
+    wait_for(lambda: not any(_is_alive(p) for p in tree) or None, 10, "its tree is gone")
+    gone = time.monotonic() - killed_at
+    wait_for(lambda: api.get("/readyz").status_code == 200, 30, "ready again")
+    for name in ("slow", "digits"):
+        wait_for(lambda name=name: _is_answering(api, name, digit("two")), 60, f"{name} answers")
+
+    print(
+        f"{main}: tree of {len(tree)} gone after {gone:.2f} s, all answers after {time.monotonic() - killed_at:.1f} s"
+    )
+    assert len(loaded.runners()) == 2
+    again = wait_for(
+        lambda: [p for p in psutil.Process(loaded.pid).children() if _is_main(p, main)], 30, "started again"
+    )
+    assert process not in again
+
+
 def test_after_kill_9_on_everything_the_next_start_loads_what_was_loaded_once(
     loaded: RunningPortal, digit: Callable[[str], bytes]
 ) -> None:
@@ -147,6 +173,18 @@ def test_a_killed_idle_worker_does_not_stop_loads(new_portal: Callable[..., Runn
 
     print(f"loaded {time.monotonic() - began:.1f} s after {len(idle)} idle workers were killed")
     assert len(portal.runners()) == 1
+
+
+def _is_main(process: psutil.Process, main: str) -> bool:
+    arguments = process.cmdline() if _is_alive(process) else []
+    return "granian" in arguments if main == "web" else arguments[-2:] == ["run_cluster", main]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _workers(portal: RunningPortal) -> list[psutil.Process]:

@@ -1,0 +1,94 @@
+"""Settings that are legal and yet hardly meant: each is explained at every start, with what to do.
+
+E: the portal would not work or would break a promise, so it does not start. W: it starts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from portal import env
+
+
+@register()
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return [*_data_directory(), *_sandbox(), *_reachable_from_outside(), *_import_directory(), *_slots()]
+
+
+def _data_directory() -> Iterator[CheckMessage]:
+    directory: Path = settings.PORTAL_DATA_DIR
+    if not directory.is_dir():
+        yield Error(
+            "PORTAL_DATA_DIR is not a folder.",
+            hint="Name a folder that the portal may make and write to.",
+            id="portal.E001",
+        )
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield Error(
+            "The portal may not write to PORTAL_DATA_DIR.",
+            hint="Give the folder to the user that runs the portal, or name another one.",
+            id="portal.E001",
+        )
+
+
+def _sandbox() -> Iterator[CheckMessage]:
+    if settings.PORTAL_SANDBOX == "require":
+        yield Error(
+            "PORTAL_SANDBOX is require, and this version has no sandbox.",
+            hint="Set PORTAL_SANDBOX=auto and upload files from people you trust only.",
+            id="portal.E002",
+        )
+
+
+def _reachable_from_outside() -> Iterator[CheckMessage]:
+    if _is_loopback(settings.PORTAL_HOST):
+        return
+    if not env.text("PORTAL_ALLOWED_HOSTS"):
+        yield Warning(
+            f"PORTAL_HOST is {settings.PORTAL_HOST}, but PORTAL_ALLOWED_HOSTS is not set: who uses another name of "
+            "this machine is answered 400.",
+            hint="Set PORTAL_ALLOWED_HOSTS to the names that people type, separated by commas.",
+            id="portal.W001",
+        )
+    if not settings.PORTAL_HTTPS:
+        yield Warning(
+            f"PORTAL_HOST is {settings.PORTAL_HOST} without PORTAL_HTTPS: passwords and keys can be read on the way.",
+            hint="Put a proxy with TLS in front and set PORTAL_HTTPS=1.",
+            id="portal.W002",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _import_directory() -> Iterator[CheckMessage]:
+    directory: Path | None = settings.PORTAL_IMPORT_DIR
+    if directory is not None and not directory.is_dir():
+        yield Warning(
+            "PORTAL_IMPORT_DIR is not a folder: every model_path is refused.",
+            hint="Make the folder, or leave the variable out.",
+            id="portal.W003",
+        )
+
+
+def _slots() -> Iterator[CheckMessage]:
+    if settings.PORTAL_SLOTS == 0:
+        yield Warning(
+            "PORTAL_SLOTS is 0: models can be registered here and none can be loaded.",
+            hint="Set it to the number of models that the memory holds at once.",
+            id="portal.W004",
+        )
