@@ -21,3 +21,4 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
+handler400 = "models_app.tryit.views.bad_request"

@@ -209,6 +209,19 @@ def test_asking_without_a_picture_says_so(asker: Client) -> None:
     assert "No picture was chosen." in text_of(response)
 
 
+def test_more_pictures_than_a_request_may_hold_are_refused_with_a_sentence() -> None:
+    make_version("digits", InstanceState.READY)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(make_user("ada", "predict"))
+
+    client.get("/try/digits/")
+    form = {"csrfmiddlewaretoken": client.cookies["csrftoken"].value}
+    response = client.post("/try/digits/", form | {"image": [SimpleUploadedFile(f"{n}.png", b"x") for n in range(66)]})
+
+    assert response.status_code == 413
+    assert "at most 64 pictures at once" in text_of(response)
+
+
 def test_asking_what_is_not_loaded_says_so(asker: Client) -> None:
     make_version()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,7 +16,7 @@ from django.utils.http import urlencode
 from django.views import View
 from django.views.decorators.http import conditional_page
 
-from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, ValidationFailed
+from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, TooLarge, ValidationFailed
 from models_app.api.parsing import uploaded_pictures
 from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
@@ -24,6 +25,7 @@ from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
+from models_app.services.predict import MOST_IMAGES
 from models_app.tryit import page
 from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors
 from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures
@@ -151,7 +153,11 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
     """What the admin's page frame asks for: the user tools, without any right of the admin's."""
-    return {"nav_here": "try", "has_permission": request.user.is_authenticated, "is_nav_sidebar_enabled": False}
+    return {
+        "nav_here": "try",
+        "has_permission": hasattr(request, "user") and request.user.is_authenticated,
+        "is_nav_sidebar_enabled": False,
+    }
 
 
 def _number(request: HttpRequest) -> int | None:
@@ -160,6 +166,19 @@ def _number(request: HttpRequest) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise NotFound("A version is a whole number. Choose one in the list.")
     return int(text) if text else None
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of suspicious requests; too many files at once are an honest mistake with a sentence of its own.
+
+    Runs before anybody is known: Django meets the limit while it looks for the CSRF token in the form.
+    """
+    if isinstance(exception, (TooManyFilesSent, TooManyFieldsSent, RequestDataTooBig)):
+        sentence = f"This is too much for one request. Send at most {MOST_IMAGES} pictures at once, then the next ones."
+        return _sorry(request, TooLarge(sentence))
+    return _sorry(
+        request, ValidationFailed("The request cannot be read. Go back, load the page again and try once more.")
+    )
 
 
 def _sorry(request: HttpRequest, error: PortalError) -> HttpResponse:
