@@ -64,7 +64,7 @@ def test_a_name_that_exists_makes_its_next_version(client: Client) -> None:
         ({"name": "two words"}, "letters, digits, hyphens"),
         ({"file": ""}, "Choose a file."),
         ({"size": "big"}, "two numbers"),
-        ({"labels": '["a", 1]'}, "label"),
+        ({"labels": '["a", {}]'}, "label"),
     ],
 )
 def test_errors_stand_at_their_field_and_what_was_typed_is_kept(
