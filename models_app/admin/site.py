@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
@@ -46,12 +47,16 @@ class PortalAdminSite(AdminSite):
         return super().each_context(request) | {"nav_here": _nav_here(request.path)}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        wall = build_wall(Rights.of(request.user))
-        if (template := WALL_FRAGMENTS.get(request.GET.get("fragment", ""))) is not None:
+        rights = Rights.of(request.user)
+        fragment = request.GET.get("fragment", "")
+        if fragment in WALL_FRAGMENTS and not rights.can_view:
+            raise PermissionDenied
+        wall = build_wall(rights)
+        if (template := WALL_FRAGMENTS.get(fragment)) is not None:
             response = fragment_response(request, template, {"wall": wall})
             response.headers["X-Updated"] = wall.updated
             return response  # type: ignore[return-value]
-        context = {"wall": wall, "rights": Rights.of(request.user), "is_wall": True}
+        context = {"wall": wall, "rights": rights, "is_wall": True}
         return super().index(request, {**context, **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -94,12 +94,8 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         state, search = request.GET.get("state", ""), request.GET.get("q", "")
         counts, node = group_counts(), first_node()
         held = Instance.objects.filter(state__in=OWNED).count()
-        chips = [
-            {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
-            for name, word in GROUP_WORDS.items()
-        ]
         context = {
-            "chips": chips,
+            "chips": _chips(counts, state, search),
             "rights": Rights.of(request.user),
             "banner": silence_banner(node, timezone.now()),
             "slots_line": slots_line(node, held, len(queue_places())),
@@ -116,7 +112,8 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         request.GET = query  # type: ignore[assignment]
         rows = self.get_changelist_instance(request)
         rows.formset = None
-        context = {"cl": rows, "opts": self.opts}
+        chips = _chips(group_counts(), query.get("state", ""), query.get("q", ""))
+        context = {"cl": rows, "opts": self.opts, "chips": chips}
         return fragment_response(request, "portal/_rows.html", context)
 
     # ---- one version
@@ -148,6 +145,13 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
         jump = path("open/<slug:name>/<int:number>/", own(version_views.open_view), name="models_app_modelversion_open")
         return [jump, *one, *super().get_urls()]
+
+
+def _chips(counts: dict[str, int], state: str, search: str) -> list[dict[str, Any]]:
+    return [
+        {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
+        for name, word in GROUP_WORDS.items()
+    ]
 
 
 def _rows_address(request: HttpRequest) -> str:

@@ -12,6 +12,8 @@ for (const box of document.querySelectorAll("[data-live-rows]")) {
     if (found) {
       etags.set(box, found.etag);
       sayChanges(states(box), states(found.fresh));
+      const chips = found.fresh.querySelectorAll(".chips b");
+      document.querySelectorAll(".chips b").forEach((count, i) => { count.textContent = chips[i]?.textContent ?? count.textContent; });
       const fresh = byLink(found.fresh);
       for (const [link, row] of byLink(box)) {
         for (const cell of CELLS) {
