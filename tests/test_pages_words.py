@@ -9,7 +9,6 @@ import pytest
 from inference.preprocessing import Preprocessing
 from inference.signature import TensorSpec
 from models_app.models import Instance, Transition
-from models_app.pages.answers import score_words
 from models_app.pages.events import sentence
 from models_app.pages.memory_bars import device_bar
 from models_app.pages.rights import Rights
@@ -123,12 +122,3 @@ def test_a_spark_line_has_twenty_points_inside_its_box() -> None:
 )
 def test_history_is_told_in_sentences(before: str, after: str, reason: str, text: str) -> None:
     assert sentence(Transition(before=before, after=after, reason=reason))[1] == text
-
-
-def test_scores_are_per_cent_only_where_all_lie_between_0_and_1() -> None:
-    shares = score_words([{"label": "a", "score": 0.968}, {"label": "b", "score": 0.0}])
-    plain = score_words([{"label": "a", "score": 12.5}, {"label": "b", "score": -2.0}, {"label": "c", "score": "NaN"}])
-
-    assert [s.text for s in shares] == ["96.8 %", "0.0 %"]
-    assert [s.text for s in plain] == ["12.5", "−2", "NaN"]
-    assert [s.share for s in plain] == [1.0, 0.0, 0.0]

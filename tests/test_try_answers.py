@@ -64,7 +64,7 @@ def test_scores_that_are_all_below_zero_still_have_bars() -> None:
 def test_scores_that_are_no_numbers_have_no_bar() -> None:
     shown = shown_scores(top("Infinity", 2.0, "NaN"), False)
 
-    assert [s.text for s in shown] == ["inf", "2", "nan"]
+    assert [s.text for s in shown] == ["Infinity", "2", "NaN"]
     assert [s.bar for s in shown] == [0.0, 1.0, 0.0]
 
 

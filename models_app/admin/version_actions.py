@@ -15,14 +15,14 @@ from inference.errors import PortalError
 from models_app.admin.version_views import tell_receipt
 from models_app.api.parsing import uploaded_pictures
 from models_app.models import ModelVersion
-from models_app.pages.answers import VersionAnswers, answers_of
 from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
 from models_app.pages.words import plural, size_words
 from models_app.services import delete, find
 from models_app.services.load import load
-from models_app.services.predict import Picture, ask_pictures
+from models_app.services.predict import Picture
 from models_app.services.unload import DEFAULT_WAIT_S, unload
+from models_app.tryit.answers import Answer, Answered, answer_pictures
 
 MOST_RECEIPTS = 5
 Versions = QuerySet[ModelVersion]
@@ -90,13 +90,12 @@ def ask_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> H
     return TemplateResponse(request, "admin/models_app/modelversion/ask.html", context, status=status)
 
 
-def _ask(version: ModelVersion, pictures: list[Picture]) -> VersionAnswers:
+def _ask(version: ModelVersion, pictures: list[Picture]) -> Answered:
     try:
         asked, instances = find.loaded_version(version.model.name, version.number)
-        prediction, bad = ask_pictures(asked, instances, pictures)
+        return answer_pictures(asked, instances, pictures)
     except PortalError as error:
-        return VersionAnswers(str(version), error.message)
-    return answers_of(version, [str(picture.name) for picture in pictures], prediction, bad)
+        return Answered(str(version), [Answer(str(version), error=error.message)])
 
 
 @admin.action(description="Delete…", permissions=["delete"])

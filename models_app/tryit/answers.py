@@ -161,7 +161,10 @@ def are_all_shares(version: ModelVersion, scores: Sequence[float | str]) -> bool
 def shown_scores(top: Sequence[Mapping[str, Any]], are_shares: bool) -> list[Score]:
     numbers = [float(score["score"]) for score in top]
     bars = [_inside(n) for n in numbers] if are_shares else _relative(numbers)
-    texts = [_share(n) if are_shares else shown(n, 4) for n in numbers]
+    texts = [
+        str(score["score"]) if not np.isfinite(n) else _share(n) if are_shares else shown(n, 4)
+        for score, n in zip(top, numbers, strict=True)
+    ]
     return [Score(score["label"], text, bar) for score, text, bar in zip(top, texts, bars, strict=True)]
 
 
