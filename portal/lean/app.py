@@ -8,6 +8,7 @@ from django.conf import settings
 
 from inference.errors import PortalError, RequestTimeout, TooLarge
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+from portal.lean.threads import ThreadLender
 from portal.lean.uploads import receive_upload, upload_permission
 
 STALLED_AFTER_S = 30.0
@@ -19,15 +20,17 @@ class LeanApplication:
 
     def __init__(self, django_application: Application) -> None:
         self._django = django_application
+        self._threads = ThreadLender()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            if (permission := upload_permission(scope)) is not None:
-                await receive_upload(scope, receive, send, self._django, permission)
-            else:
-                await self._pass_on(scope, receive, send)
+            async with self._threads.thread():
+                if (permission := upload_permission(scope)) is not None:
+                    await receive_upload(scope, receive, send, self._django, permission)
+                else:
+                    await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To Django, with a limit on the body's size and on how long it may stall."""
