@@ -14,8 +14,8 @@ MOST_IDLE = 32
 class ThreadLender:
     """Lends each request a thread that has served before.
 
-    Django alone gives every request a new thread, and every new thread opens the database anew. Here as many threads are
-    kept as were needed at once, at most 32 idle ones; used by one event loop only.
+    Django alone gives every request a new thread, and every new thread opens the database anew. Here as many are kept
+    as were needed at once, at most 32 idle ones; used by one event loop only.
     """
 
     def __init__(self) -> None:
