@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 
@@ -13,3 +15,8 @@ class ModelsAdminConfig(admin_apps.AdminConfig):
 
     default = False
     default_site = "models_app.admin.site.PortalAdminSite"
+
+    def ready(self) -> None:
+        """Our own tables come after the site exists: it is looked up in the same package."""
+        super().ready()
+        import_module("models_app.admin.tables")

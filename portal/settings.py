@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django.forms",  # the templates of form fields, which FORM_RENDERER looks for
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",

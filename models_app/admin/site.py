@@ -1,10 +1,85 @@
 from __future__ import annotations
 
-from django.contrib import admin
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.db.models.base import ModelBase
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from inference.errors import Throttled
+from models_app.admin.fragments import fragment_response
+from models_app.admin.login import LoginForm
+from models_app.pages.rights import Rights
+from models_app.pages.wall import build_wall
+from models_app.services.throttle import check_throttle
+
+HIDDEN_APPS = frozenset({"django_q"})
+"""Not shown and not editable: a row of django-q's schedule runs any function that it names."""
+
+WALL_FRAGMENTS = {"wall": "portal/_wall.html", "events": "portal/_wall_events.html"}
 
 
-class PortalAdminSite(admin.AdminSite):
+class PortalAdminSite(AdminSite):
+    """Django's admin with the wall as its front page."""
+
     site_header = "Model portal"
     site_title = "Model portal"
     index_title = "Wall"
     enable_nav_sidebar = False  # the tables need the width
+    login_form = LoginForm
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: type[ModelAdmin[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        given = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
+        shown = [model for model in given if model._meta.app_label not in HIDDEN_APPS]
+        super().register(shown, admin_class, **options)
+
+    def each_context(self, request: Any) -> dict[str, Any]:
+        return super().each_context(request) | {"nav_here": _nav_here(request.path)}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        rights = Rights.of(request.user)
+        fragment = request.GET.get("fragment", "")
+        if fragment in WALL_FRAGMENTS and not rights.can_view:
+            raise PermissionDenied
+        wall = build_wall(rights)
+        if (template := WALL_FRAGMENTS.get(fragment)) is not None:
+            response = fragment_response(request, template, {"wall": wall})
+            response.headers["X-Updated"] = wall.updated
+            return response  # type: ignore[return-value]
+        context = {"wall": wall, "rights": rights, "is_wall": True}
+        return super().index(request, {**context, **(extra_context or {})})
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The log-in page; after too many wrong passwords the same page with 429."""
+        if request.method == "POST":
+            try:
+                check_throttle(request.POST.get("username", ""), request.META.get("REMOTE_ADDR", ""))
+            except Throttled as error:
+                return self._throttled(request, error)
+        return super().login(request, extra_context)
+
+    def _throttled(self, request: HttpRequest, error: Throttled) -> HttpResponse:
+        context = {
+            **self.each_context(request),
+            "title": "Log in",
+            "sentence": error.message,
+            "login_url": reverse("admin:login", current_app=self.name),
+        }
+        headers = {"Retry-After": str(error.retry_after_s)}
+        return TemplateResponse(request, "admin/throttled.html", context, status=429, headers=headers)
+
+
+def _nav_here(path: str) -> str:
+    if path == reverse("admin:index"):
+        return "wall"
+    return "models" if path.startswith(reverse("admin:models_app_modelversion_changelist")) else ""

@@ -8,9 +8,10 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 
 from inference.errors import DiskFull
 from models_app.models import ModelVersion
@@ -61,6 +62,24 @@ def receive_copy(source: Path, name: str) -> ReceivedFile:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+    return ReceivedFile(target, name, size, digest.hexdigest())
+
+
+def receive_upload(uploaded: UploadedFile[Any]) -> ReceivedFile:
+    """Copy a file that came through a Django form into the uploads folder, hashing on the way."""
+    check_disk(uploaded.size or 0)
+    target = new_upload_path()
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open_new(target) as writer:
+            for chunk in uploaded.chunks(_CHUNK_BYTES):
+                digest.update(chunk)
+                writer.write(chunk)
+                size += len(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    name = (uploaded.name or "").replace("\\", "/").rpartition("/")[2]
     return ReceivedFile(target, name, size, digest.hexdigest())
 
 

@@ -13,6 +13,9 @@ from portal.lean.uploads import receive_upload, upload_permission
 
 STALLED_AFTER_S = 30.0
 """A body that does not move for this long is given up: neither granian nor uvicorn ends it."""
+_UPLOAD_FORM_PATH = "/admin/models_app/modelversion/add/"
+_FORM_OVERHEAD_BYTES = 2 * 2**20
+"""The other fields of the upload form; labels may be many."""
 
 
 class LeanApplication:
@@ -35,8 +38,9 @@ class LeanApplication:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To Django, with a limit on the body's size and on how long it may stall."""
         length = header(scope, b"content-length")
-        if length is not None and length.isdigit() and int(length) > settings.PORTAL_MAX_REQUEST_BYTES:
-            await send_error(send, _too_large())
+        most_bytes = _most_bytes(scope)
+        if length is not None and length.isdigit() and int(length) > most_bytes:
+            await send_error(send, _too_large(most_bytes))
             return
         problem: PortalError | None = None
         is_answered = False
@@ -51,8 +55,8 @@ class LeanApplication:
                 problem = RequestTimeout("The body of the request stopped coming.")
                 return {"type": "http.disconnect"}
             seen += len(message.get("body", b""))
-            if seen > settings.PORTAL_MAX_REQUEST_BYTES:
-                problem = _too_large()
+            if seen > most_bytes:
+                problem = _too_large(most_bytes)
                 return {"type": "http.disconnect"}
             mark_read(message)
             return message
@@ -74,8 +78,15 @@ class LeanApplication:
             await send_error(send, problem)
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"A request may hold {settings.PORTAL_MAX_REQUEST_BYTES // 2**20} MiB.")
+def _most_bytes(scope: Scope) -> int:
+    """What the body of a request to Django may hold; the upload form without a script has a limit of its own."""
+    if scope["method"] == "POST" and scope["path"] == _UPLOAD_FORM_PATH:
+        return int(settings.PORTAL_FORM_UPLOAD_BYTES) + _FORM_OVERHEAD_BYTES
+    return int(settings.PORTAL_MAX_REQUEST_BYTES)
+
+
+def _too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"A request to this address may hold {most_bytes // 2**20} MiB.")
 
 
 async def _live(receive: Receive, send: Send) -> None:

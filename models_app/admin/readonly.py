@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """What the portal writes itself: to look at, for who may see versions."""
+
+    actions = None
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("models_app.view_modelversion")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class NodeAdmin(ReadOnlyAdmin):
+    list_display = ["name", "slots", "last_seen"]
+    fields = ["name", "slots", "devices", "last_seen"]
+
+
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "version", "state", "progress", "detail", "by", "created_at", "finished_at"]
+    list_filter = ["state"]
+    list_select_related = ["version__model"]
+    ordering = ["-pk"]
+
+
+class TransitionAdmin(ReadOnlyAdmin):
+    """The history of everything: who changed what, when, why."""
+
+    list_display = ["at", "model_name", "version_number", "before", "after", "reason", "by"]
+    search_fields = ["model_name", "by"]

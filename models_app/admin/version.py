@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from models_app.admin import version_actions, version_form, version_views
+from models_app.admin import version_columns as columns
+from models_app.admin.fragments import fragment_response
+from models_app.choices import OWNED
+from models_app.models import Instance, ModelVersion
+from models_app.pages.groups import GROUP_WORDS, group_counts, in_group
+from models_app.pages.rights import Rights
+from models_app.pages.version_row import queue_places, version_row
+from models_app.pages.wall import first_node, silence_banner, slots_line
+from models_app.services import find
+
+
+class GroupFilter(admin.SimpleListFilter):
+    """`?state=`: the chips on top of the list."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, word) for name, word in GROUP_WORDS.items() if name]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ModelVersion]) -> QuerySet[ModelVersion]:
+        return in_group(queryset, self.value() or "") if self.value() in GROUP_WORDS else queryset
+
+
+class VersionChangeList(ChangeList):
+    """Gives each row of the page what its cells print; the number of queries does not grow with the rows."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rights, places, now = Rights.of(request.user), queue_places(), timezone.now()
+        self.result_list = list(self.result_list)
+        for version in self.result_list:
+            version.row = version_row(version, rights, places=places, now=now)
+
+
+class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The list of versions, and the addresses of each: show, load, unload, delete, trust, log, file."""
+
+    list_display = [
+        columns.model_name,
+        columns.state,
+        columns.engine,
+        columns.memory,
+        columns.requests,
+        columns.row_buttons,
+    ]
+    list_filter = [GroupFilter]
+    list_per_page = 50
+    search_fields = ["model__name"]
+    actions = [
+        version_actions.load_selected,
+        version_actions.unload_selected,
+        version_actions.ask_selected,
+        version_actions.delete_selected,
+    ]
+
+    # ---- permissions of the verbs; Django's own cover view, add, change and delete
+
+    def has_load_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("models_app.load_modelversion")
+
+    def has_unload_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("models_app.unload_modelversion")
+
+    def has_predict_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("models_app.predict_modelversion")
+
+    # ---- the list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        return find.versions()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return VersionChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.GET.get("fragment") == "rows":
+            return self._rows_fragment(request)
+        state, search = request.GET.get("state", ""), request.GET.get("q", "")
+        counts, node = group_counts(), first_node()
+        held = Instance.objects.filter(state__in=OWNED).count()
+        context = {
+            "chips": _chips(counts, state, search),
+            "rights": Rights.of(request.user),
+            "banner": silence_banner(node, timezone.now()),
+            "slots_line": slots_line(node, held, len(queue_places())),
+            "nothing_found": _nothing_found(state, search, counts[""]),
+            "fragment_url": _rows_address(request),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def _rows_fragment(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        query = request.GET.copy()
+        del query["fragment"]
+        request.GET = query  # type: ignore[assignment]
+        rows = self.get_changelist_instance(request)
+        rows.formset = None
+        chips = _chips(group_counts(), query.get("state", ""), query.get("q", ""))
+        context = {"cl": rows, "opts": self.opts, "chips": chips}
+        return fragment_response(request, "portal/_rows.html", context)
+
+    # ---- one version
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return version_form.add_view(self, request)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return version_views.change_view(self, request, object_id)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return version_views.delete_view(self, request, object_id)
+
+    def get_urls(self) -> list[URLPattern]:
+        def own(view: Any) -> Any:
+            def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+                response: HttpResponseBase = view(self, request, *args, **kwargs)
+                return response
+
+            return self.admin_site.admin_view(wrapped)
+
+        one = [
+            path(f"<path:object_id>/{name}/", own(view), name=f"models_app_modelversion_{name}")
+            for name, view in version_views.VIEWS.items()
+        ]
+        jump = path("open/<slug:name>/<int:number>/", own(version_views.open_view), name="models_app_modelversion_open")
+        return [jump, *one, *super().get_urls()]
+
+
+def _chips(counts: dict[str, int], state: str, search: str) -> list[dict[str, Any]]:
+    return [
+        {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
+        for name, word in GROUP_WORDS.items()
+    ]
+
+
+def _rows_address(request: HttpRequest) -> str:
+    """The same list, page and filter as a fragment."""
+    query = request.GET.copy()
+    query["fragment"] = "rows"
+    return f"?{query.urlencode()}"
+
+
+def _query(state: str, search: str) -> str:
+    given = {key: value for key, value in (("state", state), ("q", search)) if value}
+    return f"?{urlencode(given)}"
+
+
+def _nothing_found(state: str, search: str, count: int) -> dict[str, str]:
+    """What an empty list says, and the link that helps."""
+    everything = reverse("admin:models_app_modelversion_changelist")
+    if search:
+        return {"text": f"No model is called “{search}”.", "word": f"Show all {count}.", "href": everything}
+    texts = {
+        "attention": "Nothing failed and nothing was rejected.",
+        "moving": "Nothing is on the way.",
+        "loaded": "Nothing is loaded.",
+        "unloaded": "Everything is loaded or on the way.",
+    }
+    if count:
+        return {"text": texts.get(state, ""), "word": f"Show all {count}.", "href": everything}
+    return {
+        "text": "There is no model yet.",
+        "word": "Upload one.",
+        "href": reverse("admin:models_app_modelversion_add"),
+    }

@@ -1,0 +1,133 @@
+"""What can be done with several versions at once: one message that counts what went well and names what did not."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from inference.errors import PortalError
+from models_app.admin.version_views import tell_receipt
+from models_app.api.parsing import uploaded_pictures
+from models_app.models import ModelVersion
+from models_app.pages.answers import VersionAnswers, answers_of
+from models_app.pages.rights import Rights
+from models_app.pages.version_row import version_row
+from models_app.pages.words import plural, size_words
+from models_app.services import delete, find
+from models_app.services.load import load
+from models_app.services.predict import Picture, ask_pictures
+from models_app.services.unload import DEFAULT_WAIT_S, unload
+
+MOST_RECEIPTS = 5
+Versions = QuerySet[ModelVersion]
+
+
+@admin.action(description="Load", permissions=["load"])
+def load_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
+    done, failures = 0, []
+    for version in queryset:
+        try:
+            load(version, by=request.user)
+            done += 1
+        except PortalError as error:
+            failures.append(f"{version} cannot be loaded: {error.message}")
+    _tell(request, f"{plural(done, 'model is', 'models are')} loading." if done else "", failures)
+
+
+@admin.action(description="Unload", permissions=["unload"])
+def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
+    """Receipts of the first few, then a sum. All of them together may take as long as one."""
+    deadline = time.monotonic() + DEFAULT_WAIT_S
+    receipts, failures, without_process = [], [], 0
+    for version in queryset:
+        receipt = unload([version], by=request.user, wait_s=max(0.0, deadline - time.monotonic()))
+        if receipt is None:
+            failures.append(f"{version} has not ended yet.")
+        elif receipt["pids"]:
+            receipts.append((version, receipt))
+        else:
+            without_process += 1
+    for version, receipt in receipts[:MOST_RECEIPTS]:
+        tell_receipt(request, version, receipt)
+    rest = receipts[MOST_RECEIPTS:]
+    texts = []
+    if rest:
+        freed = size_words(sum(receipt["memory_freed_bytes"] for _, receipt in rest))
+        texts.append(f"{plural(len(rest), 'more model', 'more models')} unloaded, {freed} back.")
+    if without_process:
+        texts.append(f"{plural(without_process, 'model', 'models')} had no process to end.")
+    _tell(request, " ".join(texts), failures)
+
+
+@admin.action(description="Ask with pictures…", permissions=["predict"])
+def ask_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> HttpResponse:
+    """A page between: pictures go to every selected version, the answers stand side by side."""
+    rights = Rights.of(request.user)
+    versions = list(queryset)
+    context = {
+        **modeladmin.admin_site.each_context(request),
+        "title": "Ask with pictures",
+        "opts": modeladmin.opts,
+        "rows": [version_row(version, rights) for version in versions],
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "action": "ask_selected",
+        "error": "",
+        "answers": [],
+    }
+    status = 200
+    if "ask" in request.POST:
+        try:
+            pictures = uploaded_pictures(request.FILES.getlist("image"))
+            context["answers"] = [_ask(version, pictures) for version in versions]
+        except PortalError as error:
+            context["error"], status = error.message, error.status
+    return TemplateResponse(request, "admin/models_app/modelversion/ask.html", context, status=status)
+
+
+def _ask(version: ModelVersion, pictures: list[Picture]) -> VersionAnswers:
+    try:
+        asked, instances = find.loaded_version(version.model.name, version.number)
+        prediction, bad = ask_pictures(asked, instances, pictures)
+    except PortalError as error:
+        return VersionAnswers(str(version), error.message)
+    return answers_of(version, [str(picture.name) for picture in pictures], prediction, bad)
+
+
+@admin.action(description="Delete…", permissions=["delete"])
+def delete_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> HttpResponse | None:
+    """Asks first; what is in use is named and stays, the others go with their files."""
+    versions = list(queryset)
+    if "confirmed" not in request.POST:
+        rows = [version_row(version, Rights.of(request.user)) for version in versions]
+        context = {
+            **modeladmin.admin_site.each_context(request),
+            "title": "Delete",
+            "opts": modeladmin.opts,
+            "doomed": [row for row in rows if row.can_delete or row.state == "checking"],
+            "kept": [row for row in rows if not (row.can_delete or row.state == "checking")],
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "action": "delete_selected",
+        }
+        return TemplateResponse(request, "admin/models_app/modelversion/delete_selected.html", context)
+    done, failures = 0, []
+    for version in versions:
+        try:
+            delete.delete_version(version, by=request.user)
+            done += 1
+        except PortalError as error:
+            failures.append(f"{version} was not deleted: {error.message}")
+    _tell(request, f"{plural(done, 'version was', 'versions were')} deleted, with the files." if done else "", failures)
+    return None
+
+
+def _tell(request: HttpRequest, success: str, failures: list[str]) -> None:
+    """One message in all."""
+    text = " ".join([success, *failures]).strip()
+    if text:
+        (messages.warning if failures else messages.success)(request, text)

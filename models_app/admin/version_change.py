@@ -1,0 +1,120 @@
+"""`?edit=labels|preprocessing|postprocessing|options|engine`: one form for each thing that may change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from inference.engines import ENGINE_NAMES, ENGINES_BY_FORMAT
+from inference.errors import PortalError, ValidationFailed
+from inference.options import PRECISIONS
+from inference.preprocessing import CHANNELS, RESIZES
+from models_app.admin.version_form import preprocessing_wish
+from models_app.models import ModelVersion
+from models_app.pages.presets import PRESET_CHOICES
+from models_app.pages.rights import Rights
+from models_app.pages.version_row import version_row
+from models_app.services import change
+
+TITLES = {
+    "labels": "Labels",
+    "preprocessing": "Preprocessing",
+    "postprocessing": "Scores",
+    "options": "Options",
+    "engine": "Engine",
+}
+_OWN_FIELDS = ("preset", "size", "resize", "color")
+"""Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
+
+
+def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpResponse:
+    if not admin.has_change_permission(request, version):
+        raise PermissionDenied
+    what = request.GET["edit"]
+    if what not in TITLES:
+        raise Http404("There is nothing of this name to change.")
+    errors: list[str] = []
+    status = 200
+    typed: Mapping[str, Any] = _shown(version, what)
+    if request.method == "POST":
+        typed = request.POST.dict()
+        try:
+            change.change_version(version, {what: _read(what, typed)}, by=request.user)
+        except PortalError as error:
+            errors = [text for texts in error.fields.values() for text in texts] or [error.message]
+            status = error.status
+        else:
+            messages.success(request, f"{TITLES[what]} of {version} changed. It counts from the next load.")
+            return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+    row = version_row(version, Rights.of(request.user))
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": f"{TITLES[what]} of {row}",
+        "opts": admin.opts,
+        "v": row,
+        "what": what,
+        "heading": TITLES[what],
+        "typed": typed,
+        "errors": errors,
+        "presets": PRESET_CHOICES,
+        "preset_chosen": typed.get("preset"),
+        "engines": ["auto", *ENGINES_BY_FORMAT.get(version.format, ENGINE_NAMES)],
+        "resizes": RESIZES,
+        "colors": list(CHANNELS),
+        "precisions": PRECISIONS,
+    }
+    return TemplateResponse(request, "admin/models_app/modelversion/edit.html", context, status=status)
+
+
+def _shown(version: ModelVersion, what: str) -> dict[str, Any]:
+    """What the form shows first."""
+    if what == "labels":
+        return {"labels": "\n".join(version.labels)}
+    if what == "engine":
+        return {"engine": version.engine}
+    if what == "preprocessing":
+        wish = version.preprocessing_json
+        size = wish.get("size")
+        rest = {key: value for key, value in wish.items() if key not in _OWN_FIELDS}
+        return {
+            "preset": wish.get("preset", "" if rest else "none"),
+            "size": f"{size[0]} × {size[1]}" if size else "",
+            "resize": wish.get("resize", ""),
+            "color": wish.get("color", ""),
+            "rest": _json(rest),
+        }
+    return {"rest": _json(version.postprocessing_json if what == "postprocessing" else version.options_json)}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) if value else ""
+
+
+def _read(what: str, typed: Mapping[str, Any]) -> Any:
+    """The value that the service takes. Raises ValidationFailed."""
+    if what in {"labels", "engine"}:
+        return typed.get(what, "")
+    rest = _parsed(what, str(typed.get("rest", "")))
+    if what != "preprocessing":
+        return rest
+    wish = preprocessing_wish(typed)
+    if not typed.get("preset"):
+        del wish["preset"]
+    return {**rest, **wish}
+
+
+def _parsed(what: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except (json.JSONDecodeError, RecursionError):
+        raise ValidationFailed.of(what, 'This is not JSON. Write it like {"top": 3}.') from None
+    if not isinstance(value, dict):
+        raise ValidationFailed.of(what, 'Write a JSON object, like {"top": 3}.')
+    return value

@@ -1,0 +1,154 @@
+"""The upload form: what it holds, and what happens to it without a script. With one, the file goes to the REST API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from inference.engines import ENGINE_NAMES
+from inference.errors import PortalError, ValidationFailed
+from inference.postprocessing import ACTIVATIONS
+from inference.preprocessing import CHANNELS, PRESETS, RESIZES
+from models_app.models import ModelVersion, RegisteredModel
+from models_app.pages.presets import PRESET_CHOICES
+from models_app.pages.steps import STEPS_AHEAD
+from models_app.pages.words import plural, size_words
+from models_app.services import files, upload
+
+_FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "engine"}
+"""Where an error of the settings is shown."""
+
+
+def _choices(names: Any) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
+
+
+class UploadForm(forms.Form):
+    file = forms.FileField(
+        error_messages={"required": "Choose a file.", "missing": "Choose a file.", "empty": "The file is empty."}
+    )
+    name = forms.CharField(max_length=100, error_messages={"required": "A name is needed."})
+    engine = forms.ChoiceField(choices=_choices(["auto", *ENGINE_NAMES]), initial="auto")
+    labels = forms.CharField(required=False, strip=False)
+    preset = forms.ChoiceField(choices=_choices(PRESETS), initial="none")
+    size = forms.CharField(required=False)
+    resize = forms.ChoiceField(choices=_choices(RESIZES), required=False)
+    color = forms.ChoiceField(choices=[("", ""), *_choices(CHANNELS)], required=False)
+    activation = forms.ChoiceField(choices=_choices(ACTIVATIONS), required=False)
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > settings.PORTAL_FORM_UPLOAD_BYTES:
+            limit = size_words(settings.PORTAL_FORM_UPLOAD_BYTES)
+            raise forms.ValidationError(f"Without JavaScript a file may have {limit}. Send a larger one over the API.")
+        return file
+
+    def clean_name(self) -> str:
+        try:
+            return upload.check_name(self.cleaned_data["name"])
+        except ValidationFailed as error:
+            raise forms.ValidationError(error.message) from None
+
+    def settings(self) -> upload.VersionSettings | None:
+        """What the fields ask for; None where they contradict, with the sentence at its field."""
+        given = self.cleaned_data
+        try:
+            return upload.VersionSettings.from_fields(
+                {
+                    "labels": given.get("labels", ""),
+                    "preprocessing": preprocessing_wish(given),
+                    "postprocessing": {"activation": given["activation"]} if given.get("activation") else {},
+                    "engine": given.get("engine", "auto"),
+                }
+            )
+        except ValidationFailed as error:
+            self.refuse(error)
+            return None
+
+    def refuse(self, error: PortalError) -> None:
+        """Show an expected failure at the field that it names, else above all fields."""
+        for name, sentences in (error.fields or {"": [error.message]}).items():
+            field = _FIELD_OF.get(name, name)
+            for sentence in sentences:
+                self.add_error(field if field in self.fields else None, sentence)
+
+
+def preprocessing_wish(given: Any) -> dict[str, Any]:
+    """The contract's `preprocessing` from the fields preset, size (two numbers in a text), resize and color."""
+    wish: dict[str, Any] = {"preset": given.get("preset") or "none"}
+    for name in ("resize", "color"):
+        if given.get(name):
+            wish[name] = given[name]
+    if text := (given.get("size") or "").strip():
+        numbers = re.fullmatch(r"(\d{1,5})\D+(\d{1,5})", text)
+        if numbers is None:
+            raise ValidationFailed.of("size", "Write height and width as two numbers, like 224 × 224.")
+        wish["size"] = [int(numbers[1]), int(numbers[2])]
+    return wish
+
+
+def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        name = request.GET.get("name", "")[:100]
+        return _page(admin, request, UploadForm(initial={"name": name}))
+    form = UploadForm(request.POST, request.FILES)
+    wish = form.settings() if form.is_valid() else None
+    if wish is None:
+        return _page(admin, request, form, status=400)
+    try:
+        version = _receive(request, form, wish)
+    except PortalError as error:
+        form.refuse(error)
+        return _page(admin, request, form, status=error.status)
+    messages.info(request, f"{version} was uploaded and is being checked.")
+    return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+
+
+def _receive(request: HttpRequest, form: UploadForm, wish: upload.VersionSettings) -> ModelVersion:
+    name = form.cleaned_data["name"]
+    is_known = RegisteredModel.objects.filter(name=name).exists()
+    if not is_known and not request.user.has_perm("models_app.add_registeredmodel"):
+        raise PermissionDenied
+    received = files.receive_upload(form.cleaned_data["file"])
+    try:
+        if is_known:
+            return upload.create_version(name, received, wish, by=request.user)
+        return upload.create_model(name, received, wish, by=request.user)
+    finally:
+        received.discard()
+
+
+def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200) -> HttpResponse:
+    known = dict(RegisteredModel.objects.order_by("name").values_list("name", "last_number"))
+    name = str(form["name"].value() or "")
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": "Upload a model",
+        "opts": admin.opts,
+        "form": form,
+        "known": known,
+        "name_hint": name_hint(name, known),
+        "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
+        "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
+        "steps": STEPS_AHEAD,
+        "presets": PRESET_CHOICES,
+        "preset_chosen": form["preset"].value(),
+        "engines": ["auto", *ENGINE_NAMES],
+        "open_url": f"{reverse('admin:models_app_modelversion_changelist')}open/",
+    }
+    return TemplateResponse(request, "admin/models_app/modelversion/add_form.html", context, status=status)
+
+
+def name_hint(name: str, known: dict[str, int]) -> str:
+    if name not in known:
+        return "Letters, digits, hyphens and underscores: it stands in addresses."
+    number = known[name]
+    return f"{name} has had {plural(number, 'version')}; this becomes version {number + 1}."

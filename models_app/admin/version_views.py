@@ -1,0 +1,221 @@
+"""What stands behind the buttons of one version. Each checks the permission of its verb; changes are POST only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import mark_safe
+
+from inference.errors import InUse, NotFound, PortalError
+from inference.output import read_lines
+from models_app.admin import version_change
+from models_app.admin.fragments import fragment_response
+from models_app.api.views.versions import file_response
+from models_app.choices import InstanceState
+from models_app.models import Instance, ModelVersion
+from models_app.pages.receipts import receipt_words
+from models_app.pages.rights import Rights
+from models_app.pages.version_page import build_version_page, history, log_note
+from models_app.pages.version_row import VersionRow, version_row
+from models_app.pages.words import short_seconds, size_words
+from models_app.services import delete, find, trust
+from models_app.services.keep import log_path
+from models_app.services.load import load
+from models_app.services.unload import DEFAULT_WAIT_S, unload
+
+FRAGMENTS = {
+    "head": "portal/_version_head.html",
+    "state": "portal/_version_state.html",
+    "side": "portal/_version_side.html",
+}
+View = Callable[..., HttpResponseBase]
+
+
+def get_version(object_id: str) -> ModelVersion:
+    """Raises Http404 where there is none."""
+    pk = int(object_id) if object_id.isascii() and object_id.isdigit() and len(object_id) < 19 else 0
+    version = find.versions().filter(pk=pk).first()
+    if version is None:
+        raise Http404("There is no such version.")
+    return version
+
+
+def need(request: HttpRequest, verb: str) -> None:
+    """Raises PermissionDenied unless the user may `verb` versions."""
+    if not request.user.has_perm(f"models_app.{verb}_modelversion"):
+        raise PermissionDenied
+
+
+def page_context(admin: Any, request: HttpRequest, version: ModelVersion, **more: Any) -> dict[str, Any]:
+    row = version_row(version, Rights.of(request.user))
+    return {**admin.admin_site.each_context(request), "title": str(row), "v": row, "opts": admin.opts, **more}
+
+
+def back(request: HttpRequest, otherwise: str = "") -> HttpResponseRedirect:
+    """To the page that the button stood on."""
+    came_from = request.META.get("HTTP_REFERER", "")
+    if url_has_allowed_host_and_scheme(came_from, {request.get_host()}, request.is_secure()):
+        return HttpResponseRedirect(came_from)
+    return HttpResponseRedirect(otherwise or reverse("admin:models_app_modelversion_changelist"))
+
+
+# ---- the page
+
+
+def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    version = get_version(object_id)
+    if not admin.has_view_or_change_permission(request, version):
+        raise PermissionDenied
+    if "edit" in request.GET:
+        return version_change.edit_view(admin, request, version)
+    if request.method not in {"GET", "HEAD"}:
+        return HttpResponseNotAllowed(["GET"])
+    now = timezone.now()
+    row = version_row(version, Rights.of(request.user), now=now)
+    context = {"v": row, "page": build_version_page(version, now), "title": str(row), "opts": admin.opts}
+    if (template := FRAGMENTS.get(request.GET.get("fragment", ""))) is not None:
+        return fragment_response(request, template, context)
+    context |= admin.admin_site.each_context(request)
+    return TemplateResponse(request, "admin/models_app/modelversion/change_form.html", context)
+
+
+def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """From name and number to the page; where an upload jumps to."""
+    try:
+        version = find.find_version(name, number)
+    except NotFound as error:
+        raise Http404(error.message) from None
+    return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+
+
+# ---- verbs
+
+
+def load_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    need(request, "load")
+    version = get_version(object_id)
+    try:
+        version = load(version, by=request.user)
+        tell_load(request, version)
+    except PortalError as error:
+        messages.error(request, f"{version} cannot be loaded: {error.message}")
+    if request.GET.get("next") == "try" and (address := try_address(version)):
+        return HttpResponseRedirect(address)
+    return back(request)
+
+
+def try_address(version: ModelVersion) -> str:
+    try:
+        return f"{reverse('try', args=[version.model.name])}?version={version.number}"
+    except NoReverseMatch:
+        return ""
+
+
+def tell_load(request: HttpRequest, version: ModelVersion) -> None:
+    row: VersionRow = version_row(version, Rights.of(request.user))
+    if row.state != "loaded":
+        messages.info(request, f"{row} is on its way. {row.state_detail}")
+        return
+    ready = next(i for i in version.shown_instances if i.state == InstanceState.READY)
+    facts = f"process {ready.pid}, {short_seconds(ready.load_seconds or 0)}, {size_words(ready.memory_bytes)}"
+    messages.success(request, f"{row} is loaded: {facts}.")
+
+
+def unload_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    need(request, "unload")
+    version = get_version(object_id)
+    receipt = unload([version], by=request.user, wait_s=DEFAULT_WAIT_S)
+    if receipt is None:
+        messages.warning(
+            request, f"{version} has not ended after {DEFAULT_WAIT_S:.0f} s. It is ended by force as soon as it may be."
+        )
+    else:
+        tell_receipt(request, version, receipt)
+    return back(request)
+
+
+def tell_receipt(request: HttpRequest, version: ModelVersion, receipt: Mapping[str, Any]) -> None:
+    if not receipt["pids"]:
+        messages.info(request, f"{version} is not loaded; no process had to end.")
+        return
+    others = Instance.objects.filter(state=InstanceState.READY).exclude(version=version)
+    words = receipt_words(version, receipt, others.values("version").distinct().count())
+    # Safe: the template escapes what it prints.
+    messages.success(request, mark_safe(render_to_string("portal/_receipt.html", {"r": words}).strip()))
+
+
+def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    need(request, "delete")
+    version = get_version(object_id)
+    if request.method == "POST":
+        name = str(version)
+        try:
+            delete.delete_version(version, by=request.user)
+        except InUse as error:
+            messages.error(request, error.message)
+            return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+        messages.success(request, f"{name} was deleted, and its file with it.")
+        return HttpResponseRedirect(reverse("admin:models_app_modelversion_changelist"))
+    context = page_context(admin, request, version)
+    return TemplateResponse(request, "admin/models_app/modelversion/delete_confirmation.html", context)
+
+
+def trust_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    if not request.user.is_superuser:
+        raise PermissionDenied
+    version = get_version(object_id)
+    error = ""
+    if request.method == "POST":
+        reason = request.POST.get("reason", "").strip()
+        error = "" if reason else "Say why the file is trusted."
+        if reason:
+            try:
+                trust.trust(version, reason[:1000], by=request.user)
+            except PortalError as refusal:
+                error = refusal.message
+        if not error:
+            messages.success(request, f"{version} is trusted and checked again.")
+            return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+    context = page_context(admin, request, version, error=error)
+    return TemplateResponse(request, "admin/models_app/modelversion/trust.html", context, status=400 if error else 200)
+
+
+def log_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+    need(request, "view")
+    version = get_version(object_id)
+    lines = read_lines(log_path(version))
+    note = log_note(version, history(version), bool(lines), timezone.now())
+    context = page_context(admin, request, version, lines=lines, log_note=note)
+    return TemplateResponse(request, "admin/models_app/modelversion/log.html", context)
+
+
+def file_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponseBase:
+    need(request, "view")
+    version = get_version(object_id)
+    try:
+        return file_response(version.model.name, version.number)
+    except NotFound as error:
+        raise Http404(error.message) from None
+
+
+VIEWS: dict[str, View] = {
+    "load": load_view,
+    "unload": unload_view,
+    "trust": trust_view,
+    "log": log_view,
+    "file": file_view,
+}

@@ -1,0 +1,89 @@
+/* Polling: each [data-live] element is replaced by the fragment its address gives. Every page is whole without it.
+   A fragment that prints the same (304) is left alone; a hidden tab and a pressed button pause it; failures double the
+   pause up to 30 s. The list swaps single cells instead, so that ticked boxes stay (rows.js). */
+"use strict";
+
+const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
+const etags = new WeakMap();
+let isLost = 0;
+
+/** The fragment as an element, or null where nothing has changed. */
+async function fetchFragment(address, key) {
+  const headers = { "X-Fragment": "1" };
+  if (etags.has(key)) headers["If-None-Match"] = etags.get(key);
+  const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
+  if (answer.redirected || answer.status === 403) { location.reload(); throw new Error("logged out"); }
+  const updated = answer.headers.get("X-Updated");
+  if (updated) for (const clock of document.querySelectorAll("[data-clock]")) clock.textContent = `Updated ${updated}`;
+  if (answer.status === 304) return null;
+  if (!answer.ok) throw new Error(String(answer.status));
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body.firstElementChild;
+  return { fresh, etag: answer.headers.get("ETag") };
+}
+
+/** States by the name of what has them, for telling changes only. */
+function states(root) {
+  const found = new Map();
+  if (root.dataset.state) found.set(root.querySelector("h1")?.textContent || "", root.dataset.state);
+  for (const row of root.querySelectorAll(".rows .row, #result_list tbody tr")) {
+    const name = row.querySelector("a")?.firstChild?.textContent?.trim(), badge = row.querySelector(".badge");
+    if (name && badge) found.set(name, badge.textContent.trim().toLowerCase());
+  }
+  return found;
+}
+
+function sayChanges(before, after) {
+  const words = [];
+  for (const [name, state] of after) if (before.has(name) && before.get(name) !== state) words.push(`${name} is ${state}.`);
+  const line = document.getElementById("live-words");
+  if (words.length && line) line.textContent = words.join(" ");
+}
+
+function swap(element, fresh) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const mark = focused && (focused.getAttribute("formaction") || focused.getAttribute("href"));
+  const scrolled = [...element.querySelectorAll("[tabindex='0']")].map((region) => region.scrollTop);
+  const opened = [...element.querySelectorAll("details")].map((details) => details.open);
+  sayChanges(states(element), states(fresh));
+  element.replaceWith(fresh);
+  fresh.querySelectorAll("[tabindex='0']").forEach((region, i) => { region.scrollTop = scrolled[i] || 0; });
+  fresh.querySelectorAll("details").forEach((details, i) => { details.open = Boolean(opened[i]); });
+  if (mark) fresh.querySelector(`[formaction="${CSS.escape(mark)}"], [href="${CSS.escape(mark)}"]`)?.focus({ preventScroll: true });
+  if (fresh.dataset.headline) {
+    const headline = document.querySelector(".pagehead h1");
+    if (headline) headline.textContent = fresh.dataset.headline;
+  }
+}
+
+/** Calls `refresh` for ever; it answers whether something moves. */
+function poll(refresh, isPressed) {
+  let misses = 0;
+  const step = async () => {
+    let isMoving = false;
+    if (!document.hidden && !isPressed()) {
+      try {
+        isMoving = await refresh();
+        if (misses > 2) isLost -= 1;
+        misses = 0;
+      } catch {
+        misses += 1;
+        if (misses === 3) isLost += 1;
+      }
+      document.body.classList.toggle("stale", isLost > 0);
+    }
+    setTimeout(step, Math.min(30000, (isMoving || misses ? 2000 : 10000) * 2 ** misses));
+  };
+  setTimeout(step, 2000);
+}
+
+for (let element of document.querySelectorAll("[data-live]")) {
+  poll(async () => {
+    const found = await fetchFragment(element.dataset.live, element);
+    if (found) {
+      swap(element, found.fresh);
+      element = found.fresh;
+      etags.set(element, found.etag);
+    }
+    return Boolean(element.querySelector(MOVING) || element.matches(MOVING));
+  }, () => element.querySelector(":active"));
+}

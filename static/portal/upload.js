@@ -1,0 +1,129 @@
+/* Upload with progress: the file goes straight to the REST API, which streams it to disk. XMLHttpRequest, because fetch
+   cannot tell what was sent. Without a script the form posts itself, up to a smaller limit. */
+"use strict";
+
+const form = document.querySelector("form[data-upload]");
+const zone = form.querySelector(".dropzone"), main = form.querySelector(".btn.main");
+const file = form.elements.file, nameField = form.elements.name, hint = document.getElementById("name-hint");
+const plainHint = hint.textContent;
+
+for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
+  zone.addEventListener(event, () => zone.classList.toggle("over", isOver));
+}
+
+function lastNumber(name) {
+  const option = [...form.querySelectorAll("datalist option")].find((one) => one.value === name);
+  return option ? Number(option.dataset.last) : null;
+}
+
+function tellName() {
+  const last = lastNumber(nameField.value.trim());
+  hint.textContent = last === null ? plainHint : `${nameField.value.trim()} exists; this becomes version ${last + 1}.`;
+}
+nameField.addEventListener("input", tellName);
+
+file.addEventListener("change", () => {
+  const chosen = file.files[0];
+  zone.querySelector("strong").textContent = chosen ? chosen.name : "Drop the file here";
+  if (!chosen || nameField.value) return;
+  nameField.value = chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
+  tellName();
+});
+
+function size(bytes) {
+  return bytes < 999500 ? `${Math.round(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+function clearErrors() {
+  for (const field of form.querySelectorAll(".field.error")) field.classList.remove("error");
+  for (const text of form.querySelectorAll(".errortext, .errornote")) text.remove();
+}
+
+/** Each sentence at its field, the others above all fields. */
+function showErrors(answer) {
+  const fields = Object.entries(answer.fields || {}), rest = [];
+  for (const [name, sentences] of fields) {
+    const field = form.querySelector(`[data-field="${CSS.escape(name.split(".")[0])}"]`);
+    if (!field) { rest.push(...sentences); continue; }
+    field.classList.add("error");
+    field.closest("details")?.setAttribute("open", "");
+    for (const sentence of sentences) {
+      const line = document.createElement("p");
+      line.className = "errortext";
+      line.textContent = sentence;
+      field.append(line);
+    }
+  }
+  const note = document.createElement("p");
+  note.className = "errornote";
+  note.setAttribute("role", "alert");
+  const told = fields.length ? rest.join(" ") : answer.detail || "The server did not take the file. Try again.";
+  note.textContent = `${told} Nothing was kept of the file.`.trim();
+  form.querySelector(".fields").prepend(note);
+  note.scrollIntoView({ block: "nearest" });
+}
+
+/** The fields of the form as the API takes them. */
+function body(isKnown) {
+  const data = new FormData(form), wish = { preset: data.get("preset") };
+  for (const key of ["resize", "color"]) if (data.get(key)) wish[key] = data.get(key);
+  const numbers = (data.get("size") || "").match(/\d+/g);
+  if (numbers) wish.size = numbers.slice(0, 2).map(Number);
+  const sent = new FormData();
+  if (!isKnown) sent.set("name", nameField.value.trim());
+  sent.set("engine", data.get("engine"));
+  if (data.get("labels").trim()) sent.set("labels", data.get("labels"));
+  sent.set("preprocessing", JSON.stringify(wish));
+  if (data.get("activation") !== "none") sent.set("postprocessing", JSON.stringify({ activation: data.get("activation") }));
+  sent.set("file", file.files[0]);
+  return sent;
+}
+
+function progressBox(stop) {
+  const box = document.createElement("div"), words = document.createElement("span");
+  const button = document.createElement("button"), bar = document.createElement("progress");
+  box.className = "chosen";
+  box.setAttribute("role", "status");
+  button.type = "button";
+  button.className = "btn";
+  button.textContent = "Stop";
+  button.addEventListener("click", stop);
+  bar.max = 100;
+  bar.setAttribute("aria-label", `Upload of ${file.files[0].name}`);
+  box.append(words, button, bar);
+  return { box, words, bar };
+}
+
+function setBusy(isBusy) {
+  zone.hidden = isBusy;
+  main.disabled = isBusy;
+  main.textContent = isBusy ? "Uploading…" : "Upload and check";
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearErrors();
+  const send = new XMLHttpRequest(), began = performance.now();
+  const { box, words, bar } = progressBox(() => send.abort());
+  const back = (answer) => { box.remove(); setBusy(false); showErrors(answer); };
+  zone.after(box);
+  setBusy(true);
+  words.textContent = `${file.files[0].name}, ${size(file.files[0].size)}`;
+  send.upload.addEventListener("progress", (e) => {
+    bar.value = (100 * e.loaded) / e.total;
+    const rate = e.loaded / Math.max(1, performance.now() - began), left = Math.ceil((e.total - e.loaded) / rate / 1000);
+    words.textContent = `${file.files[0].name}: ${size(e.loaded)} of ${size(e.total)}, ${(rate / 1000).toFixed(0)} MB a second, about ${left} s left`;
+  });
+  send.addEventListener("load", () => {
+    let answer = {};
+    try { answer = JSON.parse(send.responseText); } catch { /* no JSON: the constant sentence is shown */ }
+    if (send.status === 201) location.assign(`${form.dataset.then}${encodeURIComponent(answer.name || answer.model)}/${answer.version || 1}/`);
+    else back(answer);
+  });
+  send.addEventListener("error", () => back({ detail: "The connection broke. Choose the file again." }));
+  send.addEventListener("abort", () => back({ detail: "Stopped." }));
+  const name = nameField.value.trim(), isKnown = lastNumber(name) !== null;
+  send.open("POST", isKnown ? `${form.dataset.upload}${encodeURIComponent(name)}/versions/` : form.dataset.upload);
+  send.setRequestHeader("X-CSRFToken", form.querySelector("[name=csrfmiddlewaretoken]").value);
+  send.send(body(isKnown));
+});

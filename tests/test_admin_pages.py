@@ -1,0 +1,235 @@
+"""The pages of the admin print what is there, to those who may see it, without anything inline."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from models_app.choices import InstanceState
+from models_app.models import ModelVersion, Transition
+from tests.admin_rows import make_all_states, make_instance, make_node, make_staff, make_superuser, make_version
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/models_app/modelversion/"
+INLINE = re.compile(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|\sstyle=|<style|\son\w+=", re.IGNORECASE)
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
+
+
+def pages(versions: dict[str, ModelVersion]) -> list[str]:
+    one = [f"{LIST}{version.pk}/change/" for version in versions.values()]
+    pk = versions["unloaded"].pk
+    edits = ("labels", "preprocessing", "postprocessing", "options", "engine")
+    return [
+        "/admin/",
+        LIST,
+        f"{LIST}?state=attention",
+        f"{LIST}?q=nothing-of-this-name",
+        f"{LIST}add/",
+        *one,
+        *(f"{LIST}{pk}/change/?edit={what}" for what in edits),
+        f"{LIST}{pk}/delete/",
+        f"{LIST}{pk}/log/",
+        f"{LIST}{versions['rejected'].pk}/trust/",
+        f"{LIST}{versions['loaded'].pk}/delete/",
+        *(f"/admin/models_app/{name}/" for name in ("registeredmodel", "apikey", "node", "job", "transition")),
+        "/admin/models_app/apikey/add/",
+        "/admin/auth/user/",
+        "/admin/auth/user/add/",
+        "/admin/password_change/",
+    ]
+
+
+def test_a_superuser_sees_every_page_and_none_has_anything_inline() -> None:
+    make_node()
+    versions = make_all_states()
+    client = logged_in(make_superuser())
+
+    for address in pages(versions):
+        response = client.get(address)
+
+        assert response.status_code == 200, address
+        assert not INLINE.search(text_of(response)), (address, INLINE.search(text_of(response)))
+        assert "Content-Security-Policy" in response.headers
+
+
+def test_the_bulk_pages_have_nothing_inline() -> None:
+    versions = make_all_states()
+    client = logged_in(make_superuser())
+    chosen = {"_selected_action": [v.pk for v in versions.values()], "index": 0}
+
+    for action in ("ask_selected", "delete_selected"):
+        response = client.post(LIST, {"action": action, **chosen})
+
+        assert response.status_code == 200
+        assert not INLINE.search(text_of(response))
+
+
+def test_staff_who_may_only_view_get_pages_without_buttons() -> None:
+    make_node()
+    versions = make_all_states()
+    client = logged_in(make_staff("view"))
+
+    for address in ["/admin/", LIST, *(f"{LIST}{version.pk}/change/" for version in versions.values())]:
+        page = text_of(client.get(address))
+
+        assert "/load/" not in page and "/unload/" not in page and "/delete/" not in page, address
+        assert "edit=" not in page and f"{LIST}add/" not in page, address
+
+
+def test_buttons_stand_where_the_state_and_the_rights_allow_them() -> None:
+    versions = make_all_states()
+    client = logged_in(make_staff("view", "load", "unload"))
+
+    def page(state: str) -> str:
+        return text_of(client.get(f"{LIST}{versions[state].pk}/change/"))
+
+    assert "/load/" in page("unloaded") and "/unload/" not in page("unloaded")
+    assert "/unload/" in page("loaded") and "/load/" not in page("loaded")
+    assert "Cancel" in page("queued") and "Cancel" in page("loading")
+    assert "Stop" in page("restarting")
+    assert "Load again" in page("failed")
+    assert "/load/" not in page("rejected") and "/load/" not in page("checking")
+
+
+@pytest.mark.parametrize("path", ["", "add/", "1/change/", "1/log/", "1/file/", "1/delete/"])
+def test_staff_without_rights_are_refused(path: str) -> None:
+    make_version()
+    client = logged_in(make_staff())
+
+    assert client.get(f"{LIST}{path}").status_code in {403, 404}
+
+
+def test_people_without_staff_rights_are_sent_to_the_log_in() -> None:
+    client = logged_in(User.objects.create_user("outsider", password="a long secret"))
+
+    response = client.get(LIST)
+
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/admin/login/")
+
+
+def test_names_from_outside_are_shown_as_text() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    version = make_version("plain", labels=[evil, "b", "c"], file_name=evil)
+    version.model.description = evil
+    version.model.save()
+    make_instance(version, InstanceState.FAILED, state_detail=evil)
+    Transition.objects.create(
+        model_name="plain", version_number=1, after="failed", before="loading", reason=evil, by=evil
+    )
+    ModelVersion.objects.filter(pk=version.pk).update(trusted_by=evil, trusted_reason=evil)
+    client = logged_in(make_superuser())
+
+    for address in ["/admin/", LIST, f"{LIST}{version.pk}/change/", f"{LIST}{version.pk}/change/?edit=labels"]:
+        page = text_of(client.get(address))
+
+        assert "<img src=x" not in page, address
+        assert "&lt;img src=x onerror" in page, address
+
+
+def test_a_fragment_is_answered_with_304_while_it_prints_the_same() -> None:
+    make_node()
+    version = make_version()
+    client = logged_in(make_superuser())
+
+    for address in [
+        "/admin/?fragment=wall",
+        "/admin/?fragment=events",
+        f"{LIST}?fragment=rows",
+        f"{LIST}{version.pk}/change/?fragment=head",
+        f"{LIST}{version.pk}/change/?fragment=state",
+        f"{LIST}{version.pk}/change/?fragment=side",
+    ]:
+        first = client.get(address)
+        again = client.get(address, headers={"If-None-Match": first.headers["ETag"]})
+
+        assert first.status_code == 200, address
+        assert "<html" not in text_of(first)
+        assert again.status_code == 304, address
+        assert again.content == b""
+
+
+def test_a_fragment_changes_with_the_state() -> None:
+    version = make_version()
+    client = logged_in(make_superuser())
+    address = f"{LIST}{version.pk}/change/?fragment=head"
+    etag = client.get(address).headers["ETag"]
+
+    make_instance(version)
+
+    assert client.get(address, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_fragments_need_the_right_to_view() -> None:
+    version = make_version()
+    client = logged_in(make_staff())
+
+    assert client.get(f"{LIST}?fragment=rows").status_code == 403
+    assert client.get(f"{LIST}{version.pk}/change/?fragment=head").status_code == 403
+    assert client.get("/admin/?fragment=wall").status_code == 403
+
+
+def test_chips_count_and_filter() -> None:
+    make_all_states()
+    client = logged_in(make_superuser())
+
+    page = text_of(client.get(LIST))
+    shown = {state: text_of(client.get(f"{LIST}?state={state}")) for state in ("loaded", "moving", "attention")}
+
+    for word, count in (("All", 9), ("Loaded", 1), ("On the way", 5), ("Needs you", 2), ("Unloaded", 1)):
+        assert re.search(rf">{word} <b>{count}</b>", page), word
+    assert "loaded v1" in shown["loaded"] and "queued v1" not in shown["loaded"]
+    assert "checking v1" in shown["moving"] and "unloaded v1" not in shown["moving"]
+    assert "rejected v1" in shown["attention"] and "failed v1" in shown["attention"]
+
+
+def test_the_wall_welcomes_until_something_was_loaded() -> None:
+    make_node()
+    make_version("digits")
+    client = logged_in(make_superuser())
+
+    assert "Load digits and try it" in text_of(client.get("/admin/"))
+
+    Transition.objects.create(model_name="digits", version_number=1, after="queued", reason="Load asked for.")
+
+    assert "Load digits and try it" not in text_of(client.get("/admin/"))
+
+
+def test_the_wall_says_when_the_cluster_is_silent() -> None:
+    make_node(last_seen=None)
+    make_version()
+
+    for address in ("/admin/", LIST):
+        assert "has not answered" in text_of(logged_in(make_superuser(address)).get(address))
+
+
+def test_the_tables_of_the_task_queue_are_not_there() -> None:
+    shown = {model._meta.app_label for model in admin.site._registry}
+
+    assert "django_q" not in shown
+    assert "models_app" in shown
+
+
+def test_name_and_number_lead_to_the_page() -> None:
+    version = make_version("cats")
+    client = logged_in(make_staff("view"))
+
+    response = client.get(f"{LIST}open/cats/1/")
+
+    assert response.headers["Location"] == reverse("admin:models_app_modelversion_change", args=[version.pk])
+    assert client.get(f"{LIST}open/cats/9/").status_code == 404

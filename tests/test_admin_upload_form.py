@@ -1,0 +1,98 @@
+"""The upload form without a script: an ordinary form whose file becomes a version."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from models_app.models import ModelVersion, RegisteredModel
+from tests.admin_rows import make_staff, make_superuser, make_version
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/models_app/modelversion/add/"
+
+
+@pytest.fixture
+def folders(settings: Any, tmp_path: Path) -> Path:
+    settings.PORTAL_FILES_DIR = tmp_path / "models"
+    settings.PORTAL_UPLOADS_DIR = tmp_path / "uploads"
+    return tmp_path
+
+
+@pytest.fixture
+def client(folders: Path) -> Client:
+    client = Client()
+    client.force_login(make_superuser())
+    return client
+
+
+def form(**fields: Any) -> dict[str, Any]:
+    file = SimpleUploadedFile("..\\dir\\plankton.keras", b"bytes of a model")
+    return {"file": file, "name": "plankton", "engine": "auto", "preset": "unit", "labels": "a\nb", **fields}
+
+
+def test_a_new_name_makes_a_model(client: Client) -> None:
+    response = client.post(ADD, form(size="224 × 200", resize="fit", activation="softmax"))
+
+    version = ModelVersion.objects.get()
+    assert response.headers["Location"].endswith(f"/{version.pk}/change/")
+    assert version.path.read_bytes() == b"bytes of a model"
+    assert version.sha256 == hashlib.sha256(b"bytes of a model").hexdigest()
+    assert (version.file_name, version.labels) == ("plankton.keras", ["a", "b"])
+    assert version.preprocessing_json == {"preset": "unit", "resize": "fit", "size": [224, 200]}
+    assert version.postprocessing_json == {"activation": "softmax"}
+
+
+def test_a_name_that_exists_makes_its_next_version(client: Client) -> None:
+    make_version("plankton")
+
+    hint = client.get(f"{ADD}?name=plankton").content.decode()
+    client.post(ADD, form())
+
+    assert "this becomes version 2" in hint
+    assert RegisteredModel.objects.get().versions.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"name": "two words"}, "letters, digits, hyphens"),
+        ({"file": ""}, "Choose a file."),
+        ({"size": "big"}, "two numbers"),
+        ({"labels": '["a", {}]'}, "label"),
+    ],
+)
+def test_errors_stand_at_their_field_and_what_was_typed_is_kept(
+    client: Client, folders: Path, fields: dict[str, Any], sentence: str
+) -> None:
+    response = client.post(ADD, form(**{"labels": "kept label", **fields}))
+
+    page = response.content.decode()
+    assert response.status_code == 400
+    assert sentence in page and "choose the file again" in page
+    assert "kept label" in page or "labels" in fields
+    assert not ModelVersion.objects.exists()
+    assert not [path for path in folders.rglob("*") if path.is_file()]
+
+
+def test_a_file_above_the_limit_is_refused(client: Client, settings: Any) -> None:
+    settings.PORTAL_FORM_UPLOAD_BYTES = 10
+
+    response = client.post(ADD, form())
+
+    assert response.status_code == 400
+    assert "Without JavaScript" in response.content.decode()
+
+
+def test_a_version_may_be_added_without_the_right_to_make_models(folders: Path) -> None:
+    make_version("plankton")
+    client = Client()
+    client.force_login(make_staff("view", "add"))
+
+    assert client.post(ADD, form(name="new-one")).status_code == 403
+    assert client.post(ADD, form()).status_code == 302
