@@ -12,6 +12,7 @@ from portal import health
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/try/"), name="home"),
+    path("", include("models_app.tryit.urls")),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
@@ -20,3 +21,4 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
+handler400 = "models_app.tryit.views.bad_request"

@@ -24,7 +24,7 @@ async function fetchFragment(address, key) {
 /** States by the name of what has them, for telling changes only. */
 function states(root) {
   const found = new Map();
-  if (root.dataset.state) found.set(root.querySelector("h1")?.textContent || "", root.dataset.state);
+  if (root.dataset.state) found.set(root.dataset.name || root.querySelector("h1")?.textContent || "", root.dataset.state);
   for (const row of root.querySelectorAll(".rows .row, #result_list tbody tr")) {
     const name = row.querySelector("a")?.firstChild?.textContent?.trim(), badge = row.querySelector(".badge");
     if (name && badge) found.set(name, badge.textContent.trim().toLowerCase());

@@ -1,0 +1,236 @@
+"""Answers for people: the likeliest label large, bars, what the model saw; vectors and pictures for other models."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import PortalError
+from inference.postprocessing import DEFAULT_TOP, choose_output
+from inference.preprocessing import shown
+from models_app.models import Instance, ModelVersion
+from models_app.pages.words import milliseconds_words, percent_words, plural
+from models_app.services.predict import Picture, ask_pictures, predict_tensors, see_picture
+from models_app.tryit import drawings
+from models_app.tryit.inputs import image_plan, seen_words
+
+NUMBERS_SHOWN = 8
+JSON_SHOWN = 4000
+MOST_SCORES_READ = 200_000
+"""Up to so many scores are all looked at to tell whether they lie in 0–1; beyond it only the best of each picture."""
+DRAWING_LIMIT_S = 20.0
+"""After this the pictures that are left get their answers without thumbnails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`text` is a per cent or the plain number; `bar` lies in 0–1."""
+
+    label: str
+    text: str
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that is no scores of classes: its first numbers, and a line or a picture where it is one."""
+
+    name: str
+    kind: str
+    numbers: str
+    single: str = ""
+    more: str = ""
+    points: str = ""
+    words: str = ""
+    drawing: drawings.Drawing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """For one picture, or for one row of tensors. With `error` nothing else is set but `file`."""
+
+    file: str
+    error: str = ""
+    src: str = ""
+    pixels: str = ""
+    top: Sequence[Score] = ()
+    is_plain: bool = False
+    outputs: Sequence[Output] = ()
+    sees: str = ""
+    sees_words: str = ""
+    json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds as text."""
+
+    total: str
+    queue: str
+    decode: str
+    inference: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    version: str
+    answers: Sequence[Answer] = field(default_factory=tuple)
+    timing: Timing | None = None
+
+
+def answer_pictures(version: ModelVersion, instances: Sequence[Instance], pictures: Sequence[Picture]) -> Answered:
+    """One answer a picture, in their order; those that cannot be read are named and the others answered.
+
+    Raises PortalError where none could be asked: the process is gone, its queue is full, the model refuses pictures.
+    """
+    prediction, bad = ask_pictures(version, instances, pictures, top=_scores_to_read(version, len(pictures)))
+    rows = prediction["predictions"]
+    are_shares = are_all_shares(version, [score["score"] for row in rows for score in row.get("top", ())])
+    good = iter(rows)
+    until = time.monotonic() + DRAWING_LIMIT_S
+    words = _seen_words(version)
+    answers = [
+        Answer(str(picture.name), error=bad[i])
+        if i in bad
+        else _answer(version, instances, picture, next(good), are_shares, words, until)
+        for i, picture in enumerate(pictures)
+    ]
+    return Answered(str(version), answers, _timing(prediction["timing_ms"], len(rows), len(pictures)))
+
+
+def answer_tensors(version: ModelVersion, instances: Sequence[Instance], body: Mapping[str, Any]) -> Answered:
+    """One answer with all outputs. Raises PortalError as predict_tensors does."""
+    prediction = predict_tensors(version, instances, body)
+    outputs = prediction["predictions"][0]["outputs"]
+    text = json.dumps(outputs, ensure_ascii=False)
+    if len(text) > JSON_SHOWN:
+        text = f"{text[:JSON_SHOWN]}\n… the first {JSON_SHOWN:,} of {len(text):,} characters"
+    answer = Answer("", outputs=[shown_output(output, has_batch=True) for output in outputs], json=text)
+    return Answered(str(version), [answer], _timing(prediction["timing_ms"], 0, 0))
+
+
+def _answer(
+    version: ModelVersion,
+    instances: Sequence[Instance],
+    picture: Picture,
+    row: Mapping[str, Any],
+    are_shares: bool,
+    sees_words: str,
+    until: float,
+) -> Answer:
+    small, sees = drawings.Drawing("", ""), ""
+    if time.monotonic() < until:
+        try:
+            small = drawings.thumbnail(picture.data)
+            sees = drawings.seen(see_picture(version, instances, picture.data))
+        except PortalError:  # the answer stands without its pictures
+            pass
+    top = row.get("top", ())[: version.postprocessing.top or DEFAULT_TOP]
+    return Answer(
+        str(picture.name),
+        src=small.src,
+        pixels=small.words,
+        top=shown_scores(top, are_shares),
+        is_plain=not are_shares,
+        outputs=[shown_output(output, has_batch=False) for output in row.get("outputs", ())],
+        sees=sees,
+        sees_words=sees_words,
+    )
+
+
+def _scores_to_read(version: ModelVersion, pictures: int) -> int | None:
+    chosen = choose_output(version.signature, version.postprocessing, version.labels)
+    classes = chosen.shape[-1] if chosen is not None and len(chosen.shape) > 1 else None
+    return classes if classes and classes * pictures <= MOST_SCORES_READ else None
+
+
+def are_all_shares(version: ModelVersion, scores: Sequence[float | str]) -> bool:
+    """Whether all scores lie in 0–1: only then a per cent says something."""
+    if version.postprocessing.activation in {"softmax", "sigmoid"}:
+        return True
+    return all(isinstance(score, int | float) and 0 <= score <= 1 for score in scores)
+
+
+def shown_scores(top: Sequence[Mapping[str, Any]], are_shares: bool) -> list[Score]:
+    numbers = [float(score["score"]) for score in top]
+    bars = [_inside(n) for n in numbers] if are_shares else _relative(numbers)
+    texts = [_share(n) if are_shares else shown(n, 4) for n in numbers]
+    return [Score(score["label"], text, bar) for score, text, bar in zip(top, texts, bars, strict=True)]
+
+
+def _share(number: float) -> str:
+    return "< 0.1 %" if 0 < number < 0.0005 else percent_words(number)
+
+
+def _inside(number: float) -> float:
+    return round(min(1.0, max(0.0, number)), 4) if np.isfinite(number) else 0.0
+
+
+def _relative(numbers: Sequence[float]) -> list[float]:
+    """Relative to the largest; where none is above 0, between the least that is shown and the largest."""
+    finite = [n for n in numbers if np.isfinite(n)]
+    least, most = min(finite, default=0.0), max(finite, default=0.0)
+    if most > 0:
+        return [_inside(n / most) for n in numbers]
+    return [_inside((n - least) / (most - least) if most > least else 1.0) for n in numbers]
+
+
+def shown_output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
+    shape = tuple(output["shape"])
+    kind = f"{' × '.join(map(str, shape)) or 'one value'}, {output['dtype']}"
+    if output["dtype"] == "string":
+        texts = _flat(output["data"])
+        return Output(output["name"], kind, ", ".join(texts[:NUMBERS_SHOWN])[:400], more=_more(len(texts)))
+    values = np.asarray(output["data"], dtype=np.float64)
+    flat = values.reshape(-1)
+    result = Output(
+        output["name"],
+        kind,
+        ", ".join(shown(float(n), 4) for n in flat[:NUMBERS_SHOWN]),
+        single=shown(float(flat[0]), 6) if flat.size == 1 else "",
+        more=_more(flat.size),
+    )
+    inner = values[0] if has_batch and values.ndim and len(values) == 1 else values
+    return _with_figure(result, inner)
+
+
+def _with_figure(output: Output, values: NDArray[np.float64]) -> Output:
+    drawing, points, words = None, "", ""
+    if values.ndim == 3 and values.shape[2] in (1, 3, 4) and min(values.shape[:2]) > 1:
+        drawing = drawings.drawn(values)
+    elif values.ndim == 1 and values.size > 2:
+        finite = values[np.isfinite(values)]
+        points = drawings.plot_points(values)
+        words = f"{plural(values.size, 'number')}"
+        if finite.size:
+            words += f" from {shown(float(finite.min()), 4)} to {shown(float(finite.max()), 4)}"
+        if finite.size < values.size:
+            words += f", {values.size - finite.size:,} of them not finite"
+    return Output(output.name, output.kind, output.numbers, output.single, output.more, points, words, drawing)
+
+
+def _more(count: int) -> str:
+    return f"and {count - NUMBERS_SHOWN:,} more" if count > NUMBERS_SHOWN else ""
+
+
+def _flat(value: Any) -> list[str]:
+    return [text for item in value for text in _flat(item)] if isinstance(value, list) else [str(value)]
+
+
+def _seen_words(version: ModelVersion) -> str:
+    plan = image_plan(version)
+    return seen_words(plan) if plan is not None else ""
+
+
+def _timing(timing: Mapping[str, float], answered: int, asked: int) -> Timing:
+    asked_words = plural(asked, "picture") if answered == asked else f"{answered} of {plural(asked, 'picture')}"
+    count = f"{asked_words} answered" if asked else ""
+    texts = {name: milliseconds_words(timing[name]) for name in ("total", "queue", "decode", "inference")}
+    return Timing(**texts, count=count)

@@ -1,0 +1,97 @@
+"""What a model wants to be asked with: pictures, and how they are prepared, or tensors, and what they look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference.errors import BadInput, ValidationFailed
+from inference.preprocessing import ImagePlan, plan_image, shown
+from inference.signature import TensorSpec, image_axes
+from models_app.models import ModelVersion
+
+_COLOURS = {"gray": "grey", "rgb": "RGB", "bgr": "BGR", "rgba": "RGBA"}
+_MOST_NUMBERS = 64
+
+
+def image_plan(version: ModelVersion) -> ImagePlan | None:
+    """How its pictures are prepared; None where it takes none, or where its size is still to be set."""
+    inputs = version.signature.inputs
+    try:
+        return plan_image(version.preprocessing, inputs[0]) if len(inputs) == 1 else None
+    except (BadInput, ValidationFailed):
+        return None
+
+
+def takes_pictures(version: ModelVersion) -> bool:
+    """Also where the preprocessing does not fit yet, as asking then says what is missing. True before the check."""
+    inputs = version.signature.inputs
+    if not inputs:
+        return True
+    return len(inputs) == 1 and (image_axes(inputs[0]) is not None or image_plan(version) is not None)
+
+
+def input_words(version: ModelVersion) -> str:
+    """`8 × 8, grey, inverted`, `fitted into 224 × 224, RGB`, `any number × 4, float32`; empty before the check."""
+    plan = image_plan(version)
+    if plan is not None:
+        way = {"stretch": "", "fit": "fitted into ", "crop": "cut to "}[plan.resize]
+        low, high = _range(plan)
+        is_inverted = not plan.per_image_standardize and low > high
+        return f"{way}{_size(plan)}, {_COLOURS[plan.color]}" + (", inverted" if is_inverted else "")
+    return "; ".join(f"{' × '.join(_dimensions(spec))}, {spec.dtype}" for spec in version.signature.inputs)
+
+
+def seen_words(plan: ImagePlan) -> str:
+    """Of the picture as the model gets it: `8 × 8, grey, 0 to 1`."""
+    if plan.per_image_standardize:
+        values = "standardized"
+    else:
+        low, high = sorted(_range(plan))
+        values = f"{shown(low, 3)} to {shown(high, 3)}"
+    return f"{_size(plan)}, {_COLOURS[plan.color]}, {values}"
+
+
+def example_rows(version: ModelVersion) -> list[Any]:
+    """One example of the row form with zeros; of large inputs only as much as shows the nesting."""
+    inputs = version.signature.inputs
+    if len(inputs) == 1:
+        return [_zeros(inputs[0])]
+    return [{spec.name: _zeros(spec) for spec in inputs}]
+
+
+def is_whole_example(version: ModelVersion) -> bool:
+    """Whether `example_rows` is one that the model takes as it stands."""
+    return all(_count(spec) <= _MOST_NUMBERS for spec in version.signature.inputs)
+
+
+def _zeros(spec: TensorSpec) -> Any:
+    value: Any = "" if spec.dtype == "string" else False if spec.dtype == "bool" else 0
+    is_small = _count(spec) <= _MOST_NUMBERS
+    for size in reversed(spec.shape[1:]):
+        value = [value] * ((size or 1) if is_small else min(size or 1, 2))
+    return value
+
+
+def _count(spec: TensorSpec) -> int:
+    count = 1
+    for size in spec.shape[1:]:
+        count *= size or 1
+    return count
+
+
+def _size(plan: ImagePlan) -> str:
+    if plan.height == plan.width:
+        return f"{plan.height} × {plan.width}"
+    return f"{plan.height} high × {plan.width} wide"
+
+
+def _range(plan: ImagePlan) -> tuple[float, float]:
+    """The least of what black and white become first where white is the larger, else the largest first."""
+    black, white = (
+        [(pixel * plan.scale - mean) / std for mean, std in zip(plan.mean, plan.std, strict=True)] for pixel in (0, 255)
+    )
+    return (min(black), max(white)) if sum(white) >= sum(black) else (max(black), min(white))
+
+
+def _dimensions(spec: TensorSpec) -> list[str]:
+    return ["any number" if size is None else str(size) for size in spec.shape] or ["one value"]

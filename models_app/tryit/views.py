@@ -1,0 +1,191 @@
+"""The try pages: the list of models and the test form. Whole without a script; `?fragment=` answers parts of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.views import View
+from django.views.decorators.http import conditional_page
+
+from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, TooLarge, ValidationFailed
+from models_app.api.parsing import uploaded_pictures
+from models_app.api.views.base import LOAD, PREDICT
+from models_app.choices import VersionState
+from models_app.models import ModelVersion
+from models_app.pages.rights import Rights
+from models_app.pages.version_row import version_row
+from models_app.services import find
+from models_app.services.load import load, wait_until_loaded
+from models_app.services.predict import MOST_IMAGES
+from models_app.tryit import page
+from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors
+from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures
+from models_app.tryit.snippets import snippets
+
+ASK_WHEN_READY_S = 60.0
+NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
+
+
+class TryPage(View):
+    """Only for those who may ask: others are sent to the login page, or told that they lack the right."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        try:
+            if not request.user.has_perm(PREDICT):
+                raise PermissionRefused(NO_RIGHT)
+            return super().dispatch(request, *args, **kwargs)
+        except PortalError as error:
+            return _sorry(request, error)
+
+
+@method_decorator(conditional_page, name="dispatch")
+class ListView(TryPage):
+    """`?search=` is part of a name; `?fragment=rows` answers the table alone."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        search = request.GET.get("search", "").strip()[:100]
+        rows, count = page.list_rows(request.user, search)
+        context = {"rows": rows, "count": count, "search": search, "title": "Try a model", **_frame(request)}
+        is_rows = request.GET.get("fragment") == "rows"
+        return render(request, "try/_rows.html" if is_rows else "try/list.html", context)
+
+
+@method_decorator(conditional_page, name="dispatch")
+class DetailView(TryPage):
+    """`?version=` chooses; `?fragment=state|head` answers a part; `?still=1` does not refresh itself."""
+
+    def get(self, request: HttpRequest, name: str) -> HttpResponse:
+        version, versions = page.find_versions(name, _number(request))
+        context = _context(request, version, versions)
+        fragment = {"state": "try/_state.html", "head": "try/_head.html"}.get(request.GET.get("fragment", ""))
+        return render(request, fragment or "try/detail.html", context)
+
+    def post(self, request: HttpRequest, name: str) -> HttpResponse:
+        version, versions = page.find_versions(name, _number(request))
+        status, text = 200, request.POST.get("instances", "")
+        try:
+            answered = _ask(request, version, text)
+        except PortalError as error:
+            status, answered = error.status, Answered(str(version), [Answer(str(version), error=error.message)])
+        version, versions = page.find_versions(name, version.number)  # its state may have changed meanwhile
+        context = _context(request, version, versions) | {"answered": answered, "instances": text}
+        fragment = "try/_answers.html" if request.GET.get("fragment") == "answers" else "try/detail.html"
+        return render(request, fragment, context, status=status)
+
+
+class LoadView(TryPage):
+    """Starts a load and goes back to the try page, which shows it."""
+
+    def post(self, request: HttpRequest, name: str) -> HttpResponse:
+        if not request.user.has_perm(LOAD):
+            raise PermissionRefused("Your account may not load models. Ask somebody who may.")
+        version, _ = page.find_versions(name, _number(request))
+        try:
+            load(version, by=request.user)
+        except PortalError as error:
+            messages.error(request, error.message)
+        return HttpResponseRedirect(f"{reverse('try', args=[name])}?{urlencode({'version': version.number})}")
+
+
+def _ask(request: HttpRequest, version: ModelVersion, text: str) -> Answered:
+    body: dict[str, Any] = {}
+    pictures = []
+    if takes_pictures(version):
+        files = request.FILES.getlist("image")
+        if not files:
+            raise ValidationFailed.of("image", "No picture was chosen. Choose one or more, then ask again.")
+        pictures = uploaded_pictures(files)
+    else:
+        body = _tensors(text)
+    if version.state in page.ON_THE_WAY:
+        version = wait_until_loaded(version, ASK_WHEN_READY_S)
+        if version.state is not VersionState.LOADED:
+            raise NotLoaded(f"{version} is still not loaded after {ASK_WHEN_READY_S:.0f} s. Ask again in a while.")
+    version, instances = find.loaded_version(version.model.name, version.number)
+    if pictures:
+        return answer_pictures(version, instances, pictures)
+    return answer_tensors(version, instances, body)
+
+
+def _tensors(text: str) -> dict[str, Any]:
+    """The text area: a list of examples, or an object with `instances` or `inputs` as the REST call takes it."""
+    if not text.strip():
+        raise ValidationFailed.of("instances", "Nothing was written. Write a JSON list of examples, then ask again.")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValidationFailed.of("instances", f"This is not JSON{where}. Correct it, then ask again.") from None
+    if isinstance(value, dict) and len({"instances", "inputs"} & set(value)) == 1:
+        return value
+    return {"instances": value}
+
+
+def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVersion]) -> dict[str, Any]:
+    row = version_row(version, Rights.of(request.user))
+    is_preferred = page.preferred(versions) is version
+    return {
+        "v": row,
+        "choices": page.version_choices(versions, version),
+        "panel": page.panel(version, row),
+        "is_askable": row.state == VersionState.LOADED or row.is_on_the_way,
+        "ask_word": "Ask when ready" if row.is_on_the_way else f"Ask {row.model}",
+        "is_refreshing": row.is_moving and request.method == "GET" and "still" not in request.GET,
+        "takes_pictures": takes_pictures(version),
+        "input_words": input_words(version),
+        "example": json.dumps(example_rows(version)) if is_whole_example(version) else "",
+        "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
+        "title": f"Try {row.model}",
+        **_frame(request),
+    }
+
+
+def _frame(request: HttpRequest) -> dict[str, Any]:
+    """What the admin's page frame asks for: the user tools, without any right of the admin's."""
+    return {
+        "nav_here": "try",
+        "has_permission": hasattr(request, "user") and request.user.is_authenticated,
+        "is_nav_sidebar_enabled": False,
+    }
+
+
+def _number(request: HttpRequest) -> int | None:
+    """`?version=`, or a form's field of that name; None where neither says one."""
+    text = request.GET.get("version") or request.POST.get("version") or ""
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise NotFound("A version is a whole number. Choose one in the list.")
+    return int(text) if text else None
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of suspicious requests; too many files at once are an honest mistake with a sentence of its own.
+
+    Runs before anybody is known: Django meets the limit while it looks for the CSRF token in the form.
+    """
+    if isinstance(exception, (TooManyFilesSent, TooManyFieldsSent, RequestDataTooBig)):
+        sentence = f"This is too much for one request. Send at most {MOST_IMAGES} pictures at once, then the next ones."
+        return _sorry(request, TooLarge(sentence))
+    return _sorry(
+        request, ValidationFailed("The request cannot be read. Go back, load the page again and try once more.")
+    )
+
+
+def _sorry(request: HttpRequest, error: PortalError) -> HttpResponse:
+    """A page for what stands in the way of the whole page."""
+    title = {403: "Not allowed", 404: "Not found"}.get(error.status, "Not possible now")
+    context = {"title": title, "sentence": error.message, **_frame(request)}
+    response = render(request, "try/sorry.html", context, status=error.status)
+    if error.retry_after_s is not None:
+        response["Retry-After"] = str(error.retry_after_s)
+    return response

@@ -1,0 +1,129 @@
+/* Model portal: previews, pasting and the progress of each picture on the try page. Without it the form works as it stands. */
+"use strict";
+{
+  const MOST = 64; // pictures a request may hold
+  const form = document.getElementById("ask");
+  const input = form?.querySelector("input[type=file]");
+  const button = document.getElementById("ask-button");
+  const hint = document.getElementById("ask-hint");
+  const list = document.createElement("ul");
+  let isAsking = false;
+
+  // ---- the drop zone: the file input takes the drop itself
+  const zone = input?.closest(".dropzone");
+  if (zone) {
+    list.className = "previews";
+    list.setAttribute("aria-label", "Chosen pictures");
+    for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]])
+      zone.addEventListener(event, () => zone.classList.toggle("over", isOver));
+    input.addEventListener("change", showPreviews);
+    document.addEventListener("paste", paste);
+    form.addEventListener("submit", ask);
+    if (input.files.length) showPreviews(); // a browser that keeps the choice over a reload
+  }
+
+  function showPreviews() {
+    for (const img of list.querySelectorAll("img")) URL.revokeObjectURL(img.src);
+    const files = [...input.files];
+    list.replaceChildren(...files.slice(0, MOST).map(preview));
+    if (files.length) zone.after(list);
+    else list.remove();
+    input.setCustomValidity(files.length > MOST ? `Choose at most ${MOST} pictures at once; these are ${files.length}.` : "");
+    say(files.length === 1 ? "1 picture chosen" : files.length ? `${files.length} pictures chosen` : "");
+  }
+
+  function preview(file) {
+    const item = document.createElement("li");
+    const img = document.createElement("img");
+    img.src = URL.createObjectURL(file);
+    img.alt = "";
+    img.onerror = () => { // of a kind that this browser does not show; the portal may still read it
+      const box = document.createElement("div");
+      box.className = "noimg";
+      box.setAttribute("aria-hidden", "true");
+      box.textContent = "?";
+      img.replaceWith(box);
+    };
+    item.append(img, file.name);
+    return item;
+  }
+
+  function paste(event) {
+    const pasted = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!pasted.length || isAsking) return;
+    const all = new DataTransfer();
+    for (const file of [...input.files, ...pasted]) all.items.add(file);
+    input.files = all.files;
+    showPreviews();
+  }
+
+  function say(text) {
+    if (!button.disabled || text) hint.textContent = text;
+  }
+
+  // ---- asking: one request for all pictures; how much of it is sent says how far each picture is
+  function ask(event) {
+    event.preventDefault();
+    if (isAsking) return;
+    isAsking = true;
+    button.disabled = true;
+    const files = [...input.files];
+    const items = [...list.children];
+    const bars = items.map((item) => {
+      item.classList.remove("done", "bad");
+      const bar = document.createElement("progress");
+      bar.max = 1;
+      bar.value = 0;
+      bar.setAttribute("aria-label", item.textContent);
+      item.append(bar);
+      return bar;
+    });
+    const request = new XMLHttpRequest();
+    request.upload.onprogress = (sent) => {
+      let left = sent.loaded;
+      files.forEach((file, i) => {
+        if (bars[i] && left >= file.size) bars[i].removeAttribute("value"); // sent; now the model is at it
+        else if (bars[i]) bars[i].value = Math.max(0, left) / file.size;
+        left -= file.size;
+      });
+      say(sent.loaded < sent.total ? `${Math.round((100 * sent.loaded) / sent.total)} % sent` : "Waiting for the answer");
+    };
+    request.onload = () => showAnswers(request, items);
+    request.onerror = () => end("The connection broke. Ask again.");
+    request.open("POST", `${form.getAttribute("action")}&fragment=answers`);
+    request.setRequestHeader("X-Fragment", "1");
+    request.send(new FormData(form));
+    say("Sending");
+
+    function end(text) {
+      for (const bar of bars) bar.remove();
+      isAsking = false;
+      follow();
+      say(text);
+    }
+
+    function showAnswers(answer, chosen) {
+      const fresh = new DOMParser().parseFromString(answer.responseText, "text/html").getElementById("answers");
+      if (!fresh || (answer.responseURL && !answer.responseURL.includes("fragment=answers"))) {
+        end(answer.status === 413 ? "These pictures are too many or too large for one request. Send fewer." : "The portal did not answer this. Load the page again.");
+        return;
+      }
+      document.getElementById("answers").replaceWith(fresh);
+      const cards = fresh.querySelectorAll(".answer");
+      if (cards.length === chosen.length) chosen.forEach((item, i) => item.classList.add(cards[i].querySelector(".card.bad") ? "bad" : "done"));
+      end(chosen.length === 1 ? "1 picture chosen" : `${chosen.length} pictures chosen`);
+    }
+  }
+
+  // ---- the button follows the state, which polling swaps in
+  function follow() {
+    const state = document.getElementById("state");
+    if (!state || isAsking) return;
+    const isAskable = state.hasAttribute("data-askable");
+    if (button.textContent !== state.dataset.ask) button.textContent = state.dataset.ask;
+    if (isAskable && button.disabled) hint.textContent = "";
+    button.disabled = !isAskable;
+    button.classList.toggle("main", !state.querySelector("button"));
+  }
+  if (button) new MutationObserver(follow).observe(document.querySelector(".trypage"), { childList: true });
+}

@@ -1,0 +1,137 @@
+"""The try page in a browser: loading from the page, dropping, pasting, asking, with and without a script."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import PICTURES, drop, log_in, winners
+from tests.running_portal import ROOT, RunningPortal
+
+pytestmark = [pytest.mark.portal, pytest.mark.browser]
+SEVEN, TWO = PICTURES / "seven.png", PICTURES / "two.png"
+
+
+def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Page], digits_copy: str) -> None:
+    page = open_page()
+    log_in(page, f"/try/{digits_copy}/")
+
+    page.click(f"text=Load {digits_copy} v1")
+    page.wait_for_selector("#ask-button:text('Ask when ready')")
+    drop(page, "#id_image", [SEVEN, TWO])
+    expect(page.locator(".previews li")).to_have_count(2)
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    expect(page.locator("#head .badge")).to_have_text("Loaded")
+    expect(page.locator("#ask-button")).to_have_text(f"Ask {digits_copy}")
+    expect(page.locator("#state")).to_be_hidden()
+
+
+def test_a_bad_picture_is_named_and_the_others_are_answered(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, tmp_path: Path
+) -> None:
+    portal.client("manage").load(digits_copy)
+    bad = tmp_path / "holiday.heic"
+    bad.write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    page = open_page()
+    log_in(page, f"/try/{digits_copy}/")
+
+    page.set_input_files("#id_image", [SEVEN, bad, TWO])
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    names = [text.split()[0] for text in page.locator(".answer figcaption, .answer .card.bad b").all_inner_texts()]
+    assert names == ["seven.png", "holiday.heic", "two.png"]
+    assert "HEIC" in page.inner_text(".card.bad")
+    expect(page.locator(".timing")).to_contain_text("2 of 3 pictures answered")
+    _save_screenshot(page, portal, digits_copy)
+
+
+def test_without_a_script_the_page_loads_and_answers_too(open_page: Callable[..., Page], digits_copy: str) -> None:
+    page = open_page(has_script=False)
+    log_in(page, f"/try/{digits_copy}/")
+
+    page.click(f"text=Load {digits_copy} v1")
+    expect(page.locator("#head .badge")).to_have_text("Loaded", timeout=60_000)  # the page looks again by itself
+    page.set_input_files("#id_image", [SEVEN, TWO])
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    assert page.locator(".answer .sees img").count() == 2
+
+
+def test_a_pasted_picture_joins_the_chosen_ones(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    portal.client("manage").load(digits_copy)
+    page = open_page(width=390)
+    log_in(page, f"/try/{digits_copy}/")
+
+    page.set_input_files("#id_image", [SEVEN])
+    page.evaluate(
+        """(text) => {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        base64.b64encode(TWO.read_bytes()).decode(),
+    )
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_snippets_work_as_they_stand(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, tmp_path: Path
+) -> None:
+    portal.client("manage").load(digits_copy)
+    shutil.copy(SEVEN, tmp_path / "picture.png")
+    token = portal.client("predict").headers["Authorization"].split()[1]  # type: ignore[union-attr]
+    page = open_page()
+    log_in(page, f"/try/{digits_copy}/")
+    codes = {name: page.locator(f".s-{name} code").text_content() or "" for name in ("curl", "python")}
+
+    commands = {"python": [sys.executable, "-c", codes["python"]]}
+    if shutil.which("curl"):
+        commands["curl"] = ["sh", "-c", codes["curl"]]
+    for command in commands.values():
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "KEY": str(token), "NO_PROXY": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.replace('"', "'").count("'label': '7'") + done.stdout.count('"label":"7"') >= 1, done.stdout
+
+
+def _save_screenshot(page: Page, portal: RunningPortal, name: str) -> None:
+    """For the README, only when asked for: ordinary runs do not touch the tree."""
+    if os.environ.get("PORTAL_SCREENSHOTS") != "1":
+        return
+    portal.client("manage").load("digits")
+    page.goto("/try/digits/")
+    page.set_input_files("#id_image", [SEVEN, TWO])
+    page.click("#ask-button")
+    assert winners(page) == ["7", "2"]
+    page.wait_for_selector(".previews .done")
+    path = ROOT / "docs" / "screenshot.png"
+    path.parent.mkdir(exist_ok=True)
+    page.locator("#ask-button").blur()
+    page.screenshot(path=path, full_page=True)
+    assert path.stat().st_size < 300_000
+    portal.client("manage").unload("digits")

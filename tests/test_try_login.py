@@ -1,0 +1,70 @@
+"""The portal's own login: for everybody with an account, and slow for those who guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.registry import make_user, make_version
+
+pytestmark = pytest.mark.django_db
+
+
+def log_in(client: Client, password: str, name: str = "ada", then: str = "/try/") -> Any:
+    return client.post("/login/", {"username": name, "password": password, "next": then})
+
+
+def test_a_person_without_staff_rights_comes_in_and_leaves(client: Client) -> None:
+    make_version("digits")
+    make_user("ada", "predict")
+
+    entered = log_in(client, "a-password-of-ada", then="/try/digits/")
+    page = client.get("/try/digits/")
+    left = client.post("/logout/")
+
+    assert (entered.status_code, entered["Location"]) == (302, "/try/digits/")
+    assert page.status_code == 200 and 'action="/logout/"' in page.content.decode()
+    assert (left.status_code, left["Location"]) == (302, "/login/")
+    assert client.get("/try/").status_code == 302
+
+
+def test_nobody_is_sent_elsewhere_after_the_login(client: Client) -> None:
+    make_user("ada", "predict")
+
+    assert log_in(client, "a-password-of-ada", then="https://elsewhere.example/")["Location"] == "/"
+
+
+def test_a_wrong_password_is_answered_with_a_sentence(client: Client) -> None:
+    make_user("ada")
+
+    response = log_in(client, "guess")
+
+    assert response.status_code == 200
+    assert "The user name or the password is wrong." in response.content.decode()
+
+
+def test_after_ten_wrong_passwords_even_the_right_one_waits(client: Client) -> None:
+    make_user("ada", "predict")
+    make_user("grace", "predict")
+    for _ in range(10):
+        log_in(client, "guess")
+
+    refused, other = log_in(client, "a-password-of-ada"), log_in(client, "a-password-of-ada", name="grace")
+
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) > 0
+    assert "Too many wrong passwords." in refused.content.decode()
+    assert other.status_code == 302
+
+
+def test_right_passwords_are_not_counted(client: Client) -> None:
+    make_user("ada", "predict")
+
+    codes = []
+    for _ in range(11):
+        codes.append(log_in(client, "a-password-of-ada").status_code)
+        client.post("/logout/")
+
+    assert set(codes) == {302}

@@ -1,0 +1,266 @@
+"""The try pages without a running model: who sees them, what they say, what they never do with names of strangers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from models_app.choices import FileStatus, InstanceState
+from models_app.models import Instance, Node, RegisteredModel
+from models_app.services.nodes import this_node
+from tests.registry import NUMBERS, make_user, make_version
+
+pytestmark = pytest.mark.django_db
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def asker(client: Client) -> Client:
+    """A person who may ask and nothing else."""
+    client.force_login(make_user("ada", "predict"))
+    return client
+
+
+@pytest.fixture
+def loader(client: Client) -> Client:
+    client.force_login(make_user("grace", "predict", "load"))
+    return client
+
+
+def text_of(response: Any) -> str:
+    return " ".join(response.content.decode().split())
+
+
+# ---- who
+
+
+@pytest.mark.parametrize("address", ["/try/", "/try/digits/", "/try/digits/?version=1"])
+def test_a_visitor_is_sent_to_the_login_page(client: Client, address: str) -> None:
+    response = client.get(address)
+
+    assert response.status_code == 302
+    assert response["Location"].startswith("/login/?next=/try/")
+
+
+@pytest.mark.parametrize("address", ["/try/", "/try/digits/"])
+def test_who_may_not_ask_is_told_so(client: Client, address: str) -> None:
+    make_version()
+    client.force_login(make_user("eve", "view"))
+
+    response = client.get(address)
+
+    assert response.status_code == 403
+    assert "may not ask models" in text_of(response)
+
+
+def test_who_may_not_load_cannot_load_by_address(asker: Client) -> None:
+    make_version()
+
+    response = asker.post("/try/digits/load/", {"version": "1"})
+
+    assert response.status_code == 403
+    assert not Instance.objects.exists()
+
+
+def test_loading_by_a_link_is_not_possible(loader: Client) -> None:
+    make_version()
+
+    assert loader.get("/try/digits/load/").status_code == 405
+    assert not Instance.objects.exists()
+
+
+def test_an_unknown_model_and_an_unknown_version_are_named(asker: Client) -> None:
+    make_version()
+
+    missing, missing_version = asker.get("/try/catz/"), asker.get("/try/digits/?version=9")
+
+    assert (missing.status_code, missing_version.status_code) == (404, 404)
+    assert "There is no model called catz." in text_of(missing)
+    assert "digits has no version 9." in text_of(missing_version)
+
+
+# ---- the list
+
+
+def test_the_list_has_a_door_to_each_model(asker: Client) -> None:
+    make_version("digits", InstanceState.READY)
+    make_version("iris", takes=NUMBERS)
+
+    page = text_of(asker.get("/try/"))
+
+    assert 'href="/try/digits/"' in page and 'href="/try/iris/"' in page
+    assert "Loaded" in page and "Unloaded" in page
+    assert "8 × 8, grey" in page and "any number × 4, float32" in page
+
+
+def test_a_search_that_finds_nothing_says_how_many_there_are(asker: Client) -> None:
+    make_version("digits")
+
+    page = text_of(asker.get("/try/?search=catz"))
+
+    assert "No model is called “catz”" in page
+    assert "Show all 1." in page
+
+
+def test_the_list_takes_the_same_queries_for_many_models(
+    asker: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(12):
+        make_version(f"model-{number}", InstanceState.QUEUED)
+
+    with django_assert_max_num_queries(10):
+        assert asker.get("/try/").status_code == 200
+
+
+# ---- the form
+
+
+def test_what_is_not_loaded_can_be_loaded_from_the_page(loader: Client) -> None:
+    make_version()
+    Node.objects.update_or_create(name=this_node().name, defaults={"last_seen": timezone.now(), "slots": 8})
+
+    page = text_of(loader.get("/try/digits/"))
+    response = loader.post("/try/digits/load/", {"version": "1"})
+
+    assert "digits v1 is not loaded" in page
+    assert "8 of 8 slots are free; no other model is touched." in page
+    assert 'id="ask-button" disabled' in page
+    assert response["Location"] == "/try/digits/?version=1"
+    assert [i.state for i in Instance.objects.all()] == [InstanceState.QUEUED]
+
+
+def test_without_the_right_to_load_the_page_says_whom_to_ask(asker: Client) -> None:
+    make_version()
+
+    page = text_of(asker.get("/try/digits/"))
+
+    assert "Ask somebody who may load models." in page
+    assert ">Load digits v1<" not in page
+
+
+def test_a_page_without_a_script_looks_again_while_something_moves(loader: Client) -> None:
+    make_version("digits", InstanceState.LOADING)
+    refresh = '<noscript><meta http-equiv="refresh" content="2"></noscript>'
+
+    moving, held = loader.get("/try/digits/"), loader.get("/try/digits/?still=1")
+    asked = loader.post("/try/digits/", {})
+
+    assert refresh in moving.content.decode()
+    assert "Ask when ready" in text_of(moving)
+    assert refresh not in held.content.decode()
+    assert refresh not in asked.content.decode()
+
+
+def test_the_newest_loaded_version_is_shown_unless_another_is_chosen(asker: Client) -> None:
+    make_version("digits", InstanceState.READY)
+    make_version("digits", InstanceState.READY)
+    make_version("digits")
+
+    newest, chosen = text_of(asker.get("/try/digits/")), text_of(asker.get("/try/digits/?version=3"))
+
+    assert '<option value="2" selected>2 (newest loaded)</option>' in newest
+    assert "/api/models/digits/predict/" in newest
+    assert '<option value="3" selected>3 (unloaded)</option>' in chosen
+    assert "/api/models/digits/versions/3/predict/" in chosen
+
+
+def test_a_rejected_version_shows_its_reason(asker: Client) -> None:
+    make_version(status=FileStatus.REJECTED, status_detail="The file holds weights only.", signature_json={})
+
+    page = text_of(asker.get("/try/digits/"))
+
+    assert "digits v1 was rejected" in page and "The file holds weights only." in page
+
+
+def test_a_model_of_numbers_takes_json(asker: Client) -> None:
+    make_version("iris", InstanceState.READY, takes=NUMBERS)
+
+    page = text_of(asker.get("/try/iris/"))
+
+    assert ">[[0, 0, 0, 0]]</textarea>" in page
+    assert 'type="file"' not in page
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("", "Nothing was written."), ("[1, 2", "This is not JSON in line 1, column 6.")]
+)
+def test_what_is_no_json_is_refused_and_kept(asker: Client, text: str, sentence: str) -> None:
+    make_version("iris", InstanceState.READY, takes=NUMBERS)
+
+    response = asker.post("/try/iris/", {"instances": text})
+
+    assert response.status_code == 400
+    assert sentence in text_of(response)
+    assert not text or f">{text}</textarea>" in text_of(response)
+
+
+def test_asking_without_a_picture_says_so(asker: Client) -> None:
+    make_version("digits", InstanceState.READY)
+
+    response = asker.post("/try/digits/", {})
+
+    assert response.status_code == 400
+    assert "No picture was chosen." in text_of(response)
+
+
+def test_more_pictures_than_a_request_may_hold_are_refused_with_a_sentence() -> None:
+    make_version("digits", InstanceState.READY)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(make_user("ada", "predict"))
+
+    client.get("/try/digits/")
+    form = {"csrfmiddlewaretoken": client.cookies["csrftoken"].value}
+    response = client.post("/try/digits/", form | {"image": [SimpleUploadedFile(f"{n}.png", b"x") for n in range(66)]})
+
+    assert response.status_code == 413
+    assert "at most 64 pictures at once" in text_of(response)
+
+
+def test_asking_what_is_not_loaded_says_so(asker: Client) -> None:
+    make_version()
+
+    response = asker.post("/try/digits/", {"image": SimpleUploadedFile("seven.png", b"x")})
+
+    assert response.status_code == 409
+    assert "digits v1 is not loaded. Load it first." in text_of(response)
+
+
+@pytest.mark.parametrize("fragment", ["state", "head"])
+def test_a_fragment_is_one_element_and_is_not_sent_twice(loader: Client, fragment: str) -> None:
+    make_version()
+
+    first = loader.get(f"/try/digits/?fragment={fragment}")
+    again = loader.get(f"/try/digits/?fragment={fragment}", HTTP_IF_NONE_MATCH=first["ETag"])
+
+    assert f'id="{fragment}"' in first.content.decode() and "<html" not in first.content.decode()
+    assert again.status_code == 304
+
+
+# ---- names of strangers
+
+
+def test_descriptions_and_searches_are_shown_as_text(asker: Client) -> None:
+    make_version("digits")
+    RegisteredModel.objects.update(description=EVIL)
+
+    pages = asker.get("/try/").content.decode() + asker.get("/try/", {"search": EVIL}).content.decode()
+
+    assert EVIL not in pages
+    assert pages.count("&lt;img src=x onerror=alert(1)&gt;") >= 2
+
+
+def test_no_page_needs_an_inline_script_or_style(loader: Client, client: Client) -> None:
+    make_version("digits", InstanceState.LOADING)
+    pages = [loader.get("/try/"), loader.get("/try/digits/"), loader.get("/try/nothing/"), Client().get("/login/")]
+
+    for page in pages:
+        html = page.content.decode()
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", html)
+        assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", html))
+        assert "script-src 'self'" in page["Content-Security-Policy"]
