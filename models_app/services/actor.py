@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
 Actor = AbstractBaseUser | AnonymousUser | None
 
@@ -10,3 +10,8 @@ Actor = AbstractBaseUser | AnonymousUser | None
 def actor_name(actor: Actor) -> str:
     """The name as history keeps it; empty where nobody asked."""
     return actor.get_username() if actor is not None and actor.is_authenticated else ""
+
+
+def as_user(actor: Actor) -> User | None:
+    """The user whose row can be referred to, None for nobody in particular."""
+    return actor if isinstance(actor, User) else None

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ _LAST_USED_EVERY = timedelta(seconds=60)
 
 
 def create_key(
-    user: AbstractBaseUser, *, name: str, scope: str = KeyScope.PREDICT, expires_at: datetime | None = None
+    user: User, *, name: str, scope: str = KeyScope.PREDICT, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which cannot be shown again."""
     secret = _MARK + secrets.token_urlsafe(32)
@@ -37,6 +37,8 @@ def create_key(
 
 def find_key(secret: str) -> ApiKey | None:
     """The key with this secret, if it is known, not expired, and its user is active."""
+    if not secret.startswith(_MARK) or not secret.isascii() or "\x00" in secret:
+        return None
     key = (
         ApiKey.objects.select_related("user")
         .filter(
