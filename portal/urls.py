@@ -16,7 +16,7 @@ urlpatterns = [
     path("api/schema/", DocumentView.as_view(), name="schema"),
     path("api/docs/", DocumentPageView.as_view(url_name="schema"), name="api-docs"),
     path("api/", include("models_app.api.urls")),
-    re_path(r"(?s)^api/.*$", MissingView.as_view()),
+    re_path(r"^api/", MissingView.as_view()),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
