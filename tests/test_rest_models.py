@@ -1,4 +1,4 @@
-"""Models and versions over REST: reading, searching, describing, changing, deleting. Nothing here is loaded but digits."""
+"""Models and versions over REST: reading, searching, describing, changing, deleting. Nothing here is loaded."""
 
 from __future__ import annotations
 

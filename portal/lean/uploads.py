@@ -87,7 +87,7 @@ async def receive_upload(scope: Scope, receive: Receive, send: Send, django: App
     except PortalError as error:
         await pace.refuse(send, error)
         return
-    receiver = _Receiver(boundary)
+    receiver = FormReceiver(boundary)
     try:
         try:
             upload = await receiver.run(pace)
@@ -141,7 +141,7 @@ def _too_large() -> TooLarge:
     return TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
 
 
-class _Receiver:
+class FormReceiver:
     """Feeds the body to the multipart parser; the part `file` goes to disk, the others are short texts."""
 
     def __init__(self, boundary: str) -> None:
