@@ -11,6 +11,7 @@ from inference.errors import BadInput, ValidationFailed
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+_MOST_AXES = 64
 
 
 def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
@@ -50,6 +51,8 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
 
 def _array(value: Any, spec: TensorSpec) -> Array:
     """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
+    if _holds_text(value):
+        raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")
     try:
         array = np.asarray(value)
     except ValueError:
@@ -60,6 +63,19 @@ def _array(value: Any, spec: TensorSpec) -> Array:
     if array.size and not _fits(array, wanted):
         raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds other values.")
     return array.astype(wanted)
+
+
+def _holds_text(value: Any, depth: int = 0) -> bool:
+    """Whether a text is in the nested lists, or they are deeper than an array can be.
+
+    numpy would give every element the room of the longest text: 100 kB of them became 37 GiB.
+    """
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    kinds = set(map(type, value))
+    if str in kinds or depth >= _MOST_AXES:
+        return True
+    return list in kinds and any(_holds_text(item, depth + 1) for item in value)
 
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
