@@ -44,7 +44,8 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
         inputs = {names[0]: inputs}
     if set(inputs) != set(names):
         raise BadInput(
-            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(map(str, inputs)) or 'none'}."
+            f"The model takes these inputs: {', '.join(names)}. "
+            f"The request names {', '.join(map(str, inputs))[:200] or 'none'}."
         )
     return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
 
@@ -80,7 +81,7 @@ def _holds_text(value: Any, depth: int = 0) -> bool:
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
     if wanted.kind == "b":
-        return array.dtype.kind == "b"
+        return bool(array.dtype.kind == "b")
     if array.dtype.kind not in "iuf":
         return False
     if wanted.kind == "f":
@@ -92,7 +93,7 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
-    """The inputs in the signature's order, if names, dtypes and shapes fit; raises BadInput that says which does not."""
+    """The inputs in the signature's order, if names, dtypes and shapes fit. Raises BadInput: which one does not."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
         raise BadInput(
@@ -104,7 +105,8 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
             raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {array.dtype.name}.")
         if not _shape_fits(array.shape, spec):
             raise BadInput(
-                f"The input {spec.name} takes the shape {show_shape(spec.shape)}; the request has {show_shape(array.shape)}."
+                f"The input {spec.name} takes the shape {show_shape(spec.shape)}; "
+                f"the request has {show_shape(array.shape)}."
             )
     rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
     if len(rows) > 1:

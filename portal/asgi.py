@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from portal.lean.asgi import Application
 
 if os.environ.get("PORTAL_SERVED_BY"):
     # Started by `serve`: a worker must not outlive the server's main process, also when that is killed.
@@ -18,4 +22,4 @@ django_application = get_asgi_application()
 
 from portal.lean.app import LeanApplication  # noqa: E402 - after Django's set-up
 
-application = LeanApplication(django_application)
+application = LeanApplication(cast("Application", django_application))
