@@ -11,6 +11,7 @@ from inference.errors import BadInput, ValidationFailed
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+_MOST_AXES = 64
 
 
 def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
@@ -42,17 +43,17 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
         inputs = {names[0]: inputs}
     if set(inputs) != set(names):
-        raise _other_names(names, inputs)
+        raise BadInput(
+            f"The model takes these inputs: {', '.join(names)}. "
+            f"The request names {', '.join(map(str, inputs))[:200] or 'none'}."
+        )
     return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
-
-
-def _other_names(names: list[str], given: Mapping[Any, Any]) -> BadInput:
-    said = ", ".join(map(str, given)) or "none"
-    return BadInput(f"The model takes these inputs: {', '.join(names)}. The request names {said[:500]}.")
 
 
 def _array(value: Any, spec: TensorSpec) -> Array:
     """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
+    if _holds_text(value):
+        raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")
     try:
         array = np.asarray(value)
     except ValueError:
@@ -63,6 +64,19 @@ def _array(value: Any, spec: TensorSpec) -> Array:
     if array.size and not _fits(array, wanted):
         raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds other values.")
     return array.astype(wanted)
+
+
+def _holds_text(value: Any, depth: int = 0) -> bool:
+    """Whether a text is in the nested lists, or they are deeper than an array can be.
+
+    numpy would give every element the room of the longest text: 100 kB of them became 37 GiB.
+    """
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    kinds = set(map(type, value))
+    if str in kinds or depth >= _MOST_AXES:
+        return True
+    return list in kinds and any(_holds_text(item, depth + 1) for item in value)
 
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
@@ -79,17 +93,21 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
-    """The inputs in the signature's order if names, dtypes and shapes fit. Raises BadInput that says which do not."""
+    """The inputs in the signature's order, if names, dtypes and shapes fit. Raises BadInput: which one does not."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
-        raise _other_names(names, inputs)
+        raise BadInput(
+            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}."
+        )
     for spec in signature.inputs:
         array = inputs[spec.name]
         if array.dtype.name != spec.dtype:
             raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {array.dtype.name}.")
         if not _shape_fits(array.shape, spec):
-            wanted, have = show_shape(spec.shape), show_shape(array.shape)
-            raise BadInput(f"The input {spec.name} takes the shape {wanted}; the request has {have}.")
+            raise BadInput(
+                f"The input {spec.name} takes the shape {show_shape(spec.shape)}; "
+                f"the request has {show_shape(array.shape)}."
+            )
     rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
     if len(rows) > 1:
         raise BadInput("The inputs hold different numbers of examples.")

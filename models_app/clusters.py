@@ -17,6 +17,7 @@ from models_app.services import jobs, nodes, reconcile
 
 logger = logging.getLogger("portal.cluster")
 STUCK_AFTER_S = 10.0
+LOOK_FOR_LOST_EVERY_S = 60.0
 
 
 def run_jobs() -> None:
@@ -24,7 +25,7 @@ def run_jobs() -> None:
     node = nodes.this_node()
     jobs.recover()
     connections.close_all()
-    cluster.run(nodes.SEEN_EVERY_S, lambda: nodes.report_jobs(node))
+    cluster.run(nodes.SEEN_EVERY_S, _JobsWatch(node).beat)
 
 
 def run_models() -> None:
@@ -47,6 +48,20 @@ def _take_up(sender: str, **_: Any) -> None:
     """In a fresh worker: it may stand in for one that was killed, whose instance waits to be taken up."""
     reconcile.take_up_abandoned(nodes.this_node())
     connections.close_all()
+
+
+class _JobsWatch:
+    """The beat of the jobs cluster's main process."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._looked_at = time.monotonic()
+
+    def beat(self) -> None:
+        nodes.report_jobs(self._node)
+        if time.monotonic() - self._looked_at > LOOK_FOR_LOST_EVERY_S:
+            self._looked_at = time.monotonic()
+            jobs.hand_out_lost()
 
 
 class _Watch:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from portal.lean.asgi import Application
 
 if os.environ.get("PORTAL_SERVED_BY"):
     # Started by `serve`: a worker must not outlive the server's main process, also when that is killed.
@@ -15,8 +18,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from django.core.asgi import get_asgi_application
 
-django_application: Any = get_asgi_application()
+django_application = get_asgi_application()
 
 from portal.lean.app import LeanApplication  # noqa: E402 - after Django's set-up
 
-application = LeanApplication(django_application)
+application = LeanApplication(cast("Application", django_application))

@@ -19,13 +19,13 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200, or 503 with the list of what does not answer."""
+    """200, or 503 with the JSON list of what does not answer."""
     missing = [
         name
         for name, answers in (("database", _database), ("broker", _broker), ("clusters", _clusters))
         if not answers()
     ]
-    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    return JsonResponse(missing, safe=False, status=503) if missing else JsonResponse({"ready": True})
 
 
 def _database() -> bool:

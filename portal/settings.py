@@ -25,6 +25,7 @@ PORTAL_PREDICT_TIMEOUT_S = env.number("PORTAL_PREDICT_TIMEOUT_S", 30, at_least=1
 PORTAL_MAX_UPLOAD_BYTES = env.number("PORTAL_MAX_UPLOAD_BYTES", 5 * 2**30, at_least=1)
 PORTAL_MAX_REQUEST_BYTES = env.number("PORTAL_MAX_REQUEST_BYTES", 64 * 2**20, at_least=1024)
 PORTAL_MAX_IMAGES = 64
+PORTAL_STALL_S = 30.0  # a body has to bring 1 KiB within this time, else 408; tests set it lower
 PORTAL_FORM_UPLOAD_BYTES = 100 * 10**6  # the upload form without JavaScript
 PORTAL_SANDBOX = env.choice("PORTAL_SANDBOX", "auto", ("auto", "require", "off"))
 PORTAL_ANONYMOUS_PREDICT = env.flag("PORTAL_ANONYMOUS_PREDICT")
@@ -72,6 +73,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.synchronous.OneThreadMiddleware",  # last: keeps the whole stack above it on one thread
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
@@ -149,7 +151,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["models_app.api.permissions.VerbPermission"],
     "DEFAULT_RENDERER_CLASSES": ["models_app.api.rendering.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["models_app.api.parsing.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

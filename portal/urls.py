@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from models_app.api.views.document import DocumentPageView, DocumentView
 from models_app.api.views.missing import MissingView
 from portal import health
 
@@ -14,11 +14,13 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/try/"), name="home"),
     path("", include("models_app.tryit.urls")),
     path("admin/", admin.site.urls),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("api/schema/", DocumentView.as_view(), name="schema"),
+    path("api/docs/", DocumentPageView.as_view(url_name="schema"), name="api-docs"),
     path("api/", include("models_app.api.urls")),
-    re_path(r"^api/.*$", MissingView.as_view()),
+    re_path(r"^api/", MissingView.as_view()),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
-handler400 = "models_app.tryit.views.bad_request"
+
+handler400 = "portal.failures.bad_request"
+handler500 = "models_app.api.views.missing.server_error"

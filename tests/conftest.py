@@ -13,7 +13,9 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 
 import pytest
 
+from tests.people import People
 from tests.running_portal import ROOT, Api, RunningPortal, running_portal
+from tests.small_portal import SMALL_UPLOAD_BYTES, SmallPortal, small_disk
 
 SAMPLE = ROOT / "samples" / "digits.keras"
 DIGIT_LABELS = '["0","1","2","3","4","5","6","7","8","9"]'
@@ -25,6 +27,28 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
     with running_portal(tmp_path_factory.mktemp("portal") / "data") as started:
         started.client().checked("digits")
         yield started
+
+
+@pytest.fixture(scope="session")
+def people(portal: RunningPortal) -> People:
+    """Users of the shared portal with few rights; see tests/people.py."""
+    return People(portal)
+
+
+@pytest.fixture(scope="session")
+def small_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallPortal]:
+    """One portal with small limits, an import folder and questions without a key; its disk is small where root runs."""
+    with small_disk(tmp_path_factory.mktemp("small")) as (folder, is_small):
+        imports = tmp_path_factory.mktemp("imports")
+        with running_portal(
+            folder / "data",
+            PORTAL_IMPORT_DIR=str(imports),
+            PORTAL_MAX_REQUEST_BYTES=str(2**20),
+            PORTAL_MAX_UPLOAD_BYTES=str(SMALL_UPLOAD_BYTES),
+            PORTAL_ANONYMOUS_PREDICT="1",
+        ) as started:
+            started.client().checked("digits")
+            yield SmallPortal(started, imports, is_small)
 
 
 @pytest.fixture

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFilesSent
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFilesSent,
+)
 from django.db import OperationalError
-from django.http import Http404
+from django.http import Http404, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from inference.errors import (
+    DiskFull,
     NotAuthenticated,
     NotFound,
     PermissionRefused,
@@ -23,6 +32,7 @@ from inference.errors import (
 )
 
 logger = logging.getLogger("portal.api")
+INTERNAL = "The portal met an error of its own. It was logged; the header X-Request-Id names it."
 
 
 class _MethodNotAllowed(PortalError):
@@ -47,11 +57,8 @@ def render_error(raised: Exception, context: dict[str, Any]) -> Response:
     error = as_portal_error(raised)
     if error is None:
         logger.exception("unexpected error in a view", exc_info=raised)
-        error = PortalError("The portal met an error of its own. It was logged; the header X-Request-Id names it.")
-    headers = error_headers(error)
-    if isinstance(raised, exceptions.MethodNotAllowed) and (allow := getattr(raised, "allow", None)):
-        headers["Allow"] = allow
-    return Response(error_body(error), status=error.status, headers=headers)
+        error = PortalError(INTERNAL)
+    return Response(error_body(error), status=error.status, headers=error_headers(error))
 
 
 def as_portal_error(raised: Exception) -> PortalError | None:
@@ -74,6 +81,17 @@ def as_portal_error(raised: Exception) -> PortalError | None:
         return ValidationFailed("The body cannot be read: " + str(raised.detail))
     if isinstance(raised, (RequestDataTooBig, TooManyFilesSent)):
         return TooLarge("The request is larger than one request may be.")
+    if isinstance(raised, (MultiPartParserError, UnreadablePostError, BadRequest, SuspiciousOperation)):
+        return ValidationFailed("The request cannot be read: it is damaged or cut off.")
+    return _as_failure_of_the_host(raised)
+
+
+def _as_failure_of_the_host(raised: Exception) -> PortalError | None:
+    """A full disk, a database that does not answer."""
+    is_full = isinstance(raised, OSError) and raised.errno in {errno.ENOSPC, errno.EDQUOT}
+    if is_full or (isinstance(raised, OperationalError) and "disk is full" in str(raised)):
+        logger.error("the disk is full: %s", raised)
+        return DiskFull("The disk is full. Nothing of the request was kept; free some space and try again.")
     if isinstance(raised, OperationalError):
         logger.warning("the database does not answer: %s", raised)
         return Unavailable("The database is busy. Try again in some seconds.", retry_after_s=5)

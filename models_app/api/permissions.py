@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
 
-PREDICT_SCOPE = frozenset(
-    {"models_app.view_registeredmodel", "models_app.view_modelversion", "models_app.predict_modelversion"}
-)
+PREDICT = "models_app.predict_modelversion"
+PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", PREDICT})
 """What a key of the scope `predict` can do at most."""
 
 
@@ -27,17 +27,17 @@ class VerbPermission(BasePermission):
     """Each view says what each of its methods needs: `permissions = {"GET": "models_app.view_modelversion", …}`.
 
     `needs_manage = True`: a key of the scope `predict` is refused, whatever the permission. A method that is not named
-    is refused (405 comes first where the view has no such method).
+    is refused, unless the view has no such method: then the view answers 405.
     """
 
     message = "The key's scope or the user's rights do not allow this."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if not request.user or not request.user.is_authenticated:
-            return False
         method = "GET" if request.method == "HEAD" else str(request.method)
         permission = view.permissions.get(method)
+        if not request.user or not request.user.is_authenticated:
+            return bool(settings.PORTAL_ANONYMOUS_PREDICT and permission == PREDICT)
         if permission is None:
-            return method == "OPTIONS"
+            return method == "OPTIONS" or not hasattr(view, method.lower())
         key = request.auth if isinstance(request.auth, ApiKey) else None
         return may(request.user, key, permission, needs_manage=view.needs_manage)

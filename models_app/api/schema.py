@@ -18,8 +18,9 @@ class Error(s.Serializer[Any]):
     fields = s.DictField(child=s.ListField(child=s.CharField()), required=False)  # type: ignore[assignment]
 
 
-_STATUSES = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 507)
-ERRORS: dict[int, Any] = dict.fromkeys(_STATUSES, Error)
+ERRORS: dict[int, Any] = dict.fromkeys(
+    (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504, 507), Error
+)
 
 
 class Job(s.Serializer[Any]):

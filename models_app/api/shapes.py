@@ -98,3 +98,19 @@ def node_json(node: Node, free: int) -> dict[str, Any]:
         "devices": [{key: device[key] for key in keys} for device in node.devices],
         "last_seen": node.last_seen.isoformat() if node.last_seen else None,
     }
+
+
+def empty_receipt(name: str) -> dict[str, Any]:
+    """The receipt where there was nothing to unload."""
+    return {
+        "model": name,
+        "version": None,
+        "state": "unloaded",
+        "pids": [],
+        "process_exited": True,
+        "seconds": 0,
+        "memory_freed_bytes": 0,
+        "device_memory_freed_bytes": None,
+        "drained_requests": 0,
+        "failed_requests": 0,
+    }

@@ -6,7 +6,7 @@ from django.urls import path
 
 from models_app.api.views.models import ModelListView, ModelView
 from models_app.api.views.origin import OriginImageView, OriginModelView
-from models_app.api.views.status import JobView, StatusView
+from models_app.api.views.status import JobView, RootView, StatusView
 from models_app.api.views.token import TokenView
 from models_app.api.views.verbs import LoadView, PredictView, UnloadView
 from models_app.api.views.versions import FileView, HistoryView, LogView, TrustView, VersionListView, VersionView
@@ -15,6 +15,7 @@ ONE = "models/<slug:name>/"
 VERSION = "models/<slug:name>/versions/<int:number>/"
 
 urlpatterns = [
+    path("", RootView.as_view(), name="api-root"),
     path("models/", ModelListView.as_view(), name="api-models"),
     path(ONE, ModelView.as_view(), name="api-model"),
     path(f"{ONE}versions/", VersionListView.as_view(), name="api-versions"),

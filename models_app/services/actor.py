@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
-Actor = User | AnonymousUser | None
+Actor = AbstractBaseUser | AnonymousUser | None
 
 
 def actor_name(actor: Actor) -> str:
@@ -12,6 +12,6 @@ def actor_name(actor: Actor) -> str:
     return actor.get_username() if actor is not None and actor.is_authenticated else ""
 
 
-def known_user(actor: Actor) -> User | None:
-    """The user to remember as owner or author; None where nobody is logged in."""
+def as_user(actor: Actor) -> User | None:
+    """The user whose row can be referred to, None for nobody in particular."""
     return actor if isinstance(actor, User) else None

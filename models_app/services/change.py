@@ -52,7 +52,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
 def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if "labels" in given:
-        fields["labels"] = parse_labels(given["labels"]) if given["labels"] else []
+        fields["labels"] = parse_labels(given["labels"])
     if "preprocessing" in given:
         fields["preprocessing_json"] = parse_preprocessing(given["preprocessing"]).as_json()
     if "postprocessing" in given:

@@ -23,7 +23,7 @@ from models_app.services.move import record
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
     """Queue a check; the version is `checking` until it ends. Call inside the transaction that made the version so."""
     job = Job.objects.create(kind=JobKind.CHECK, version=version, by=actor_name(by), detail="Waiting to be checked.")
-    transaction.on_commit(lambda: queue.run_job(job))
+    transaction.on_commit(lambda: queue.run_job(job), robust=True)  # a broker that is away: jobs.hand_out_lost
     return job
 
 

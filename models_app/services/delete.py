@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from django.db import transaction
 
@@ -12,6 +14,7 @@ from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import files
 from models_app.services.actor import Actor, actor_name
 from models_app.services.find import versions
+from models_app.services.keep import log_path
 from models_app.services.move import record
 from models_app.services.unload import unload
 
@@ -39,7 +42,12 @@ def _delete(doomed: Sequence[ModelVersion], model: RegisteredModel | None, by: A
             raise InUse(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in use. Unload first.")
         for version in locked:
             record(version, version.status, "deleted", reason="Deleted.", by=actor_name(by))
-            transaction.on_commit(lambda key=version.file_key: files.remove(key))  # type: ignore[misc]
+            transaction.on_commit(partial(_remove_files, version.file_key, log_path(version)))
             version.delete()
         if model is not None:
             model.delete()
+
+
+def _remove_files(key: str, log: Path) -> None:
+    files.remove(key)
+    log.unlink(missing_ok=True)

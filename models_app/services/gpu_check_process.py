@@ -16,9 +16,11 @@ from typing import Any
 
 from inference.client import Runners
 from inference.devices import Device, visible_devices_environment
-from inference.owner import Assignment, Owner, Ready, Receipt, Vitals, nudge
+from inference.owner import Owner, nudge
 from inference.processes import ProcessIdentity, die_with_parent
+from inference.reporting import Ready, Receipt, Vitals
 from inference.runner.config import RunnerConfig
+from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.services.gpu_check import CheckFailed
 

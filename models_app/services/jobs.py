@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django_q.brokers import get_broker
 
 from models_app import queue
 from models_app.choices import FileStatus, JobKind, JobState
@@ -14,6 +17,7 @@ from models_app.services.check import check, request_check
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
+LOST_AFTER = timedelta(seconds=60)
 
 
 def run(job_pk: int) -> None:
@@ -51,6 +55,15 @@ def recover() -> None:
         waiting = Job.objects.filter(kind=JobKind.CHECK, state__in=[JobState.QUEUED, JobState.RUNNING])
         for version in ModelVersion.objects.filter(status=FileStatus.CHECKING).exclude(jobs__in=waiting):
             request_check(version, by=None)
+
+
+def hand_out_lost() -> None:
+    """Jobs that wait for long although the broker has nothing to do: their delivery was lost. Twice does no harm."""
+    if get_broker(settings.JOBS_CLUSTER).queue_size():
+        return
+    long_ago = timezone.now() - LOST_AFTER
+    for job in Job.objects.filter(state=JobState.QUEUED, created_at__lt=long_ago):
+        queue.run_job(job)
 
 
 def _fail(job: Job, detail: str) -> None:

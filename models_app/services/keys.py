@@ -37,6 +37,8 @@ def create_key(
 
 def find_key(secret: str) -> ApiKey | None:
     """The key with this secret, if it is known, not expired, and its user is active."""
+    if not secret.startswith(_MARK) or not secret.isascii() or "\x00" in secret:
+        return None
     key = (
         ApiKey.objects.select_related("user")
         .filter(

@@ -57,7 +57,7 @@ def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
         reason="Load asked for.",
         by=instance.by,
     )
-    transaction.on_commit(lambda: queue.keep_loaded(instance))
+    transaction.on_commit(lambda: queue.keep_loaded(instance), robust=True)  # else the cluster's watch finds it
 
 
 def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:

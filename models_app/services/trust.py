@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from inference.errors import InUse
+from inference.errors import InUse, NotReady
 from models_app.choices import LIVE, FileStatus
 from models_app.models import ModelVersion
 from models_app.services.actor import Actor, actor_name
@@ -19,6 +19,8 @@ def trust(version: ModelVersion, reason: str, *, by: Actor) -> None:
         locked = ModelVersion.objects.select_for_update().get(pk=version.pk)
         if locked.instances.filter(state__in=LIVE).exists():
             raise InUse(f"{version} is in use. Unload it first.")
+        if locked.status == FileStatus.CHECKING:
+            raise NotReady(f"{version} is still being checked.")
         ModelVersion.objects.filter(pk=version.pk).update(
             trusted_by=actor_name(by),
             trusted_at=timezone.now(),

@@ -17,7 +17,7 @@ from inference.postprocessing import parse_labels, parse_postprocessing
 from inference.preprocessing import parse_preprocessing
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files
-from models_app.services.actor import Actor, actor_name, known_user
+from models_app.services.actor import Actor, actor_name, as_user
 from models_app.services.check import request_check
 from models_app.services.find import find_model
 from models_app.services.move import record
@@ -94,7 +94,7 @@ def create_model(
     def make() -> ModelVersion:
         try:
             with transaction.atomic():
-                model = RegisteredModel.objects.create(name=name, description=description, owner=known_user(by))
+                model = RegisteredModel.objects.create(name=name, description=description, owner=as_user(by))
         except IntegrityError:
             raise ValidationFailed.of(
                 "name", f"There is a model called {name} already. Upload a version of it."
@@ -114,6 +114,19 @@ def create_version(
         return _create_version(find_model(model_name), received, settings, key, by)
 
     find_model(model_name)
+    key = files.keep(received)
+    return _or_remove(make, key)
+
+
+def register(name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor) -> ModelVersion:
+    """A new model with its first version, or the next version where the name exists."""
+    check_name(name)
+
+    def make() -> ModelVersion:
+        owner = as_user(by)
+        model, _ = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": owner})
+        return _create_version(model, received, settings, key, by)
+
     key = files.keep(received)
     return _or_remove(make, key)
 
@@ -138,7 +151,7 @@ def _create_version(
     version = ModelVersion.objects.create(
         model=model,
         number=model.last_number,
-        created_by=known_user(by),
+        created_by=as_user(by),
         file_key=key,
         file_name=received.name[:255],
         size_bytes=received.size_bytes,

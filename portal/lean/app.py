@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 
 from django.conf import settings
 
-from inference.errors import PortalError, RequestTimeout, TooLarge
+from inference.errors import PortalError, TooLarge
+from models_app.api.errors import INTERNAL, as_portal_error
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+from portal.lean.pace import Pace
+from portal.lean.threads import ThreadLender
 from portal.lean.uploads import receive_upload, upload_permission
 
-STALLED_AFTER_S = 30.0
-"""A body that does not move for this long is given up: neither granian nor uvicorn ends it."""
+logger = logging.getLogger("portal.lean")
 _UPLOAD_FORM_PATH = "/admin/models_app/modelversion/add/"
 _FORM_OVERHEAD_BYTES = 2 * 2**20
 """The other fields of the upload form; labels may be many."""
@@ -22,57 +24,90 @@ class LeanApplication:
 
     def __init__(self, django_application: Application) -> None:
         self._django = django_application
+        self._threads = ThreadLender()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            if (permission := upload_permission(scope)) is not None:
-                await receive_upload(scope, receive, send, self._django, permission)
-            else:
-                await self._pass_on(scope, receive, send)
+            async with self._threads.thread():
+                if (permission := upload_permission(scope)) is not None:
+                    await self._receive_upload(scope, receive, send, permission)
+                else:
+                    await self._pass_on(scope, receive, send)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """To Django, with a limit on the body's size and on how long it may stall."""
-        length = header(scope, b"content-length")
-        most_bytes = _most_bytes(scope)
-        if length is not None and length.isdigit() and int(length) > most_bytes:
-            await send_error(send, _too_large(most_bytes))
-            return
-        problem: PortalError | None = None
+    async def _receive_upload(self, scope: Scope, receive: Receive, send: Send, permission: str) -> None:
         is_answered = False
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen, problem
-            try:
-                async with asyncio.timeout(STALLED_AFTER_S if not is_body_read else None):
-                    message = await receive()
-            except TimeoutError:
-                problem = RequestTimeout("The body of the request stopped coming.")
-                return {"type": "http.disconnect"}
-            seen += len(message.get("body", b""))
-            if seen > most_bytes:
-                problem = _too_large(most_bytes)
-                return {"type": "http.disconnect"}
-            mark_read(message)
-            return message
-
-        is_body_read = False
-
-        def mark_read(message: Message) -> None:
-            nonlocal is_body_read
-            is_body_read = is_body_read or not message.get("more_body", False)
 
         async def watched(message: Message) -> None:
             nonlocal is_answered
-            if problem is None:
+            is_answered = True
+            await send(message)
+
+        try:
+            await receive_upload(scope, receive, watched, self._django, permission)
+        except Exception as raised:
+            error = as_portal_error(raised)
+            if error is None:
+                logger.exception("unexpected error while an upload was received")
+                error = PortalError(INTERNAL)
+            if is_answered:
+                raise
+            await send_error(send, error)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To Django, with a limit on the body's size and on how slowly it may come."""
+        length = header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > _most_bytes(scope):
+            await Pace(receive).refuse(send, _too_large(_most_bytes(scope)))
+            return
+        body = _CountedBody(scope, receive)
+        is_answered = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_answered
+            if body.problem is None:
                 is_answered = True
                 await send(message)
 
-        await self._django(scope, counted, watched)
-        if problem is not None and not is_answered:
-            await send_error(send, problem)
+        await self._django(body.scope, body.read, watched)
+        if body.problem is not None and not is_answered:
+            await body.pace.refuse(send, body.problem)
+
+
+class _CountedBody:
+    """What Django reads of a body: at most what a request may hold. `problem` says why it ended early."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope: Scope = {**scope, "headers": list(scope["headers"])}
+        self.problem: PortalError | None = None
+        self._receive = receive
+        self.pace = Pace(receive)
+        self._bytes = 0
+
+    async def read(self) -> Message:
+        if self.pace.is_read:
+            return await self._receive()
+        try:
+            message = await self.pace.next()
+            self._bytes += len(message.get("body", b""))
+            if self._bytes > _most_bytes(self.scope):
+                raise _too_large(_most_bytes(self.scope))
+        except PortalError as error:
+            self.problem = error
+            return {"type": "http.disconnect"}
+        if not message.get("more_body", False):
+            self._say_length()
+        return message
+
+    def _say_length(self) -> None:
+        """Django takes a body without Content-Length (chunked encoding) for an empty one, so it is told the length.
+
+        It builds its request from the scope after it has read the body.
+        """
+        if self._bytes and header(self.scope, b"content-length") is None:
+            headers = [(name, value) for name, value in self.scope["headers"] if name != b"transfer-encoding"]
+            self.scope["headers"][:] = [*headers, (b"content-length", str(self._bytes).encode())]
 
 
 def _most_bytes(scope: Scope) -> int:
@@ -83,7 +118,7 @@ def _most_bytes(scope: Scope) -> int:
 
 
 def _too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"A request to this address may hold {most_bytes // 2**20} MiB.")
+    return TooLarge(f"A request to this address may hold {most_bytes:,} bytes.")
 
 
 async def _live(receive: Receive, send: Send) -> None:

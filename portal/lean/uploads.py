@@ -8,7 +8,7 @@ are checked before the first byte; what was received is then handed to the ordin
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -26,11 +26,9 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from inference.errors import (
-    DiskFull,
     NotAuthenticated,
     PermissionRefused,
     PortalError,
-    RequestTimeout,
     TooLarge,
     UnsupportedMediaType,
     ValidationFailed,
@@ -41,18 +39,21 @@ from models_app.api.permissions import may
 from models_app.api.views.base import ADD, ADD_MODEL
 from models_app.models import ApiKey
 from models_app.services.files import ReceivedFile, check_disk, new_upload_path, open_new
-from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
+from portal.lean.pace import Pace
 
 _PATHS = (
     ("POST", re.compile(r"/api/models/\Z"), ADD_MODEL),
     ("POST", re.compile(r"/api/models/[-\w]+/versions/\Z"), ADD),
     ("PUT", re.compile(r"/api/model/\Z"), ADD),
 )
-STALLED_AFTER_S = 30.0
 FIELD_BYTES = 2**20
 MOST_FIELDS = 32
-LINGER_BYTES = 64 * 2**20
-LINGER_S = 5.0
+LOOK_AT_DISK_EVERY_BYTES = 64 * 2**20
+TEXT_FIELDS = frozenset(
+    {"name", "model_id", "description", "labels", "preprocessing", "postprocessing", "options", "engine"}
+)
+"""What may come as a file part too: its content is taken as text."""
 _FORM_OVERHEAD_BYTES = 2**20
 
 
@@ -65,30 +66,34 @@ class Upload:
 
 
 def upload_permission(scope: Scope) -> str | None:
-    """The permission that an upload to this address needs, None for every other request."""
+    """The permission that an upload to this address needs, None for every other request.
+
+    A PUT without a multipart form names a file of the import folder: it is an ordinary request.
+    """
     for method, path, permission in _PATHS:
         if scope["method"] == method and path.match(scope["path"]):
-            return permission
+            is_form = (header(scope, b"content-type") or "").lower().startswith("multipart/form-data")
+            return permission if is_form or method == "POST" else None
     return None
 
 
 async def receive_upload(scope: Scope, receive: Receive, send: Send, django: Application, permission: str) -> None:
     """Check, receive, hand over. Whatever happens, a file that nobody took is removed."""
+    pace = Pace(receive)
     try:
         await sync_to_async(_authorise)(scope, permission)
         boundary = _boundary(scope)
         await asyncio.to_thread(_check_length, scope)
     except PortalError as error:
-        await send_error(send, error, more_body=True)
-        await _linger(receive)
-        await send({"type": "http.response.body", "body": b""})
+        await pace.refuse(send, error)
         return
-    receiver = _Receiver(boundary)
+    receiver = FormReceiver(boundary)
     try:
         try:
-            upload = await receiver.run(receive)
+            upload = await receiver.run(pace)
         except PortalError as error:
-            await send_error(send, error)
+            receiver.discard()
+            await pace.refuse(send, error)
             return
         if upload is not None:
             await django(_without_body(scope) | {"portal.upload": upload}, _empty_body(receive), send)
@@ -105,11 +110,14 @@ def _authorise(scope: Scope, permission: str) -> None:
     view = Request(request, authenticators=[KeyAuthentication(), BrowserAuthentication()])
     try:
         user = view.user
+        is_allowed = user.is_authenticated and may(
+            user, view.auth if isinstance(view.auth, ApiKey) else None, permission
+        )
     except Exception as error:
         raise as_portal_error(error) or error from None
     if not user.is_authenticated:
         raise NotAuthenticated("Authentication credentials were not provided.")
-    if not may(user, view.auth if isinstance(view.auth, ApiKey) else None, permission):
+    if not is_allowed:
         raise PermissionRefused("The key's scope or the user's rights do not allow uploads.")
 
 
@@ -133,7 +141,7 @@ def _too_large() -> TooLarge:
     return TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
 
 
-class _Receiver:
+class FormReceiver:
     """Feeds the body to the multipart parser; the part `file` goes to disk, the others are short texts."""
 
     def __init__(self, boundary: str) -> None:
@@ -143,35 +151,44 @@ class _Receiver:
         self._writer: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self._size = 0
+        self._looked_at = 0
+        self._after_end = 0
         self._name = ""
         self._field = ""
         self._text = bytearray()
 
-    async def run(self, receive: Receive) -> Upload | None:
+    async def run(self, pace: Pace) -> Upload | None:
         """The received form; None where the client went away. Raises an expected failure for everything else."""
         try:
             parser = multipart.PushMultipartParser(
                 self._boundary, max_segment_count=MOST_FIELDS, max_header_size=8192, header_charset="utf8"
             )
             with parser:
-                while not parser.closed:
-                    message = await _next(receive)
+                while not pace.is_read:
+                    message = await pace.next()
                     if message["type"] == "http.disconnect":
                         parser.close(check_complete=False)
                         return None
-                    for event in parser.parse(message.get("body", b"")) if message.get("body") else ():
-                        self._take(event)
-                    if not message.get("more_body", False):
-                        break
+                    self._feed(parser, message.get("body", b""))
+        except multipart.ParserLimitReached as error:
+            raise TooLarge(f"The form cannot be read: {error}.") from None
         except multipart.MultipartError as error:
             raise ValidationFailed(f"The form cannot be read: {error}.") from None
-        except OSError as error:
-            raise as_disk_error(error) from None
         return self._upload
+
+    def _feed(self, parser: multipart.PushMultipartParser, body: bytes) -> None:
+        if parser.closed:  # what follows the form's end means nothing
+            self._after_end += len(body)
+            if self._after_end > FIELD_BYTES:
+                raise TooLarge("More follows the end of the form than may.")
+        elif body:
+            for event in parser.parse(body):
+                self._take(event)
 
     def discard(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
+                self._writer.close()
         self._path.unlink(missing_ok=True)
 
     def _take(self, event: Any) -> None:
@@ -183,6 +200,9 @@ class _Receiver:
             self._size += len(event)
             if self._size > settings.PORTAL_MAX_UPLOAD_BYTES:
                 raise _too_large()
+            if self._size - self._looked_at > LOOK_AT_DISK_EVERY_BYTES:
+                self._looked_at = self._size
+                check_disk(0)
             self._digest.update(event)
             self._writer.write(event)
         else:
@@ -193,12 +213,16 @@ class _Receiver:
     def _begin(self, segment: multipart.MultipartSegment) -> None:
         self._field, self._text = segment.name, bytearray()
         if segment.name != "file":
+            if segment.filename and segment.name not in TEXT_FIELDS:
+                raise ValidationFailed.of("file", f"Send the model in the field file, not in {segment.name[:50]}.")
+            return
+        if segment.filename == "":  # a browser's form in which no file was chosen
             return
         if self._upload.file is not None:
             raise ValidationFailed.of("file", "Send one file. What is a folder comes as .zip, .tar or .tar.gz.")
         if not segment.filename:
             raise ValidationFailed.of("file", "The field file holds no file.")
-        self._name = segment.filename.replace("\\", "/").rpartition("/")[2]
+        self._name = segment.filename.replace("\x00", "").replace("\\", "/").rpartition("/")[2] or "model"
         self._writer = open_new(self._path)
 
     def _end(self) -> None:
@@ -214,35 +238,6 @@ class _Receiver:
         if "\x00" in text:
             raise ValidationFailed.of(self._field, f"{self._field} holds a character that no text has.")
         self._upload.fields[self._field] = text
-
-
-def as_disk_error(error: OSError) -> Exception:
-    """ENOSPC and EDQUOT as the contract's `disk_full`, anything else as it is."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull("The disk became full while the file was received. Nothing of it was kept.")
-    return error
-
-
-async def _next(receive: Receive) -> Message:
-    try:
-        async with asyncio.timeout(STALLED_AFTER_S):
-            return await receive()
-    except TimeoutError:
-        raise RequestTimeout("The body of the request stopped coming. Nothing of it was kept.") from None
-
-
-async def _linger(receive: Receive) -> None:
-    """Take a refused body's bytes for a while, so that a client that sends first and reads later gets its answer."""
-    seen = 0
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while seen < LINGER_BYTES:
-                message = await receive()
-                seen += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
 
 
 def _without_body(scope: Scope) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.views import APIView
 
+from models_app.api.parsing import JSONParser
+from models_app.api.permissions import PREDICT as PREDICT
+from models_app.api.rendering import OneRenderer
 from models_app.models import ApiKey
 
 VIEW = "models_app.view_modelversion"
@@ -18,7 +21,6 @@ DELETE = "models_app.delete_modelversion"
 DELETE_MODEL = "models_app.delete_registeredmodel"
 LOAD = "models_app.load_modelversion"
 UNLOAD = "models_app.unload_modelversion"
-PREDICT = "models_app.predict_modelversion"
 
 
 class PortalView(APIView):
@@ -26,7 +28,8 @@ class PortalView(APIView):
 
     permissions: ClassVar[Mapping[str, str]] = {}
     needs_manage: ClassVar[bool] = False
-    parser_classes: Any = [JSONParser]
+    parser_classes = [JSONParser]
+    content_negotiation_class = OneRenderer
 
     @property
     def key(self) -> ApiKey | None:

@@ -1,24 +1,37 @@
+"""What is said where no view answers: unknown addresses, requests that Django refuses, bugs outside of the views."""
+
 from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.urls import Resolver404, resolve
+from django.views import defaults
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inference.errors import NotFound
+from inference.errors import NotFound, PortalError, ValidationFailed
+from models_app.api.errors import INTERNAL, error_body
+from models_app.api.rendering import OneRenderer
 
 
 @extend_schema(exclude=True)
 class MissingView(APIView):
-    """An address under `/api/` that does not exist: 404 in the form of all errors."""
+    """An address under `/api/` that does not exist: 404 in the form of all errors.
+
+    Reading an address that lacks only its slash is answered with a redirect, as everywhere in Django.
+    """
 
     permission_classes = [AllowAny]
     authentication_classes: list[Any] = []
+    content_negotiation_class = OneRenderer
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.method in {"GET", "HEAD"} and _exists(f"{request.path_info}/"):
+            return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
         self.args, self.kwargs = args, kwargs
         request = self.request = self.initialize_request(request)
         self.headers = self.default_response_headers
@@ -28,3 +41,23 @@ class MissingView(APIView):
 
     def get(self, request: Request) -> Response:  # pragma: no cover - dispatch answers for every method
         raise NotImplementedError
+
+
+def _exists(path: str) -> bool:
+    try:
+        return getattr(resolve(path).func, "view_class", None) is not MissingView
+    except Resolver404:
+        return False
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The answer of `handler400` below `/api/`."""
+    error = ValidationFailed("The portal does not take this request. Look at its address and its Host header.")
+    return JsonResponse(error_body(error), status=error.status)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """`handler500`: Django has logged the bug."""
+    if not request.path.startswith("/api/"):
+        return defaults.server_error(request)
+    return JsonResponse(error_body(PortalError(INTERNAL)), status=PortalError.status)

@@ -17,6 +17,8 @@ from models_app.choices import VersionState
 from models_app.models import RegisteredModel
 from models_app.services import delete, find, upload
 
+LONGEST_SEARCH = 1000
+
 
 def _models() -> QuerySet[RegisteredModel]:
     newest_first = find.versions().order_by("-number")
@@ -39,7 +41,10 @@ class ModelListView(PortalView):
     )
     def get(self, request: Request) -> Response:
         rows = _models()
-        if search := request.query_params.get("search", "").replace("\x00", ""):
+        search = request.query_params.get("search", "").replace("\x00", "")
+        if len(search) > LONGEST_SEARCH:
+            raise ValidationFailed.of("search", f"Search for at most {LONGEST_SEARCH} characters.")
+        if search:
             rows = rows.filter(Q(name__icontains=search) | Q(description__icontains=search))
         state = request.query_params.get("state", "")
         if state and state not in VersionState.values:
@@ -48,7 +53,7 @@ class ModelListView(PortalView):
         if state:
             found = [model for model in rows if any(version.state == state for version in model.versions.all())]
         pages = PageNumberPagination()
-        page: Any = pages.paginate_queryset(found, request, view=self)
+        page: list[RegisteredModel] | None = pages.paginate_queryset(found, request, view=self)
         return pages.get_paginated_response([model_json(model, list(model.versions.all())) for model in page or []])
 
     @extend_schema(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,13 +13,13 @@ from rest_framework.response import Response
 
 from inference.errors import Unavailable, ValidationFailed
 from models_app.api import schema
-from models_app.api.parsing import read_flag, received_upload, required_file, uploaded_pictures
+from models_app.api.parsing import read_flag, read_object, received_upload, required_file, uploaded_pictures
 from models_app.api.permissions import may
-from models_app.api.shapes import version_json
+from models_app.api.shapes import empty_receipt, version_json
 from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView
 from models_app.api.views.verbs import read_top
 from models_app.choices import FileStatus, VersionState
-from models_app.models import ModelVersion, RegisteredModel
+from models_app.models import ModelVersion
 from models_app.services import delete, files, find, upload
 from models_app.services.load import load
 from models_app.services.predict import predict_pictures
@@ -41,39 +42,36 @@ class OriginModelView(FormView):
     def put(self, request: Request) -> Response:
         for permission in (ADD_MODEL, LOAD):
             self._require(request, permission)
+        deadline = time.monotonic() + REGISTER_LIMIT_S
         fields, file = received_upload(request)
-        if not fields and file is None:
-            fields = {key: str(value) for key, value in request.data.items()} if hasattr(request.data, "items") else {}
+        if not fields and file is None:  # no multipart form: Django has the body
+            given = read_object(request)
+            fields = {name: text for name in given if isinstance(text := given[name], str)}
         name = upload.check_name(fields.get("model_id"), field="model_id")
         if file is None and fields.get("model_path"):
-            file = files.receive_copy(importable(fields["model_path"]), Path(fields["model_path"]).name)
+            file = _copied(importable(fields["model_path"]))
         try:
-            version = self._register(name, fields, required_file(file), request.user)
+            use = upload.VersionSettings.from_fields(fields)
+            version = upload.register(name, required_file(file), use, by=request.user)
         finally:
             if file is not None:
                 file.discard()
-        version = self._load(version, request.user)
+        version = self._load(version, request.user, deadline)
         return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
 
-    def _register(self, name: str, fields: dict[str, str], file: files.ReceivedFile, by: Any) -> ModelVersion:
-        use = upload.VersionSettings.from_fields(fields)
-        if RegisteredModel.objects.filter(name=name).exists():
-            return upload.create_version(name, file, use, by=by)
-        return upload.create_model(name, file, use, by=by)
-
-    def _load(self, version: ModelVersion, by: Any) -> ModelVersion:
+    def _load(self, version: ModelVersion, by: Any, deadline: float) -> ModelVersion:
         """Wait for the check, load, and once the new one is ready unload what served before."""
 
         def checked() -> ModelVersion | None:
             fresh = find.versions().get(pk=version.pk)
             return None if fresh.status == FileStatus.CHECKING else fresh
 
-        fresh = wait_until(checked, REGISTER_LIMIT_S)
+        fresh = wait_until(checked, deadline - time.monotonic())
         if fresh is None:
             return find.versions().get(pk=version.pk)
         if fresh.status == FileStatus.REJECTED:
             raise ValidationFailed.of("file", fresh.status_detail)
-        fresh = load(fresh, by=by, wait_s=REGISTER_LIMIT_S)
+        fresh = load(fresh, by=by, wait_s=max(0.0, deadline - time.monotonic()))
         if fresh.state is VersionState.LOADED:
             older = find.versions().filter(model=fresh.model, number__lt=fresh.number)
             if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
@@ -130,20 +128,11 @@ def _field(request: Request, name: str) -> object:
     return request.data.get(name) if hasattr(request.data, "get") else None
 
 
-def empty_receipt(name: str) -> dict[str, Any]:
-    """The receipt where there was nothing to unload."""
-    return {
-        "model": name,
-        "version": None,
-        "state": "unloaded",
-        "pids": [],
-        "process_exited": True,
-        "seconds": 0,
-        "memory_freed_bytes": 0,
-        "device_memory_freed_bytes": None,
-        "drained_requests": 0,
-        "failed_requests": 0,
-    }
+def _copied(path: Path) -> files.ReceivedFile:
+    try:
+        return files.receive_copy(path, path.name)
+    except PermissionError:
+        raise ValidationFailed.of("model_path", "The portal may not read this file. Change its permissions.") from None
 
 
 def importable(text: str) -> Path:

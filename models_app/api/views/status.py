@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,6 +14,17 @@ from models_app.api.views.base import VIEW, PortalView
 from models_app.choices import InstanceState
 from models_app.models import Job, Node
 from models_app.services import find, nodes
+
+
+class RootView(PortalView):
+    """Where to begin."""
+
+    permissions: ClassVar = {"GET": VIEW}
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        names = ("api-models", "api-status", "api-token", "schema", "api-docs")
+        return Response({name.removeprefix("api-"): request.build_absolute_uri(reverse(name)) for name in names})
 
 
 class StatusView(PortalView):
@@ -35,6 +47,7 @@ class JobView(PortalView):
     """One job: work with an end, and where it stands."""
 
     permissions: ClassVar = {"GET": VIEW}
+    needs_manage = True
 
     @extend_schema(operation_id="jobs_read", responses={200: schema.Job, **schema.ERRORS})
     def get(self, request: Request, pk: int) -> Response:

@@ -11,21 +11,36 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.errors import NotAuthenticated, PermissionRefused, ValidationFailed
+from inference.json_object import is_text
 from models_app.api import schema
 from models_app.api.parsing import read_object
-from models_app.api.views.base import CHANGE, LOAD, PREDICT, UNLOAD, FormView
+from models_app.api.views.base import (
+    ADD,
+    ADD_MODEL,
+    CHANGE,
+    CHANGE_MODEL,
+    DELETE,
+    DELETE_MODEL,
+    LOAD,
+    PREDICT,
+    UNLOAD,
+    VIEW,
+    FormView,
+)
 from models_app.choices import KeyScope
 from models_app.services.keys import create_key
 from models_app.services.throttle import check_throttle, note_failure
 
+_MANAGE = (ADD, ADD_MODEL, CHANGE, CHANGE_MODEL, DELETE, DELETE_MODEL, LOAD, UNLOAD)
+LONGEST_NAME = 100
 LIFETIME = timedelta(days=365)
 
 
 class TokenView(FormView):
     """A key for a user name and a password. The secret is never shown again."""
 
-    authentication_classes: Any = []
-    permission_classes: Any = [AllowAny]
+    authentication_classes = []
+    permission_classes = [AllowAny]
 
     @extend_schema(
         operation_id="token_create", auth=[], request=schema.TokenWish, responses={201: schema.Token, **schema.ERRORS}
@@ -33,10 +48,12 @@ class TokenView(FormView):
     def post(self, request: Request) -> Response:
         given = read_object(request)
         user_name, password = _text(given, "username"), _text(given, "password")
-        scope = str(given.get("scope") or KeyScope.PREDICT)
+        scope = given.get("scope") or KeyScope.PREDICT
         if scope not in KeyScope.values:
             raise ValidationFailed.of("scope", f"scope is one of {', '.join(KeyScope.values)}.")
-        name = str(given.get("name") or "REST client")[:100].replace("\x00", "")
+        name = given.get("name") or "REST client"
+        if not isinstance(name, str) or not is_text(name) or len(name) > LONGEST_NAME:
+            raise ValidationFailed.of("name", f"The name of a key is a text of at most {LONGEST_NAME} characters.")
         address = request.META.get("REMOTE_ADDR", "")
         check_throttle(user_name, address)
         user = authenticate(request._request, username=user_name, password=password)
@@ -52,7 +69,7 @@ class TokenView(FormView):
 
 def _text(given: Any, name: str) -> str:
     value = given.get(name)
-    if not isinstance(value, str) or not value or "\x00" in value:
+    if not isinstance(value, str) or not value or not is_text(value):
         raise ValidationFailed.of(name, f"{name} is needed.")
     return value
 
@@ -60,6 +77,5 @@ def _text(given: Any, name: str) -> str:
 def _may_have(user: Any, scope: str) -> bool:
     """Whether the user could do anything with a key of this scope that needs it."""
     if scope == KeyScope.PREDICT:
-        return bool(user.has_perm(PREDICT) or user.has_perm("models_app.view_modelversion"))
-    manage = (CHANGE, LOAD, UNLOAD, "models_app.add_modelversion", "models_app.delete_modelversion")
-    return any(user.has_perm(permission) for permission in manage)
+        return bool(user.has_perm(PREDICT) or user.has_perm(VIEW))
+    return any(user.has_perm(permission) for permission in _MANAGE)

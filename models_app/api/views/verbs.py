@@ -9,8 +9,8 @@ from rest_framework.response import Response
 from inference.errors import ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import encoded_pictures, read_count, read_object, read_wait, uploaded_pictures
-from models_app.api.shapes import version_json
-from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PortalView
+from models_app.api.shapes import empty_receipt, version_json
+from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView
 from models_app.choices import VersionState
 from models_app.services import find
 from models_app.services.load import load
@@ -20,7 +20,7 @@ from models_app.services.unload import DEFAULT_WAIT_S, unload
 WAIT = OpenApiParameter("wait", float, description="Seconds to wait for the outcome, 0 to 120")
 
 
-class LoadView(PortalView):
+class LoadView(FormView):
     """Load a version, without one the newest ready. Never unloads another."""
 
     permissions: ClassVar = {"POST": LOAD}
@@ -39,7 +39,7 @@ class LoadView(PortalView):
         return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
 
 
-class UnloadView(PortalView):
+class UnloadView(FormView):
     """Unload a version, without one all that are loaded. Requests under way are finished first."""
 
     permissions: ClassVar = {"POST": UNLOAD}
@@ -58,7 +58,7 @@ class UnloadView(PortalView):
             versions = list(find.versions().filter(model=find.find_model(name)).order_by("-number"))
             versions = [v for v in versions if v.state is not VersionState.UNLOADED] or versions[:1]
         if not versions:
-            raise find.why_not_loaded(name, None)
+            return Response(empty_receipt(name))
         receipt = unload(versions, by=request.user, wait_s=wait_s)
         if receipt is None:
             return Response(version_json(find.find_version(name, versions[0].number)), status=202)

@@ -1,25 +1,31 @@
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator
+from typing import IO, Any, ClassVar
 
-from django.http import FileResponse
+from asgiref.sync import sync_to_async
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.errors import NotFound, PermissionRefused, ValidationFailed
+from inference.json_object import is_text
 from inference.output import read_lines
 from models_app.api import schema
-from models_app.api.parsing import read_object, received_upload, required_file
+from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.shapes import version_json
-from models_app.api.views.base import ADD, CHANGE, DELETE, VIEW, PortalView
-from models_app.models import Transition
+from models_app.api.views.base import ADD, CHANGE, DELETE, UNLOAD, VIEW, PortalView
+from models_app.models import ModelVersion, Transition
 from models_app.services import change, delete, find, trust, upload
 from models_app.services.keep import log_path
 
 HISTORY_LENGTH = 200
+LONGEST_REASON = 1000
+_CHUNK_BYTES = 2**20
 
 
 class VersionListView(PortalView):
@@ -61,9 +67,16 @@ class VersionView(PortalView):
         change.change_version(find.find_version(name, number), read_object(request), by=request.user)
         return Response(version_json(find.find_version(name, number)))
 
-    @extend_schema(operation_id="versions_delete", responses={204: None, **schema.ERRORS})
+    @extend_schema(
+        operation_id="versions_delete",
+        parameters=[OpenApiParameter("unload", bool, description="Unload it first")],
+        responses={204: None, **schema.ERRORS},
+    )
     def delete(self, request: Request, name: str, number: int) -> Response:
-        delete.delete_version(find.find_version(name, number), by=request.user)
+        unload_first = read_flag(request, "unload")
+        if unload_first and not request.user.has_perm(UNLOAD):
+            self.permission_denied(request)
+        delete.delete_version(find.find_version(name, number), by=request.user, unload_first=unload_first)
         return Response(status=204)
 
 
@@ -81,30 +94,41 @@ class FileView(PortalView):
         return file_response(name, number)
 
 
-def file_response(name: str, number: int) -> FileResponse:
+def file_response(name: str, number: int) -> StreamingHttpResponse:
+    """The file as an attachment. Django's FileResponse would hold all of it in memory under ASGI."""
     version = find.find_version(name, number)
     try:
         file = version.path.open("rb")
     except OSError:
         raise NotFound("The file of this version is gone.") from None
-    response = FileResponse(
-        file, as_attachment=True, filename=version.file_name, content_type="application/octet-stream"
-    )
+    response = StreamingHttpResponse(_chunks(file), content_type="application/octet-stream")
+    response.headers["Content-Length"] = str(version.path.stat().st_size)
+    response.headers["Content-Disposition"] = content_disposition_header(True, version.file_name) or "attachment"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := await sync_to_async(file.read, thread_sensitive=False)(_CHUNK_BYTES):
+            yield chunk
+
+
 class HistoryView(PortalView):
-    """What became of a version, newest first."""
+    """What became of a version, newest first; also of one that was deleted."""
 
     permissions: ClassVar = {"GET": VIEW}
     needs_manage = True
 
     @extend_schema(operation_id="versions_history", responses={200: schema.History, **schema.ERRORS})
     def get(self, request: Request, name: str, number: int) -> Response:
-        find.find_version(name, number)
-        rows = Transition.objects.filter(model_name=name, version_number=number)[:HISTORY_LENGTH]
-        return Response({"results": [_event(row) for row in rows]})
+        rows = Transition.objects.filter(model_name=name, version_number=number)
+        version = ModelVersion.objects.filter(model__name=name, number=number).first()
+        if version is not None:  # a deleted model of the same name has a history of its own
+            rows = rows.filter(at__gte=version.created_at)
+        elif not rows.exists():
+            find.find_version(name, number)
+        return Response({"results": [_event(row) for row in rows[:HISTORY_LENGTH]]})
 
 
 def _event(row: Transition) -> dict[str, Any]:
@@ -136,7 +160,7 @@ class TrustView(PortalView):
             raise PermissionRefused("Only a superuser can trust a file.")
         version = find.find_version(name, number)
         reason = read_object(request).get("reason")
-        if not isinstance(reason, str) or not reason.strip():
-            raise ValidationFailed.of("reason", "Say why the file is trusted.")
+        if not isinstance(reason, str) or not is_text(reason) or not 0 < len(reason.strip()) <= LONGEST_REASON:
+            raise ValidationFailed.of("reason", f"Say in at most {LONGEST_REASON} characters why the file is trusted.")
         trust.trust(version, reason.strip(), by=request.user)
         return Response(version_json(find.find_version(name, number)))

@@ -1,0 +1,28 @@
+"""The OpenAPI document and its page, open to all; their errors have the form of all errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app.api.rendering import JSONRenderer
+
+
+class _JsonErrors:
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Any:
+        if getattr(response, "exception", False):
+            renderer = JSONRenderer()
+            request.accepted_renderer = renderer
+            request.accepted_media_type = renderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+
+
+class DocumentView(_JsonErrors, SpectacularAPIView):
+    """OpenAPI 3, as YAML or JSON."""
+
+
+class DocumentPageView(_JsonErrors, SpectacularSwaggerSplitView):
+    """Swagger UI."""

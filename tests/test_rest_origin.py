@@ -1,0 +1,108 @@
+"""The origin's own calls: register and load in one, ask by a form, remove just that one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DIGIT_LABELS, SAMPLE
+from tests.running_portal import Api
+from tests.small_portal import SmallPortal
+
+pytestmark = pytest.mark.portal
+
+
+def test_a_model_is_put_asked_replaced_kept_and_removed(
+    small_portal: SmallPortal, digit: Callable[[str], bytes]
+) -> None:
+    api = small_portal.portal.client()
+    use = {"model_id": "origin", "labels": DIGIT_LABELS, "preprocessing": '{"preset": "unit"}'}
+    (small_portal.imports / "newer.keras").write_bytes(SAMPLE.read_bytes())
+
+    first = api.put("/api/model/", data=use, files={"file": ("m.keras", SAMPLE.read_bytes())})
+    answer = api.post("/api/image/", data={"model_id": "origin"}, files={"image": ("seven.png", digit("seven"))})
+    second = api.put("/api/model/", data={**use, "model_path": "newer.keras"})
+    rejected = api.put("/api/model/", data={"model_id": "origin"}, files={"file": ("m.keras", b"no model")})
+    versions = {version["version"]: version for version in api.get("/api/models/origin/").json()["versions"]}
+    still = api.post("/api/image/", data={"model_id": "origin"}, files={"image": ("two.png", digit("two"))})
+
+    assert (first.status_code, first.json()["state"], first.json()["version"]) == (200, "loaded", 1), first.text
+    assert answer.json()["predictions"][0]["top"][0]["label"] == "7"
+    assert answer.json()["predictions"][0]["image"] == "seven.png"
+    assert (second.status_code, second.json()["state"], second.json()["version"]) == (200, "loaded", 2), second.text
+    assert [versions[n]["state"] for n in (1, 2, 3)] == ["unloaded", "loaded", "unloaded"]
+    assert (rejected.status_code, list(rejected.json()["fields"])) == (400, ["file"])
+    assert versions[3]["status"] == "rejected"
+    assert (still.json()["version"], still.json()["predictions"][0]["top"][0]["label"]) == (2, "2")
+
+    pid = versions[2]["instances"][0]["pid"]
+    kept = api.delete("/api/model/", data={"model_id": "origin"}, params={"keep": "true"})
+    assert (kept.status_code, kept.json()["pids"], kept.json()["state"]) == (200, [pid], "unloaded")
+    assert api.version("origin", 2)["state"] == "unloaded"
+    removed = api.delete("/api/model/", params={"model_id": "origin"})
+    assert (removed.status_code, removed.json()["pids"]) == (200, [])
+    assert api.get("/api/models/origin/").status_code == 404
+    assert api.delete("/api/model/", params={"model_id": "origin"}).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["multipart", "urlencoded", "json"])
+@pytest.mark.parametrize("outside", ["dots", "absolute", "link", "folder", "nothing", "zero", "long", "loop"])
+def test_a_path_that_leads_out_of_the_import_folder_is_a_400(
+    small_portal: SmallPortal, tmp_path: Path, outside: str, kind: str
+) -> None:
+    api = small_portal.portal.client()
+    secret = tmp_path / "secret.keras"
+    secret.write_bytes(SAMPLE.read_bytes())
+    folder = small_portal.imports
+    link = folder / f"link-{kind}-{outside}"
+    if not link.is_symlink():
+        link.symlink_to(link if outside == "loop" else secret)
+    path = {
+        "dots": f"../{'../' * 10}{str(secret).lstrip('/')}",
+        "absolute": str(secret),
+        "link": link.name,
+        "loop": link.name,
+        "folder": ".",
+        "nothing": "no-such.keras",
+        "zero": "a\0b",
+        "long": "x" * 5000,
+    }[outside]
+    use = {"model_id": "smuggled", "model_path": path}
+
+    if kind == "json":
+        answer = api.put("/api/model/", json=use)
+    elif kind == "urlencoded":
+        answer = api.put("/api/model/", data=use)
+    else:
+        answer = api.put("/api/model/", files={name: (None, text) for name, text in use.items()})
+
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["model_path"]), answer.text
+    assert api.get("/api/models/smuggled/").status_code == 404
+
+
+def test_an_unreadable_wish_names_the_field(small_portal: SmallPortal, digit: Callable[[str], bytes]) -> None:
+    api = small_portal.portal.client()
+    picture = {"image": ("seven.png", digit("seven"))}
+    cases = [
+        (api.put("/api/model/"), "model_id"),
+        (api.put("/api/model/", data={"model_id": "not a slug"}), "model_id"),
+        (api.put("/api/model/", data={"model_id": "new"}), "file"),
+        (api.put("/api/model/", files={"file": b"x"}), "model_id"),
+        (api.delete("/api/model/"), "model_id"),
+        (api.delete("/api/model/", params={"model_id": "digits", "keep": "perhaps"}), "keep"),
+        (api.post("/api/image/", files=picture), "model_id"),
+    ]
+
+    for answer, field in cases:
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, [field])
+    assert api.post("/api/image/", data={"model_id": "no-such"}, files=picture).status_code == 404
+    assert api.post("/api/image/", data={"model_id": "digits"}, files=picture).json()["code"] == "not_loaded"
+
+
+def test_paths_are_not_taken_where_no_import_folder_is_set(api: Api) -> None:
+    answer = api.put("/api/model/", data={"model_id": "x", "model_path": "m.keras"})
+
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["model_path"])
+    assert "PORTAL_IMPORT_DIR" in answer.json()["detail"]
