@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.messages import get_messages
 from django.test import Client
 
@@ -230,5 +231,10 @@ def test_the_file_comes_as_an_attachment() -> None:
 
     response = logged_in().get(f"{LIST}{version.pk}/file/")
 
-    assert b"".join(response.streaming_content) == b"weights"  # type: ignore[attr-defined]
+    assert async_to_sync(_read)(response) == b"weights"
     assert response.headers["Content-Disposition"].startswith("attachment")
+
+
+async def _read(response: Any) -> bytes:
+    """All of an answer that is streamed, as under ASGI."""
+    return b"".join([part async for part in response.streaming_content])
