@@ -14,6 +14,11 @@ class Workspace:
 
     root: Path
 
+    @classmethod
+    def of_model(cls, path: Path) -> Workspace:
+        """The workspace whose `prepare` returned this path."""
+        return cls(path.parent.parent)
+
     @property
     def model_directory(self) -> Path:
         return self.root / "model"
