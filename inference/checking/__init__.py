@@ -115,7 +115,7 @@ def _understand(answer: BinaryIO, output: BinaryIO, code: int) -> dict[str, Any]
         if "refused" in said:
             raise FileRefused(str(said["refused"])[:2000])
         return dict(said["found"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
         tail = output.read(2000).decode("utf-8", "replace")
         logger.warning("a checking child ended with %s and no answer: %s", code, tail)

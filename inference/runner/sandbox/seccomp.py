@@ -86,14 +86,14 @@ def restrict() -> None:
     machine = syscalls.architecture()
     if machine is None:
         raise Unavailable("Programs and the network are not denied: the filter knows no processor of this kind.")
-    code = b"".join(struct.pack("HBBI", s.code, s.if_true, s.if_false, s.operand) for s in build(machine, os.getpid()))
-    install(code, machine)
+    install(build(machine, os.getpid()), machine)
 
 
-def install(code: bytes, machine: Architecture) -> None:
-    """Hand the kernel a program of 8-byte instructions. Raises Unavailable."""
+def install(steps: Sequence[Step], machine: Architecture) -> None:
+    """Hand the kernel a filter, for all threads of this process. Raises Unavailable."""
+    code = b"".join(struct.pack("HBBI", step.code, step.if_true, step.if_false, step.operand) for step in steps)
     buffer = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.addressof(buffer))
+    program = _Program(len(steps), ctypes.addressof(buffer))
     number = syscalls.number("seccomp", machine)
     assert number is not None
     try:
