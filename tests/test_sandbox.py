@@ -127,7 +127,7 @@ CHANGES = {
     "mode": 'os.chmod(OUTSIDE / "secret", 0o777)',
     "owner": 'os.chown(OUTSIDE / "secret", os.getuid(), os.getgid())',
     "times": 'os.utime(OUTSIDE / "secret", (5, 5))',
-    "mode of the model's own file, which is the one in the store": "file = model.open('rb'); os.fchmod(file.fileno(), 0o777)",
+    "mode of the model in the store": "file = model.open('rb'); os.fchmod(file.fileno(), 0o777)",
     "attributes": 'os.setxattr(OUTSIDE / "secret", "user.note", b"x")',
 }
 
@@ -260,3 +260,14 @@ say(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(pa
     if outside is not True:
         pytest.skip("this kernel takes no calls of 32 bits")
     assert run_in(place, code, "require") == -31  # SIGSYS
+
+
+def test_entries_of_proc_are_held_open(place: Place) -> None:
+    """Without that, /proc/cpuinfo and /proc/self were refused after `echo 2 > /proc/sys/vm/drop_caches`: tried."""
+    code = """
+enter()
+say([os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")])
+"""
+    held = run_in(place, code, "require")
+
+    assert {"/proc/cpuinfo", "/proc/meminfo"} <= set(held)

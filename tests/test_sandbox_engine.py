@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +18,26 @@ pytestmark = pytest.mark.skipif(available().name != "full", reason=f"this host: 
 
 MEASURE = """
 level = enter()
-import io
 import numpy as np
-from PIL import Image
 from inference.engines import EngineSettings, open_engine
+from inference.images import decode_image
+from inference.preprocessing import parse_preprocessing, plan_image
 engine = open_engine("tensorflow", model, "keras", EngineSettings())
-picture = np.array(Image.open(io.BytesIO(bytes.fromhex(PICTURE))).convert("L"), "float32").reshape(1, 8, 8, 1)
+plan = plan_image(parse_preprocessing(json.loads(PREPROCESSING)), engine.signature.inputs[0])
+picture = decode_image(memoryview(bytes.fromhex(PICTURE)), plan)[None]
 name = engine.signature.inputs[0].name
 answer = next(iter(engine.run({name: picture}).values()))
 def rate(batch):
     inputs = {name: np.repeat(picture, batch, 0)}
     for _ in range(20):
         engine.run(inputs)
-    count, began = 0, time.monotonic()
-    while time.monotonic() - began < 2:
+    return max(count(inputs, batch) for _ in range(12))  # the best of many short spans: the host has other work
+def count(inputs, batch):
+    done, began = 0, time.monotonic()
+    while time.monotonic() - began < 0.25:
         engine.run(inputs)
-        count += batch
-    return count / (time.monotonic() - began)
+        done += batch
+    return done / (time.monotonic() - began)
 rates = [rate(1), rate(64)]
 
 import tensorflow as tf
@@ -61,7 +65,9 @@ def test_tensorflow_runs_as_fast_inside_and_its_file_operations_get_nowhere(
         path = place.workspace.model_directory / "model"
         path.unlink()
         shutil.copyfile(SAMPLE, path.with_name("model.keras"))
-        code = f'PICTURE = "{digit("seven").hex()}"\nmodel = model.with_name("model.keras")\n{MEASURE}'
+        preprocessing = json.dumps(json.loads(SAMPLE.with_suffix(".json").read_text())["preprocessing"])
+        given = f'PREPROCESSING, PICTURE = {preprocessing!r}, "{digit("seven").hex()}"\n'
+        code = f'{given}model = model.with_name("model.keras")\n{MEASURE}'
         said[mode] = run_in(place, code, mode)
         left = {path.name for path in place.outside.iterdir()} - {"secret"}
         assert left == ({"marker", "printed"} if mode == "off" else set())
