@@ -14,6 +14,11 @@ class Workspace:
 
     root: Path
 
+    @classmethod
+    def of_model(cls, path: Path) -> Workspace:
+        """The workspace whose `prepare` returned this path."""
+        return cls(path.parent.parent)
+
     @property
     def model_directory(self) -> Path:
         return self.root / "model"
@@ -22,11 +27,17 @@ class Workspace:
     def tmp_directory(self) -> Path:
         return self.root / "tmp"
 
+    @property
+    def canary(self) -> Path:
+        """A file that the runner must not be able to open."""
+        return self.root / "canary"
+
     def prepare(self, source: Path, name: str) -> Path:
         """Make the folders anew and put the file in as `name`: a hard link, or a copy across file systems."""
         self.remove()
         for directory in (self.root, self.model_directory, self.tmp_directory):
             directory.mkdir(mode=0o700, parents=True)
+        self.canary.write_text("Whoever reads this is not inside the sandbox.")
         target = self.model_directory / name
         try:
             os.link(source, target)

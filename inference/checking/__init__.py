@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from inference.engines import ENGINES_BY_FORMAT
 from inference.processes import memory_bytes, scrubbed_environment
@@ -48,13 +48,18 @@ class Checked:
     labels: tuple[str, ...]
 
 
-def check_file(path: Path, *, workspace: Workspace, is_trusted: bool, progress: Callable[[int, str], None]) -> Checked:
-    """Check the file at `path`. Raises FileRefused with a sentence. Nothing is left in the workspace."""
+def check_file(
+    path: Path, *, workspace: Workspace, is_trusted: bool, sandbox: str, progress: Callable[[int, str], None]
+) -> Checked:
+    """Check the file at `path`. Raises FileRefused with a sentence. Nothing is left in the workspace.
+
+    `sandbox` is what PORTAL_SANDBOX says: with `require`, a host that cannot wall the children in refuses every file.
+    """
     try:
         progress(10, "Reading what kind of file it is.")
         copy = workspace.prepare(path, "source")
         facts = _run_child(
-            ["inspect", str(copy), "trusted" if is_trusted else "checked"],
+            [sandbox, "inspect", str(copy), "trusted" if is_trusted else "checked"],
             workspace,
             INSPECT_LIMIT_S,
             INSPECT_LIMIT_BYTES,
@@ -63,7 +68,9 @@ def check_file(path: Path, *, workspace: Workspace, is_trusted: bool, progress: 
         engine = ENGINES_BY_FORMAT[format_name][0]
         progress(30, f"Opening it with {engine} to read its inputs and outputs.")
         copy = workspace.prepare(path, f"model{facts['suffix']}")
-        opened = _run_child(["open", str(copy), format_name, engine], workspace, OPEN_LIMIT_S, OPEN_LIMIT_BYTES)
+        opened = _run_child(
+            [sandbox, "open", str(copy), format_name, engine], workspace, OPEN_LIMIT_S, OPEN_LIMIT_BYTES
+        )
         progress(90, "Comparing labels and outputs.")
         return Checked(format_name, Signature.from_json(opened["signature"]), labels)
     finally:
@@ -76,10 +83,13 @@ def _run_child(arguments: list[str], workspace: Workspace, limit_s: float, limit
     environment = scrubbed_environment(
         {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "CUDA_VISIBLE_DEVICES": "-1"}
     )
-    answer_path = workspace.tmp_directory / "answer"
-    with answer_path.open("wb") as answer, (workspace.tmp_directory / "output").open("wb") as output:
+    # Read through these descriptors, not by name: the child may have put something else in the place of its files.
+    with (
+        (workspace.tmp_directory / "answer").open("w+b") as answer,
+        (workspace.tmp_directory / "output").open("w+b") as output,
+    ):
         process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-B", "-m", "inference.checking", str(os.getpid()), *arguments],
+            [sys.executable, "-s", "-P", "-B", "-m", "inference.inspector", str(os.getpid()), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=output,
@@ -88,20 +98,27 @@ def _run_child(arguments: list[str], workspace: Workspace, limit_s: float, limit
             process_group=0,
             umask=0o077,
         )
+        try:
+            problem = _watch(process, limit_s, limit_bytes)
+        finally:
+            _kill(process)
+        if problem:
+            raise FileRefused(problem)
+        return _understand(answer, output, process.returncode)
+
+
+def _understand(answer: BinaryIO, output: BinaryIO, code: int) -> dict[str, Any]:
+    """What the child found. What it says is untrusted."""
+    answer.seek(0)
     try:
-        problem = _watch(process, limit_s, limit_bytes)
-    finally:
-        _kill(process)
-    if problem:
-        raise FileRefused(problem)
-    try:
-        said = json.loads(answer_path.read_bytes()[:_ANSWER_BYTES])
+        said = json.loads(answer.read(_ANSWER_BYTES))
         if "refused" in said:
             raise FileRefused(str(said["refused"])[:2000])
         return dict(said["found"])
-    except (ValueError, KeyError, TypeError):
-        tail = (workspace.tmp_directory / "output").read_bytes()[-2000:].decode("utf-8", "replace")
-        logger.warning("a checking child ended with %s and no answer: %s", process.returncode, tail)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
+        tail = output.read(2000).decode("utf-8", "replace")
+        logger.warning("a checking child ended with %s and no answer: %s", code, tail)
         raise FileRefused(
             "The file ended the process that read it. It is damaged, or needs more than there is."
         ) from None

@@ -28,6 +28,8 @@ class RunnerConfig:
     memory_limit_bytes: int | None = None
     predict_timeout_s: float = 30.0
     owner_pid: int = 0
+    sandbox: str = "auto"
+    """What PORTAL_SANDBOX says: auto, require or off."""
 
     def encode(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()

@@ -36,6 +36,7 @@ def check(version: ModelVersion, progress: Callable[[int, str], None]) -> str:
             version.path,
             workspace=Workspace(settings.PORTAL_RUN_DIR / f"check-{version.pk}"),
             is_trusted=bool(version.trusted_by),
+            sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
         )
         _accept(version, checked)

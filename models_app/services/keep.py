@@ -112,6 +112,7 @@ class Keeper:
             queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
             memory_limit_bytes=options.memory_limit_bytes,
             predict_timeout_s=float(options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
+            sandbox=settings.PORTAL_SANDBOX,
         )
         return Assignment(
             name=f"i{self.instance.pk}",

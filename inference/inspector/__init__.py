@@ -1,0 +1,1 @@
+"""A process that reads one uploaded file inside the sandbox and ends. `inference.checking` starts it and watches it."""

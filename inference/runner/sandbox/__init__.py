@@ -1,0 +1,141 @@
+"""The walls around a process that opens a model: files, network, programs, other processes. No root, no container.
+
+No loader's flag is a boundary: files have run code under every one of them. So the process gives up, before it imports
+an engine, what a model never needs: new privileges and capabilities, descriptors that it does not use, files outside of
+its own folders (Landlock), and system calls that start programs, use the network or touch other processes (seccomp).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from inference.runner.sandbox import canary, capabilities, landlock, seccomp
+from inference.runner.sandbox.paths import standard_devices, standard_paths
+from inference.workspace import Workspace
+
+Mode = Literal["auto", "require", "off"]
+PROBE_LIMIT_S = 20.0
+_PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What stays open. Folders count with all that is beneath them.
+
+    `canary` is a file outside of them that can be read before: it must not be afterwards.
+    """
+
+    canary: Path
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    devices: tuple[Path, ...] = ()
+    descriptors: tuple[int, ...] = ()
+
+    @classmethod
+    def for_workspace(cls, workspace: Workspace, *, descriptors: tuple[int, ...] = ()) -> Allowed:
+        """What a process needs that opens the one model in this folder, on the device that its environment names."""
+        has_gpu = os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+        return cls(
+            canary=workspace.canary,
+            read=(*standard_paths(has_gpu=has_gpu), workspace.model_directory),
+            write=(workspace.tmp_directory,),
+            devices=standard_devices(has_gpu=has_gpu),
+            descriptors=descriptors,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """`missing` says in sentences what is not stopped; empty for `full`."""
+
+    name: Literal["full", "partial", "none"]
+    missing: str = ""
+
+
+class SandboxMissing(Exception):
+    """PORTAL_SANDBOX=require, and not all walls stand; the text is a sentence for people."""
+
+
+def enter_as(mode: str, allowed: Allowed) -> Level:
+    """`enter` as PORTAL_SANDBOX says: `off` does nothing, `require` raises SandboxMissing unless the level is full."""
+    if mode == "off":
+        return Level("none", "The sandbox is switched off (PORTAL_SANDBOX=off).")
+    if mode not in ("auto", "require"):
+        raise ValueError(f"PORTAL_SANDBOX is {mode!r}; it must be auto, require or off.")
+    level = enter(allowed)
+    if mode == "require" and level.name != "full":
+        raise SandboxMissing(
+            f"Models run here only inside the whole sandbox (PORTAL_SANDBOX=require). {level.missing} "
+            "Change that on the host, or set PORTAL_SANDBOX=auto."
+        )
+    return level
+
+
+def enter(allowed: Allowed) -> Level:
+    """Wall this process in, for good, and say how far that went. What was tried afterwards decides, not what was asked.
+
+    Call it in a fresh process that has one thread: other threads would stay outside of Landlock. NumPy starts threads
+    when it is imported. Raises FileNotFoundError for a path in `allowed` that is not there.
+    """
+    missing = []
+    if _count_threads() > 1:
+        missing.append("Other threads ran already and stay outside.")
+    if not canary.is_readable(allowed.canary):
+        missing.append("The file that is to be out of reach could not be read before, so that nothing is proved.")
+    _close_descriptors(allowed.descriptors)
+    capabilities.forbid_new_privileges()
+    if sentence := capabilities.drop_all():
+        missing.append(sentence)
+    layers = 2
+    try:
+        landlock.restrict(read=allowed.read, write=allowed.write, devices=allowed.devices)
+    except landlock.Unavailable as error:
+        missing.append(str(error))
+        layers -= 1
+    try:
+        seccomp.restrict()
+    except seccomp.Unavailable as error:
+        missing.append(str(error))
+        layers -= 1
+    if holes := canary.find_holes(allowed.canary):
+        missing.append(f"{', '.join(holes).capitalize()}.")
+    if not missing:
+        return Level("full")
+    return Level("partial" if layers else "none", " ".join(missing))
+
+
+def available() -> Level:
+    """What this host offers, tried out in a short-lived process."""
+    with tempfile.TemporaryDirectory() as directory:
+        workspace = Workspace(Path(directory) / "workspace")
+        workspace.prepare(Path(__file__), "probe")
+        command = [sys.executable, "-s", "-P", "-B", "-m", "inference.runner.sandbox", str(workspace.root)]
+        environment = {"PYTHONPATH": str(_PROJECT_DIRECTORY), "CUDA_VISIBLE_DEVICES": "-1"}
+        try:
+            ended = subprocess.run(command, env=environment, capture_output=True, timeout=PROBE_LIMIT_S, check=True)
+            said = json.loads(ended.stdout)
+            return Level(said["name"], said["missing"])
+        except (subprocess.SubprocessError, OSError, ValueError, KeyError):
+            return Level("none", "The process that tries the sandbox out did not answer.")
+
+
+def _count_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    except OSError:
+        return 1
+
+
+def _close_descriptors(kept: tuple[int, ...]) -> None:
+    """Close all but standard input, output, error and `kept`."""
+    start = 3
+    for descriptor in sorted({*kept, os.sysconf("SC_OPEN_MAX")}):
+        os.closerange(start, descriptor)
+        start = max(start, descriptor + 1)

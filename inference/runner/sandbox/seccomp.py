@@ -1,0 +1,216 @@
+"""A seccomp filter: what a model never needs is answered by the kernel with an error.
+
+Landlock walls files off; this closes what it leaves open: starting programs, every kind of network, other processes,
+changing the mode, owner or times of files. A list of what is denied, not of what is allowed: engines use some hundred
+calls that differ between their versions, and none of these.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.runner.sandbox import syscalls
+from inference.runner.sandbox.syscalls import X86_64, Architecture
+
+EPERM, ENOSYS, PRETEND = errno.EPERM, errno.ENOSYS, 0
+"""What the caller sees. PRETEND: the call does nothing and reports success."""
+
+# linux/bpf_common.h, linux/seccomp.h
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_ALLOW, _ERROR, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_SET_MODE_FILTER, _ALL_THREADS = 1, 1
+_X32_BIT = 0x40000000
+
+_CLONE_THREAD = 0x00010000
+_CLONE_NEW_NAMESPACES = 0x7E020000
+_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_PR_SET_PDEATHSIG = 1
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
+
+DENIED = (
+    # starting programs
+    "execve", "execveat", "fork", "vfork",
+    # the network; `listen` and `accept` stay: the listening socket is inherited
+    "socket", "bind", "connect",
+    # other processes; the last two would take the runner out of the group that its owner kills
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
+    "pidfd_send_signal", "tkill", "setpgid", "setsid",
+    # memory shared by number instead of by path
+    "msgget", "semget", "shmget", "shmat", "mq_open",
+    # mounts, namespaces, handles of files
+    "mount", "umount2", "move_mount", "mount_setattr", "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount",
+    "fspick", "pivot_root", "chroot", "unshare", "setns", "name_to_handle_at", "open_by_handle_at",
+    # the kernel: programs in it, modules, keys, clocks, limits
+    "bpf", "perf_event_open", "userfaultfd", "kexec_load", "kexec_file_load", "init_module", "finit_module",
+    "delete_module", "keyctl", "add_key", "request_key", "acct", "quotactl", "quotactl_fd", "swapon", "swapoff",
+    "reboot", "iopl", "ioperm", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname",
+    "setdomainname", "syslog", "vhangup", "capset",
+    # files of others: `truncate` by path is not seen by Landlock before ABI 3; an open file can still be shortened
+    "truncate", "mknod", "mknodat", "fanotify_init", "fanotify_mark", "inotify_add_watch",
+)  # fmt: skip
+
+UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
+"""As on a kernel without them: glibc then starts threads by `clone`, whose flags a filter can see."""
+
+PRETENDED = (
+    # Landlock does not see these. EPERM would break the cache of OpenVINO, which sets modes on its own files.
+    "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
+    "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
+    "fremovexattr", "removexattrat", "file_setattr",
+)  # fmt: skip
+
+
+class Unavailable(Exception):
+    """This kernel takes no filter; the text is a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction of classic BPF (struct sock_filter); jumps count the instructions that are left out."""
+
+    code: int
+    operand: int
+    if_true: int = 0
+    if_false: int = 0
+
+
+def restrict() -> None:
+    """Install the filter for all threads of this process, for good. Needs no_new_privs. Raises Unavailable."""
+    machine = syscalls.architecture()
+    if machine is None:
+        raise Unavailable("Programs and the network are not denied: the filter knows no processor of this kind.")
+    install(build(machine, os.getpid()), machine)
+
+
+def install(steps: Sequence[Step], machine: Architecture) -> None:
+    """Hand the kernel a filter, for all threads of this process. Raises Unavailable."""
+    code = b"".join(struct.pack("HBBI", step.code, step.if_true, step.if_false, step.operand) for step in steps)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(steps), ctypes.addressof(buffer))
+    number = syscalls.number("seccomp", machine)
+    assert number is not None
+    try:
+        refused_by = syscalls.call(number, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(program))
+    except OSError as error:
+        raise Unavailable(
+            f"Programs and the network are not denied: the kernel or the container takes no filter ({error.strerror})."
+        ) from None
+    if refused_by:
+        raise Unavailable("Programs and the network are not denied: a thread has a filter of its own.")
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
+
+
+def build(machine: Architecture, pid: int) -> list[Step]:
+    """The filter for one process. A call under another architecture's numbers ends the process."""
+    steps = [
+        Step(_LOAD, _ARCHITECTURE),
+        Step(_EQUAL, machine.audit, if_true=1),
+        Step(_RETURN, _KILL_PROCESS),
+        Step(_LOAD, _NUMBER),
+    ]
+    if machine is X86_64:  # the same calls under other numbers, with pointers of 32 bits
+        steps += [Step(_AT_LEAST, _X32_BIT, if_false=1), _answer(ENOSYS)]
+    for names, error in ((DENIED, EPERM), (UNKNOWN, ENOSYS), (PRETENDED, PRETEND)):
+        for name in names:
+            steps += _when(name, machine, [_answer(error)])
+    for name, body in _by_arguments(pid):
+        steps += _when(name, machine, body)
+    return [*steps, Step(_RETURN, _ALLOW)]
+
+
+def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
+    """Calls that are denied or not by what they are given. Pointers cannot be followed, only seen to be there."""
+    oneself = (0, pid)
+    return [
+        ("clone", _threads_only()),
+        ("socketpair", _stream_pairs_only()),
+        ("sendto", _without_an_address()),
+        ("kill", _only_if(0, (pid,), EPERM)),
+        ("tgkill", _only_if(0, (pid,), EPERM)),
+        ("rt_sigqueueinfo", _only_if(0, (pid,), EPERM)),
+        ("rt_tgsigqueueinfo", _only_if(0, (pid,), EPERM)),
+        ("prlimit64", _only_if(0, oneself, EPERM)),
+        ("sched_setscheduler", _only_if(0, oneself, EPERM)),
+        ("sched_setparam", _only_if(0, oneself, EPERM)),
+        ("sched_setattr", _only_if(0, oneself, EPERM)),
+        # A thread is named by its own number, which the filter cannot know: engines that pin theirs go on unpinned.
+        ("sched_setaffinity", _only_if(0, oneself, PRETEND)),
+        ("setpriority", _only_if(1, oneself, EPERM)),
+        ("ioprio_set", _only_if(1, oneself, EPERM)),
+        ("migrate_pages", _only_if(0, oneself, EPERM)),
+        ("move_pages", _only_if(0, oneself, EPERM)),
+        ("prctl", _unless(0, (_PR_SET_PDEATHSIG,))),
+        ("fcntl", _unless(1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX))),
+        ("ioctl", _unless(1, (_TIOCSTI, _FIOSETOWN, _SIOCSPGRP))),
+    ]
+
+
+def _when(name: str, machine: Architecture, body: Sequence[Step]) -> list[Step]:
+    """`body`, which must end in an answer, for the call `name`; nothing where there is no such call."""
+    number = syscalls.number(name, machine)
+    return [] if number is None else [Step(_EQUAL, number, if_false=len(body)), *body]
+
+
+def _only_if(argument: int, values: Sequence[int], error: int) -> list[Step]:
+    """Allow if the argument (an int of C: 32 bits) is one of the values."""
+    checks = [Step(_EQUAL, value, if_true=len(values) - i) for i, value in enumerate(values)]
+    return [_low(argument), *checks, _answer(error), Step(_RETURN, _ALLOW)]
+
+
+def _unless(argument: int, values: Sequence[int]) -> list[Step]:
+    """EPERM if the argument (32 bits) is one of the values."""
+    checks = [Step(_EQUAL, value, if_true=len(values) - i) for i, value in enumerate(values)]
+    return [_low(argument), *checks, Step(_RETURN, _ALLOW), _answer(EPERM)]
+
+
+def _threads_only() -> list[Step]:
+    return [
+        _low(0),
+        Step(_ANY_BIT, _CLONE_NEW_NAMESPACES, if_true=1),
+        Step(_ANY_BIT, _CLONE_THREAD, if_true=1),
+        _answer(EPERM),
+        Step(_RETURN, _ALLOW),
+    ]
+
+
+def _stream_pairs_only() -> list[Step]:
+    """A pair of datagram sockets could still send to the name of any other socket."""
+    return [
+        _low(0),
+        Step(_EQUAL, _AF_UNIX, if_false=3),
+        _low(1),
+        Step(_AND, _SOCK_TYPE_MASK),
+        Step(_EQUAL, _SOCK_STREAM, if_true=1),
+        _answer(EPERM),
+        Step(_RETURN, _ALLOW),
+    ]
+
+
+def _without_an_address() -> list[Step]:
+    return [
+        _low(4),
+        Step(_EQUAL, 0, if_false=2),
+        Step(_LOAD, _ARGUMENTS + 8 * 4 + 4),
+        Step(_EQUAL, 0, if_true=1),
+        _answer(EPERM),
+        Step(_RETURN, _ALLOW),
+    ]
+
+
+def _low(argument: int) -> Step:
+    """Load the low half of an argument; both architectures are little-endian."""
+    return Step(_LOAD, _ARGUMENTS + 8 * argument)
+
+
+def _answer(error: int) -> Step:
+    return Step(_RETURN, _ERROR | error)
