@@ -20,7 +20,7 @@ from portal import env
 
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    return [*_data_directory(), *_sandbox(), *_reachable_from_outside(), *_import_directory(), *_slots()]
+    return [*_data_directory(), *_reachable_from_outside(), *_import_directory(), *_slots()]
 
 
 def _data_directory() -> Iterator[CheckMessage]:
@@ -36,15 +36,6 @@ def _data_directory() -> Iterator[CheckMessage]:
             "The portal may not write to PORTAL_DATA_DIR.",
             hint="Give the folder to the user that runs the portal, or name another one.",
             id="portal.E001",
-        )
-
-
-def _sandbox() -> Iterator[CheckMessage]:
-    if settings.PORTAL_SANDBOX == "require":
-        yield Error(
-            "PORTAL_SANDBOX is require, and this version has no sandbox.",
-            hint="Set PORTAL_SANDBOX=auto and upload files from people you trust only.",
-            id="portal.E002",
         )
 
 

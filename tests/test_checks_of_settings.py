@@ -83,12 +83,6 @@ def test_no_slots_are_said(settings: Settings) -> None:
     assert ids() == ["portal.W004"]
 
 
-def test_a_sandbox_that_is_required_and_not_there_is_an_error(settings: Settings) -> None:
-    settings.PORTAL_SANDBOX = "require"
-
-    assert ids() == ["portal.E002"]
-
-
 def check(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
     return subprocess.run(

@@ -19,7 +19,7 @@ from tests.running_portal import Api, RunningPortal, running_portal, wait_for
 pytestmark = pytest.mark.portal
 
 # A request that is still with the model when the signal comes: many rows, one after the other.
-LONG = {"instances": [[[[0.5]] * 8] * 8] * 20_000}
+LONG = {"instances": [[[[1]] * 8] * 8] * 60_000}
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def _ask_in_the_background(portal: RunningPortal, name: str) -> Callable[[], req
     pid = psutil.Process(api.pid(name))
     before = sum(pid.cpu_times()[:2])
     thread.start()
-    wait_for(lambda: sum(pid.cpu_times()[:2]) > before + 0.3 or None, 30, "the request is with the model")
+    wait_for(lambda: sum(pid.cpu_times()[:2]) > before + 0.05 or None, 60, "the request is with the model")
 
     def answer() -> requests.Response:
         thread.join(60)
