@@ -18,9 +18,10 @@ from inference.signature import Shape, Signature, TensorSpec
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # They end a branch without being an answer.
 _NO_ANSWERS = frozenset({"NoOp", "Assert", "Print", "PrintV2", "Const", "ControlTrigger"})
-_PASS_ON = frozenset(
-    ["Identity", "StopGradient", "Softmax", "LogSoftmax", "Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Selu", "Softplus", "BiasAdd", "AddV2", "Add", "Snapshot"]
-)
+_PASS_ON = frozenset({
+    "Identity", "StopGradient", "Softmax", "LogSoftmax", "Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Selu", "Softplus",
+    "BiasAdd", "AddV2", "Add", "Snapshot",
+})  # fmt: skip
 _TYPE_KEYS = ("dtype", "output_type", "out_type", "DstT", "T", "SrcT")
 MAX_FOLLOWED = 50
 
@@ -140,7 +141,7 @@ def _shape(graph: GraphDef, tensor: str) -> Shape | None:
         if here.op in _PLACEHOLDERS:
             return here.shape("shape")
         if here.op == "Reshape" and len(here.inputs) > 1:
-            return _constant_sizes(graph, here.inputs[1])
+            return _sizes(graph, here.inputs[1])
         if here.op == "MatMul" and len(here.inputs) > 1:
             return (None, _columns(graph, here))
         if here.op not in _PASS_ON or not here.inputs:
@@ -169,14 +170,27 @@ def _constant(graph: GraphDef, tensor: str) -> Message | None:
     return node.tensor("value") if node is not None and node.op == "Const" else None
 
 
-def _constant_sizes(graph: GraphDef, tensor: str) -> Shape | None:
-    """A constant that gives a shape, −1 as None."""
+def _sizes(graph: GraphDef, tensor: str) -> Shape | None:
+    """What a tensor says that is used as a shape: a constant, or constants packed with sizes that are not known."""
+    node = graph.nodes.get(node_name(tensor))
+    if node is not None and node.op == "Pack" and len(node.inputs) <= 32:
+        parts = [_constant_numbers(graph, source) for source in node.inputs if source[:1] != "^"]
+        return tuple(part[0] if part else None for part in parts)
+    numbers = _constant_numbers(graph, tensor)
+    return None if numbers is None else tuple(number if number >= 0 else None for number in numbers)
+
+
+def _constant_numbers(graph: GraphDef, tensor: str) -> tuple[int, ...] | None:
     content = _constant(graph, tensor)
     if content is None:
         return None
     code = {"int32": "i", "int64": "q"}.get(DTYPES.get(content.integer(1), ""))
-    raw = b"".join(bytes(value) for number, _, value in content.fields() if number == 4 and not isinstance(value, int))
-    if code is None or len(raw) > 256 or not raw or len(raw) % struct.calcsize(f"<{code}"):
+    raw = b"".join(
+        bytes(value[:512]) for number, _, value in content.fields() if number == 4 and not isinstance(value, int)
+    )
+    if code is None or len(raw) > 256:
         return None
-    sizes = struct.unpack(f"<{len(raw) // struct.calcsize(f'<{code}')}{code}", raw)
-    return tuple(size if size >= 0 else None for size in sizes)
+    if not raw:
+        return tuple(content.integers(7 if code == "i" else 10))[:32] or None
+    size = struct.calcsize(f"<{code}")
+    return struct.unpack(f"<{len(raw) // size}{code}", raw) if len(raw) % size == 0 else None
