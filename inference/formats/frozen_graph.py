@@ -125,7 +125,7 @@ def _spec(graph: GraphDef, tensor: str) -> TensorSpec | None:
     types = node.dtypes("T")
     dtype = types[number] if number < len(types) else node.dtype(*_TYPE_KEYS)
     shape = _shape(graph, tensor)
-    return TensorSpec(tensor, dtype, shape) if dtype and shape is not None else None
+    return TensorSpec(tensor.removesuffix(":0"), dtype, shape) if dtype and shape is not None else None
 
 
 def _shape(graph: GraphDef, tensor: str) -> Shape | None:
