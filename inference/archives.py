@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from inference.formats.facts import FileRejected, shown, size_words
+from inference.refusal import FileRejected, shown, size_words
 
 MAX_ENTRIES = 10_000
 MAX_DEPTH = 32

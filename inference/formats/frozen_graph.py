@@ -31,7 +31,9 @@ NOT_FROZEN = (
 )
 
 
-def inspect_frozen_graph(path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> FileFacts:
+def inspect_frozen_graph(
+    path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
+) -> FileFacts:
     """`inputs` and `outputs` are the tensors that somebody chose (`node` or `node:0`); without them, all that may be
     meant are taken, a note says so where they are several, and `candidates` lists them. Raises FileRejected."""
     with opened_bytes(path) as raw:
@@ -40,7 +42,7 @@ def inspect_frozen_graph(path: Path, *, inputs: Sequence[str] = (), outputs: Seq
             raise FileRejected(DAMAGED)
         candidates = _candidates(graph)
         chosen_outputs = tuple(_tensor(graph, name) for name in outputs) or candidates.outputs
-        check = OpCheck(graph)
+        check = OpCheck(graph, is_trusted=is_trusted)
         check.check(starts=chosen_outputs)
         if check.ops & VARIABLE_OPS:
             raise FileRejected(NOT_FROZEN)

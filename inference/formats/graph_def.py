@@ -128,10 +128,12 @@ class GraphDef:
 
 
 class OpCheck:
-    """Walks what can run and refuses operations that are no plain calculations; remembers where it was."""
+    """Walks what can run and refuses operations that are no plain calculations, unless a person trusts the file.
+    `ops` are those that it met."""
 
-    def __init__(self, graph: GraphDef) -> None:
-        self._graph = graph
+    def __init__(self, graph: GraphDef, *, is_trusted: bool = False) -> None:
+        self.graph = graph
+        self._is_trusted = is_trusted
         self._done: dict[str, frozenset[str]] = {}
         self._twins = _twins(graph)
         self.ops: set[str] = set()
@@ -145,23 +147,25 @@ class OpCheck:
         In a function every node counts, because those with side effects run whether somebody needs them or not.
         """
         waiting = list(functions)
-        for node in self._graph.upstream(starts):
+        for node in self.graph.upstream(starts):
             waiting.extend(self._check_node(node, also))
         allowed = frozenset(also)
         while waiting:
             name = waiting.pop()
-            if name not in self._graph.functions or self._done.get(name, None) == allowed:
+            if name not in self.graph.functions or self._done.get(name, None) == allowed:
                 continue
             self._done[name] = allowed
-            for message in self._graph.functions[name].all(3):
+            for message in self.graph.functions[name].all(3):
                 waiting.extend(self._check_node(Node.read(message), also))
             waiting.extend(self._twins.get(name, ()))
 
     def _check_node(self, node: Node, also: Collection[str]) -> list[str]:
-        called = [name for name in node.functions() if name in self._graph.functions]
-        if node.op in self._graph.functions:
+        called = [name for name in node.functions() if name in self.graph.functions]
+        if node.op in self.graph.functions:
             return called
         self.ops.add(node.op)
+        if self._is_trusted:
+            return called
         if node.op == "PrintV2":
             stream = node.text("output_stream")
             if stream not in PRINT_STREAMS:

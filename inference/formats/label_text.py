@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 
+from inference.archives import Archive
+
 MAX_LABEL_TEXT = 1 << 20
+LABEL_FILES = ("labels.txt", "labelmap.txt", "label.txt", "classes.txt")
+
+
+def labels_beside(archive: Archive, folder: str) -> tuple[str, ...]:
+    """Labels in a text file with a usual name that lies beside the model in its archive."""
+    wanted = {f"{folder}/{name}" if folder else name for name in LABEL_FILES}
+    for entry in archive.entries:
+        if entry.name in wanted and entry.size_bytes <= MAX_LABEL_TEXT:
+            raw = io.BytesIO()
+            archive.copy(entry, raw)
+            return labels_of_lines(raw.getvalue().decode("utf-8", "replace"))
+    return ()
 
 
 def labels_of_lines(text: str) -> tuple[str, ...]:

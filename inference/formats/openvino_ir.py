@@ -7,11 +7,11 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import cast
 from xml.parsers import expat
 
 from inference.archives import Archive, Entry, is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, listed, shown, size_words
+from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
 from inference.signature import Shape, Signature, TensorSpec
 
@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 MAX_ELEMENTS = 3_000_000
 MAX_ATTRIBUTES = 64
 OLDEST_VERSION = 10
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 20
 
 # Element type, as `element_type` of a layer and as `precision` of a port have it → numpy's name, bits of one number.
 _TYPES = {
@@ -40,6 +40,7 @@ DAMAGED = "The OpenVINO description is damaged or was cut off. Save the model ag
 class _Layer:
     """A layer of the outermost graph that is an input or an output."""
 
+    id: str
     name: str
     type: str
     element_type: str = ""
@@ -61,9 +62,12 @@ def inspect_openvino(path: Path) -> FileFacts:
             raise FileRejected(f"The OpenVINO description has {size_words(xml.size_bytes)}, which no real model has.")
         text = io.BytesIO()
         archive.copy(xml, text)
+        folder = str(PurePosixPath(xml.name).parent)
+        beside = labels_beside(archive, "" if folder == "." else folder)
     reading = _Reading(weights.size_bytes)
     reading.read(text.getbuffer())
-    return FileFacts("openvino", ".zip", reading.saved_with, reading.labels, reading.signature(), is_archive=True)
+    labels = reading.labels or beside
+    return FileFacts("openvino", ".zip", reading.saved_with, labels, reading.signature(), is_archive=True)
 
 
 def _pair(archive: Archive) -> tuple[Entry, Entry]:
@@ -88,7 +92,9 @@ class _Reading:
         self._path: list[str] = []
         self._elements = 0
         self._layer: _Layer | None = None
-        self._side = ""
+        self._id = ""
+        self._port_names: dict[tuple[str, str], str] = {}
+        self._sources: dict[str, tuple[str, str]] = {}
         self._text: list[str] = []
         self._ends: list[_Layer] = []
         self.saved_with = ""
@@ -103,7 +109,10 @@ class _Reading:
         parser.CharacterDataHandler = self._characters
         try:
             for at in range(0, len(raw), CHUNK_BYTES):
-                parser.Parse(bytes(raw[at : at + CHUNK_BYTES]), False)
+                chunk = bytes(raw[at : at + CHUNK_BYTES])
+                if b">" not in chunk:  # a tag of a megabyte, which expat would begin again and again
+                    raise FileRejected(DAMAGED)
+                parser.Parse(chunk, False)
             parser.Parse(b"", True)
         except (expat.ExpatError, ValueError, LookupError):
             raise FileRejected(DAMAGED) from None
@@ -116,6 +125,9 @@ class _Reading:
             raise FileRejected("The OpenVINO model has no input or no output. Save the model again.")
         if any("..." in layer.shape_text for layer in inputs):
             return None
+        for layer in outputs:
+            if not layer.output_names and layer.id in self._sources:
+                layer.output_names = self._port_names.get(self._sources[layer.id], "")
         return Signature(
             tuple(_spec(layer, f"input_{i}") for i, layer in enumerate(inputs)),
             tuple(_spec(layer, f"output_{i}") for i, layer in enumerate(outputs)),
@@ -140,8 +152,13 @@ class _Reading:
             self._start_layer(attributes)
         elif tag == "data" and self._path[-2:] == ["layer", "data"]:
             self._check_data(attributes)
+        elif self._path == ["net", "edges", "edge"]:
+            source = attributes.get("from-layer", ""), attributes.get("from-port", "")
+            self._sources[attributes.get("to-layer", "")] = source
         elif self._layer is not None and len(self._path) >= 4:
             self._inside_layer(tag, attributes)
+        elif self._path == ["net", "layers", "layer", "output", "port"] and "names" in attributes:
+            self._port_names[self._id, attributes.get("id", "")] = attributes["names"]
         elif self._path == ["net", "rt_info", "model_info", "labels"]:
             self.labels = tuple(attributes.get("value", "").split())
         elif self._path[:2] == ["net", "rt_info"] and len(self._path) == 3:
@@ -151,9 +168,11 @@ class _Reading:
 
     def _start_layer(self, attributes: dict[str, str]) -> None:
         kind, name, opset = (attributes.get(key, "") for key in ("type", "name", "version"))
+        if self._path == ["net", "layers", "layer"]:
+            self._id = attributes.get("id", "")
         _check_layer(kind, name, opset)
         if self._path == ["net", "layers", "layer"] and kind.casefold() in ("parameter", "result"):
-            self._layer = _Layer(name, kind.casefold(), output_names=attributes.get("output_names", ""))
+            self._layer = _Layer(self._id, name, kind.casefold(), output_names=attributes.get("output_names", ""))
             self._ends.append(self._layer)
 
     def _check_data(self, attributes: dict[str, str]) -> None:
@@ -170,12 +189,12 @@ class _Reading:
             self._layer.shape_text = attributes.get("shape", "")
 
     def _inside_layer(self, tag: str, attributes: dict[str, str]) -> None:
-        layer = cast(_Layer, self._layer)
-        if tag in ("input", "output") and len(self._path) == 4:
-            self._side = tag
-        elif tag == "port" and len(self._path) == 5 and not layer.has_port:
+        layer = self._layer
+        assert layer is not None
+        if tag == "port" and len(self._path) == 5 and not layer.has_port:
             layer.has_port = True
             layer.port_names = attributes.get("names", "")
+            self._port_names[layer.id, attributes.get("id", "")] = layer.port_names
             layer.precision = attributes.get("precision", "")
         elif tag == "dim":
             self._text = []

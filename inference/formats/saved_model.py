@@ -42,23 +42,23 @@ class _Found:
     has_variables: bool
 
 
-def inspect_saved_model(path: Path) -> FileFacts:
+def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
     """An archive of the folder, with or without one above it, or saved_model.pb alone if nothing belongs beside it.
-    Raises FileRejected, also where anything that can run is not a plain calculation."""
+    Raises FileRejected, also where anything that can run is not a plain calculation, unless `is_trusted`."""
     if is_archive(path):
         with opened_archive(path) as archive:
-            return _inspect_archive(archive)
+            return _inspect_archive(archive, is_trusted)
     with path.open("rb") as file:
         if file.read(64).lstrip().startswith((b"saved_model_schema_version", b"meta_graphs")):
             raise FileRejected(TEXT_FORM)
     with opened_bytes(path) as raw:
-        found = _read(raw)
+        found = _read(raw, is_trusted)
     if found.has_variables:
         raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
     return FileFacts("saved_model", ".pb", found.saved_with, signature=found.signature)
 
 
-def _inspect_archive(archive: Archive) -> FileFacts:
+def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
     folders = folder_of(archive.names, GRAPH)
     if not folders:
         raise FileRejected(TEXT_FORM if folder_of(archive.names, TEXT_GRAPH) else f"There is no saved_model.pb. {PACK}")
@@ -76,7 +76,7 @@ def _inspect_archive(archive: Archive) -> FileFacts:
         archive.copy(entry, cast(IO[bytes], copy))
         copy.flush()
         with opened_bytes(Path(copy.name)) as raw:
-            found = _read(raw)
+            found = _read(raw, is_trusted)
     if found.has_variables:
         _check_variables(frozenset(inside))
     assets = tuple(sorted(name for name in inside if name.startswith(("assets/", "assets.extra/"))))
@@ -91,7 +91,7 @@ def _check_variables(names: frozenset[str]) -> None:
         raise FileRejected(f"Of the weights in the folder variables, files are missing. {PACK}")
 
 
-def _read(raw: memoryview) -> _Found:
+def _read(raw: memoryview, is_trusted: bool) -> _Found:
     saved = Message(raw, Budget())
     if not saved.has(2):
         raise FileRejected(DAMAGED)
@@ -101,11 +101,12 @@ def _read(raw: memoryview) -> _Found:
         raise FileRejected(DAMAGED)
     signatures = dict(read_map(meta, 5))
     key = _chosen(signatures)
-    ops = _check_ops(meta, GraphDef.read(graph_message), signatures, key)
+    check = OpCheck(GraphDef.read(graph_message), is_trusted=is_trusted)
+    _check_ops(meta, check, signatures, key)
     about = meta.one(1)
     version = about.text(5) if about else ""
     saved_with = f"TensorFlow {shown(version)[:40]}" if version else ""
-    return _Found(_signature(signatures[key]), saved_with, bool(ops & VARIABLE_OPS))
+    return _Found(_signature(signatures[key]), saved_with, bool(check.ops & VARIABLE_OPS))
 
 
 def _serving_graph(saved: Message) -> Message:
@@ -166,10 +167,9 @@ def _tensors(definition: Message, number: int) -> list[TensorSpec] | None:
     return specs
 
 
-def _check_ops(meta: Message, graph: GraphDef, signatures: dict[str, Message], key: str) -> set[str]:
-    """Checks all that loading the model or asking it can run; the operations among them. What only saving runs is
-    left out, and putting the weights back may read them."""
-    check = OpCheck(graph)
+def _check_ops(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
+    """Checks all that loading the model or asking it can run. What only saving runs is left out, and putting the
+    weights back may read them."""
     chosen = [info.text(1) for number in (1, 2) for _, info in read_map(signatures[key], number)]
     initial = []
     if "__saved_model_init_op" in signatures:
@@ -180,14 +180,13 @@ def _check_ops(meta: Message, graph: GraphDef, signatures: dict[str, Message], k
     check.check(starts=[name for name in (*chosen, *initial) if name])
     saver = meta.one(3)
     restore = saver.text(3) if saver else ""
-    if restore and node_name(restore) in graph.nodes:
+    if restore and node_name(restore) in check.graph.nodes:
         check.check(starts=[restore], also=RESTORE_OPS)
     objects = meta.one(7)
     if objects is not None:
         called, restoring = _called_objects(objects, key)
         check.check(functions=called)
         check.check(functions=restoring, also=RESTORE_OPS)
-    return check.ops
 
 
 def _called_objects(objects: Message, key: str) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.flatbuffer import Table
-from inference.formats.label_text import MAX_LABEL_TEXT, labels_of_lines
+from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_lines
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
 from inference.signature import Shape, Signature, TensorSpec
 
@@ -22,7 +22,6 @@ _CUSTOM = 32
 CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess"})
 MAX_SUBGRAPHS = 1000
 MAX_RANK = 8
-LABEL_FILES = ("labels.txt", "labelmap.txt", "label.txt", "probability_labels.txt", "labels_without_background.txt")
 
 
 def inspect_tflite(path: Path) -> FileFacts:
