@@ -11,6 +11,7 @@ from typing import IO, TypeVar, cast
 from inference.archives import Archive, folder_of, is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, listed, shown
 from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, read_shape
+from inference.formats.label_text import labels_beside
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS
 from inference.signature import Signature, TensorSpec
@@ -80,7 +81,8 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
     if found.has_variables:
         _check_variables(frozenset(inside))
     assets = tuple(sorted(name for name in inside if name.startswith(("assets/", "assets.extra/"))))
-    return FileFacts("saved_model", ".zip", found.saved_with, signature=found.signature, is_archive=True, assets=assets)
+    labels = labels_beside(archive, folders[0])
+    return FileFacts("saved_model", ".zip", found.saved_with, labels, found.signature, is_archive=True, assets=assets)
 
 
 def _check_variables(names: frozenset[str]) -> None:
