@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats.recognise import cannot_load_yet, recognise
 from tests.model_files import dense, hdf5_model, keras_zip, sequential
 
 
@@ -195,27 +196,27 @@ def test_an_onnx_model_is_named(tmp_path: Path) -> None:
     producer = b"\x12\x07pytorch" + b"\x1a\x032.4"
     path = written(tmp_path, b"\x08\x08" + producer + b"\x3a\x04\x12\x02ab" + b"\x42\x02\x10\x11")
 
-    assert refusal(path).startswith("This looks like an ONNX model, which cannot be loaded here yet.")
+    assert recognise(path) == "onnx"
 
 
 def test_a_tflite_model_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, struct.pack("<I4s", 28, b"TFL3") + b"\0" * 64)
 
-    assert refusal(path).startswith("This looks like a TensorFlow Lite model")
+    assert recognise(path) == "tflite"
 
 
 def test_a_frozen_graph_is_named(tmp_path: Path) -> None:
     node = b"\x0a\x01x\x12\x0bPlaceholder"
     path = written(tmp_path, b"\x0a" + bytes([len(node)]) + node + b"\x22\x03\x08\xc0\x10")
 
-    assert refusal(path).startswith("This looks like a frozen TensorFlow graph")
+    assert recognise(path) == "frozen_graph"
 
 
 def test_a_saved_model_graph_is_named(tmp_path: Path) -> None:
     meta_graph = b"\x0a\x09\x22\x05serve\x28\x01" + b"\x12\x02\x0a\x00"
     path = written(tmp_path, b"\x08\x01\x12" + bytes([len(meta_graph)]) + meta_graph)
 
-    assert refusal(path).startswith("This looks like a TensorFlow SavedModel")
+    assert recognise(path) == "saved_model"
 
 
 @pytest.mark.parametrize("top", ["", "flowers/"])
@@ -231,13 +232,34 @@ def test_a_packed_saved_model_is_named(tmp_path: Path, packing: str, top: str) -
             member.size = 2
             tar.addfile(member, io.BytesIO(b"\x08\x01"))
 
-    assert refusal(path).startswith("This looks like a TensorFlow SavedModel, which cannot be loaded here yet.")
+    assert recognise(path) == "saved_model"
 
 
 def test_an_openvino_description_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, b'<?xml version="1.0"?>\n<net name="small" version="11"><layers/></net>')
 
-    assert refusal(path).startswith("This looks like an OpenVINO model")
+    assert recognise(path) == "openvino"
+
+
+def test_a_packed_model_of_one_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.onnx", b"x")
+
+    assert refusal(path).startswith("The model lies inside an archive. Unpack it")
+
+
+def test_an_openvino_model_with_a_config_beside_it_is_no_keras_archive(tmp_path: Path) -> None:
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.json", "openvino_model.xml", "openvino_model.bin"):
+            archive.writestr(name, b"{}")
+
+    assert recognise(path) == "openvino"
+
+
+def test_a_format_without_an_engine_is_named() -> None:
+    assert cannot_load_yet("onnx").message.startswith("This looks like an ONNX model, which cannot be loaded here yet.")
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ Tensors = Mapping[str, np.ndarray[Any, Any]]
 ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow",),
     "hdf5": ("tensorflow",),
+    "saved_model": ("tensorflow",),
+    "frozen_graph": ("tensorflow",),
+    "onnx": ("onnxruntime", "openvino"),
+    "tflite": ("litert", "openvino"),
+    "openvino": ("openvino",),
 }
 """Format → engines that can run it, the reference first."""
 

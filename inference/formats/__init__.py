@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from inference.formats.facts import FileFacts, FileRejected
+from inference.engines import ENGINES_BY_FORMAT
+from inference.formats.facts import Candidates, FileFacts, FileRejected
+from inference.formats.frozen_graph import inspect_frozen_graph
 from inference.formats.hdf5 import inspect_hdf5
 from inference.formats.keras import inspect_keras
+from inference.formats.onnx_model import inspect_onnx
+from inference.formats.openvino_ir import inspect_openvino
 from inference.formats.recognise import cannot_load_yet, recognise
+from inference.formats.saved_model import inspect_saved_model
+from inference.formats.tflite import inspect_tflite
 
-__all__ = ["FileFacts", "FileRejected", "inspect_file"]
+__all__ = ["Candidates", "FileFacts", "FileRejected", "inspect_file"]
 
 
-def inspect_file(path: Path) -> FileFacts:
+def inspect_file(
+    path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
+) -> FileFacts:
     """The kind is told by content. Raises FileRejected with a sentence for whoever uploaded the file.
 
-    The layers are checked against the allow-list; that the model is loaded with compile=False is assumed. HDF5's
-    reader runs for ever on some damaged files: call this in a process that a clock and a memory limit can end.
+    Layers and operations are checked against the allow-lists, those of TensorFlow's graphs unless `is_trusted`; that a
+    Keras model is loaded with compile=False is assumed. `inputs` and `outputs` choose the ends of a frozen graph.
+    HDF5's reader runs for ever on some damaged files: call this in a process that a clock and a memory limit can end.
     """
-    match recognise(path):
+    name = recognise(path)
+    if name not in ENGINES_BY_FORMAT:
+        raise cannot_load_yet(name)
+    match name:
         case "keras":
             return inspect_keras(path)
         case "hdf5":
             return inspect_hdf5(path)
-        case name:
+        case "saved_model":
+            return inspect_saved_model(path, is_trusted=is_trusted)
+        case "frozen_graph":
+            return inspect_frozen_graph(path, inputs=inputs, outputs=outputs, is_trusted=is_trusted)
+        case "onnx":
+            return inspect_onnx(path)
+        case "tflite":
+            return inspect_tflite(path)
+        case "openvino":
+            return inspect_openvino(path)
+        case _:
             raise cannot_load_yet(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from inference.archives import opened_archive
 from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
@@ -14,6 +14,7 @@ from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
 
 HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
@@ -88,7 +89,9 @@ def _in_zip(path: Path) -> str:
             names = {entry.filename for entry in archive.infolist()}
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
         raise FileRejected(DAMAGED_ARCHIVE) from None
-    if names & {CONFIG, WEIGHTS, NPZ_WEIGHTS, METADATA}:
+    if names & {WEIGHTS, NPZ_WEIGHTS, METADATA}:
+        return "keras"
+    if CONFIG in names and not any(name.endswith((".xml", "saved_model.pb")) for name in names):
         return "keras"
     return _in_archive(names)
 
@@ -104,17 +107,17 @@ def _in_archive(names: set[str]) -> str:
         )
     if any(leaf.endswith(".weights.h5") for leaf in leaves):
         raise FileRejected(WEIGHTS_ONLY)
-    if any(leaf.endswith((".keras", ".h5", ".hdf5")) for leaf in leaves):
+    is_pair = any(leaf.endswith(".xml") for leaf in leaves) and any(leaf.endswith(".bin") for leaf in leaves)
+    if not is_pair and any(leaf.endswith(MODEL_ENDINGS) and not leaf.startswith("._") for leaf in leaves):
         raise FileRejected("The model lies inside an archive. Unpack it and upload the model file itself.")
     if leaves and all(leaf.endswith(".npy") for leaf in leaves):
         raise FileRejected(f"This is an archive of NumPy arrays without a description of layers. {SAVE_AS_KERAS}")
-    if any(leaf.endswith(".xml") for leaf in leaves) and any(leaf.endswith(".bin") for leaf in leaves):
+    if is_pair:
         return "openvino"
     raise FileRejected(f"The archive holds no model that is known here. {SAVE_AS_KERAS}")
 
 
 def _in_tar(path: Path, head: bytes) -> str:
-    """Looks at the first 1,000 names at most; a packed archive is read only as far as they lie within 256 MB."""
     if head.startswith(b"\x1f\x8b"):
         try:
             begin = zlib.decompressobj(wbits=31).decompress(head, 1024)
@@ -126,19 +129,8 @@ def _in_tar(path: Path, head: bytes) -> str:
             raise FileRejected(
                 f"This is a packed file that holds no model known here. Unpack it first. {SAVE_AS_KERAS}"
             )
-    names: set[str] = set()
-    try:
-        with tarfile.open(path) as archive:
-            for _ in range(1000):
-                member = archive.next()
-                if member is None or member.offset > 256 << 20:
-                    break
-                names.add(member.name)
-                if PurePosixPath(member.name).name == "saved_model.pb":
-                    break
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
-        raise FileRejected(DAMAGED_ARCHIVE) from None
-    return _in_archive(names)
+    with opened_archive(path) as archive:
+        return _in_archive(set(archive.names))
 
 
 def _as_text(head: bytes) -> str | None:

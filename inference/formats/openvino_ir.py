@@ -1,0 +1,274 @@
+"""OpenVINO's IR: a description in XML and the weights beside it in a .bin of the same name, in one archive."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from xml.parsers import expat
+
+from inference.archives import Archive, Entry, is_archive, opened_archive
+from inference.formats.facts import FileFacts, FileRejected, listed, shown, size_words
+from inference.formats.label_text import labels_beside
+from inference.formats.openvino_layers import LAYER_TYPES
+from inference.signature import Shape, Signature, TensorSpec
+
+MAX_XML_BYTES = 128 << 20
+MAX_DEPTH = 64
+MAX_ELEMENTS = 3_000_000
+MAX_ATTRIBUTES = 64
+OLDEST_VERSION = 10
+CHUNK_BYTES = 1 << 20
+
+# Element type, as `element_type` of a layer and as `precision` of a port have it → numpy's name, bits of one number.
+_TYPES = {
+    "f64": ("float64", 64), "f32": ("float32", 32), "f16": ("float16", 16), "bf16": ("bfloat16", 16),
+    "i64": ("int64", 64), "i32": ("int32", 32), "i16": ("int16", 16), "i8": ("int8", 8),
+    "u64": ("uint64", 64), "u32": ("uint32", 32), "u16": ("uint16", 16), "u8": ("uint8", 8),
+    "boolean": ("bool", 8), "bool": ("bool", 8), "string": ("object", 0),
+    "fp64": ("float64", 64), "fp32": ("float32", 32), "fp16": ("float16", 16),
+}  # fmt: skip
+_SMALL_BITS = {"u1": 1, "u2": 2, "i4": 4, "u4": 4, "nf4": 4, "f8e4m3": 8, "f8e5m2": 8, "f8e8m0": 8, "f4e2m1": 4}
+
+PACK = "Put the .xml and its .bin into one .zip and upload that."
+DAMAGED = "The OpenVINO description is damaged or was cut off. Save the model again and upload it whole."
+
+
+@dataclass(slots=True)
+class _Layer:
+    """A layer of the outermost graph that is an input or an output."""
+
+    id: str
+    name: str
+    type: str
+    element_type: str = ""
+    shape_text: str = ""
+    output_names: str = ""
+    port_names: str = ""
+    precision: str = ""
+    dims: list[int | None] = field(default_factory=list)
+    has_port: bool = False
+
+
+def inspect_openvino(path: Path) -> FileFacts:
+    """Raises FileRejected: a description alone, weights outside of the .bin, layers that OpenVINO itself has not."""
+    if not is_archive(path):
+        raise FileRejected(f"This is the description of an OpenVINO model without its weights. {PACK}")
+    with opened_archive(path) as archive:
+        xml, weights = _pair(archive)
+        if xml.size_bytes > MAX_XML_BYTES:
+            raise FileRejected(f"The OpenVINO description has {size_words(xml.size_bytes)}, which no real model has.")
+        text = io.BytesIO()
+        archive.copy(xml, text)
+        folder = str(PurePosixPath(xml.name).parent)
+        beside = labels_beside(archive, "" if folder == "." else folder)
+    reading = _Reading(weights.size_bytes)
+    reading.read(text.getbuffer())
+    labels = reading.labels or beside
+    return FileFacts("openvino", ".zip", reading.saved_with, labels, reading.signature(), is_archive=True)
+
+
+def _pair(archive: Archive) -> tuple[Entry, Entry]:
+    by_name = {entry.name: entry for entry in archive.entries}
+    pairs = []
+    for name, entry in by_name.items():
+        if name.endswith(".xml") and (weights := by_name.get(str(PurePosixPath(name).with_suffix(".bin")))):
+            pairs.append((entry, weights))
+    if not pairs:
+        raise FileRejected(f"The archive holds no .xml with a .bin of the same name beside it. {PACK}")
+    if len(pairs) > 1:
+        names = listed(sorted(xml.name for xml, _ in pairs))
+        raise FileRejected(f"The archive holds several OpenVINO models: {names}. Upload one at a time.")
+    return pairs[0]
+
+
+class _Reading:
+    """Follows the elements of one description; keeps only its inputs, outputs and labels."""
+
+    def __init__(self, weights_bytes: int) -> None:
+        self._weights_bytes = weights_bytes
+        self._path: list[str] = []
+        self._elements = 0
+        self._layer: _Layer | None = None
+        self._id = ""
+        self._port_names: dict[tuple[str, str], str] = {}
+        self._sources: dict[str, tuple[str, str]] = {}
+        self._text: list[str] = []
+        self._ends: list[_Layer] = []
+        self.saved_with = ""
+        self.labels: tuple[str, ...] = ()
+
+    def read(self, raw: memoryview) -> None:
+        parser = expat.ParserCreate()
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.EntityDeclHandler = self._doctype
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        try:
+            for at in range(0, len(raw), CHUNK_BYTES):
+                chunk = bytes(raw[at : at + CHUNK_BYTES])
+                if b">" not in chunk:  # a tag of a megabyte, which expat would begin again and again
+                    raise FileRejected(DAMAGED)
+                parser.Parse(chunk, False)
+            parser.Parse(b"", True)
+        except (expat.ExpatError, ValueError, LookupError):
+            raise FileRejected(DAMAGED) from None
+
+    def signature(self) -> Signature | None:
+        """None where the rank of an input or output is open."""
+        inputs = [layer for layer in self._ends if layer.type == "parameter"]
+        outputs = [layer for layer in self._ends if layer.type == "result"]
+        if not inputs or not outputs:
+            raise FileRejected("The OpenVINO model has no input or no output. Save the model again.")
+        if any("..." in layer.shape_text for layer in inputs):
+            return None
+        for layer in outputs:
+            if not layer.output_names and layer.id in self._sources:
+                layer.output_names = self._port_names.get(self._sources[layer.id], "")
+        return Signature(
+            tuple(_spec(layer, f"input_{i}") for i, layer in enumerate(inputs)),
+            tuple(_spec(layer, f"output_{i}") for i, layer in enumerate(outputs)),
+        )
+
+    def _doctype(self, *_: object) -> None:
+        raise FileRejected(
+            "The OpenVINO description declares a document type, which OpenVINO never writes and which is not read "
+            "here. Save the model again with openvino.save_model."
+        )
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._elements += 1
+        if len(self._path) >= MAX_DEPTH:
+            raise FileRejected("The OpenVINO description is nested deeper than any real model. Save the model again.")
+        if self._elements > MAX_ELEMENTS or (len(attributes) > MAX_ATTRIBUTES and tag != "data"):
+            raise FileRejected("The OpenVINO description has more parts than any real model. Save the model again.")
+        if not self._path:
+            _check_root(tag, attributes)
+        self._path.append(tag)
+        if tag == "layer":
+            self._start_layer(attributes)
+        elif tag == "data" and self._path[-2:] == ["layer", "data"]:
+            self._check_data(attributes)
+        elif self._path == ["net", "edges", "edge"]:
+            source = attributes.get("from-layer", ""), attributes.get("from-port", "")
+            self._sources[attributes.get("to-layer", "")] = source
+        elif self._layer is not None and len(self._path) >= 4:
+            self._inside_layer(tag, attributes)
+        elif self._path == ["net", "layers", "layer", "output", "port"] and "names" in attributes:
+            self._port_names[self._id, attributes.get("id", "")] = attributes["names"]
+        elif self._path == ["net", "rt_info", "model_info", "labels"]:
+            self.labels = tuple(attributes.get("value", "").split())
+        elif self._path[:2] == ["net", "rt_info"] and len(self._path) == 3:
+            version = attributes.get("value", "") if "untime" in attributes.get("name", tag) else ""
+            if version:
+                self.saved_with = f"OpenVINO {shown(version)[:40]}"
+
+    def _start_layer(self, attributes: dict[str, str]) -> None:
+        kind, name, opset = (attributes.get(key, "") for key in ("type", "name", "version"))
+        if self._path == ["net", "layers", "layer"]:
+            self._id = attributes.get("id", "")
+        _check_layer(kind, name, opset)
+        if self._path == ["net", "layers", "layer"] and kind.casefold() in ("parameter", "result"):
+            self._layer = _Layer(self._id, name, kind.casefold(), output_names=attributes.get("output_names", ""))
+            self._ends.append(self._layer)
+
+    def _check_data(self, attributes: dict[str, str]) -> None:
+        if "offset" in attributes or "size" in attributes:
+            offset, size = _whole(attributes.get("offset", "")), _whole(attributes.get("size", ""))
+            if offset + size > self._weights_bytes:
+                raise FileRejected(
+                    f"The description names weights up to byte {offset + size:,}, but the .bin has only "
+                    f"{self._weights_bytes:,}. It belongs to another model or was cut off."
+                )
+            _check_size(attributes, size)
+        if self._layer is not None and len(self._path) == 4:
+            self._layer.element_type = attributes.get("element_type", "")
+            self._layer.shape_text = attributes.get("shape", "")
+
+    def _inside_layer(self, tag: str, attributes: dict[str, str]) -> None:
+        layer = self._layer
+        assert layer is not None
+        if tag == "port" and len(self._path) == 5 and not layer.has_port:
+            layer.has_port = True
+            layer.port_names = attributes.get("names", "")
+            self._port_names[layer.id, attributes.get("id", "")] = layer.port_names
+            layer.precision = attributes.get("precision", "")
+        elif tag == "dim":
+            self._text = []
+
+    def _characters(self, text: str) -> None:
+        if self._layer is not None and self._path[-1:] == ["dim"] and len(self._text) < 100:
+            self._text.append(text)
+
+    def _end(self, tag: str) -> None:
+        if tag == "dim" and self._layer is not None and len(self._layer.dims) < 100:
+            size = "".join(self._text).strip()
+            self._layer.dims.append(int(size) if size.isdecimal() and len(size) < 10 else None)
+        if tag == "layer" and self._path == ["net", "layers", "layer"]:
+            self._layer = None
+        self._path.pop()
+
+
+def _check_root(tag: str, attributes: dict[str, str]) -> None:
+    version = attributes.get("version", "")
+    if tag != "net" or not version.isdecimal() or len(version) > 3:
+        raise FileRejected(DAMAGED)
+    if int(version) < OLDEST_VERSION:
+        raise FileRejected(
+            f"The OpenVINO description has version {version}, which OpenVINO no longer reads. Convert the original "
+            "model again."
+        )
+
+
+def _check_layer(kind: str, name: str, opset: str) -> None:
+    is_own = re.fullmatch(r"opset([1-9]|[12]\d)", opset) or (opset == "type_relaxed_opset")
+    if not is_own:
+        raise FileRejected(
+            f"The layer '{shown(name)}' of the type '{shown(kind)}' comes from the extension '{shown(opset)}', whose "
+            "program is not in the file. Convert the model with OpenVINO's own operations."
+        )
+    if kind.casefold() not in LAYER_TYPES:
+        raise FileRejected(
+            f"The layer '{shown(name)}' is of the type '{shown(kind)}', which is not one of OpenVINO's plain "
+            "calculations. Convert the model with OpenVINO's own operations."
+        )
+
+
+def _check_size(attributes: dict[str, str], size: int) -> None:
+    """A constant that declares more numbers than it has bytes for would be read past its end."""
+    kind = attributes.get("element_type", "").casefold()
+    bits = _TYPES[kind][1] if kind in _TYPES else _SMALL_BITS.get(kind, 0)
+    sizes = [_whole(part) for part in attributes.get("shape", "").split(",") if part.strip()]
+    if len(sizes) > 32 or (bits and math.prod(sizes) * bits > size * 8):
+        raise FileRejected(DAMAGED)
+
+
+def _whole(text: str) -> int:
+    text = text.strip()
+    if not text.isdecimal() or not text.isascii() or len(text) > 18:
+        raise FileRejected(DAMAGED)
+    return int(text)
+
+
+def _spec(layer: _Layer, otherwise: str) -> TensorSpec:
+    kind = (layer.element_type or layer.precision).casefold()
+    if kind not in _TYPES:
+        raise FileRejected(
+            f"'{shown(layer.name)}' holds numbers of a kind that cannot be sent or shown here. Convert the model with "
+            "float inputs and outputs."
+        )
+    return TensorSpec(_name(layer) or otherwise, _TYPES[kind][0], _shape(layer))
+
+
+def _name(layer: _Layer) -> str:
+    """One tensor can have several names: without TensorFlow's `:0`, the shortest; without any, the layer's."""
+    text = layer.port_names if layer.type == "parameter" else layer.output_names or layer.port_names
+    names = [part.replace("\\,", ",").removesuffix(":0") for part in re.split(r"(?<!\\),", text) if part]
+    return min(names, key=lambda name: (len(name), name), default="")
+
+
+def _shape(layer: _Layer) -> Shape:
+    return tuple(layer.dims)

@@ -1,0 +1,220 @@
+"""TensorFlow SavedModels: a folder of saved_model.pb, variables and assets, as one archive."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar, cast
+
+from inference.archives import Archive, folder_of, is_archive, opened_archive
+from inference.formats.facts import FileFacts, FileRejected, listed, shown
+from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, read_shape
+from inference.formats.label_text import labels_beside
+from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
+from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS
+from inference.signature import Signature, TensorSpec
+
+_T = TypeVar("_T")
+
+GRAPH, TEXT_GRAPH = "saved_model.pb", "saved_model.pbtxt"
+MAX_GRAPH_BYTES = 2 << 30  # protobuf's own limit
+DEFAULT_SIGNATURE = "serving_default"
+# Not for callers: what TensorFlow keeps among the signatures for itself.
+_INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+_INIT_COLLECTIONS = frozenset({"saved_model_main_op", "legacy_init_op"})
+# Functions of a resource that TensorFlow calls by itself when it loads or drops the model.
+_RUN_BY_LOADING = frozenset({"_create_resource", "_initialize", "_destroy_resource"})
+
+PACK = "Pack the whole folder of the SavedModel, with saved_model.pb and variables, as .zip or .tar.gz and upload that."
+TEXT_FORM = (
+    "The SavedModel is in the text form (saved_model.pbtxt), which is not read here. Export it again, which writes "
+    "saved_model.pb."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What saved_model.pb says."""
+
+    signature: Signature | None
+    saved_with: str
+    has_variables: bool
+
+
+def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
+    """An archive of the folder, with or without one above it, or saved_model.pb alone if nothing belongs beside it.
+    Raises FileRejected, also where anything that can run is not a plain calculation, unless `is_trusted`."""
+    if is_archive(path):
+        with opened_archive(path) as archive:
+            return _inspect_archive(archive, is_trusted)
+    with path.open("rb") as file:
+        if file.read(64).lstrip().startswith((b"saved_model_schema_version", b"meta_graphs")):
+            raise FileRejected(TEXT_FORM)
+    with opened_bytes(path) as raw:
+        found = _read(raw, is_trusted)
+    if found.has_variables:
+        raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
+    return FileFacts("saved_model", ".pb", found.saved_with, signature=found.signature)
+
+
+def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
+    folders = folder_of(archive.names, GRAPH)
+    if not folders:
+        raise FileRejected(TEXT_FORM if folder_of(archive.names, TEXT_GRAPH) else f"There is no saved_model.pb. {PACK}")
+    if len(folders) > 1:
+        places = listed([folder or "the top" for folder in folders])
+        raise FileRejected(f"The archive holds several SavedModels, in {places}. Upload one at a time.")
+    top = f"{folders[0]}/" if folders[0] else ""
+    inside = {name.removeprefix(top): name for name in archive.names if name.startswith(top)}
+    if TEXT_GRAPH in inside:
+        raise FileRejected(TEXT_FORM)
+    entry = next(entry for entry in archive.entries if entry.name == inside[GRAPH])
+    if entry.size_bytes > MAX_GRAPH_BYTES:
+        raise FileRejected(DAMAGED)
+    with tempfile.NamedTemporaryFile() as copy:
+        archive.copy(entry, cast(IO[bytes], copy))
+        copy.flush()
+        with opened_bytes(Path(copy.name)) as raw:
+            found = _read(raw, is_trusted)
+    if found.has_variables:
+        _check_variables(frozenset(inside))
+    assets = tuple(sorted(name for name in inside if name.startswith(("assets/", "assets.extra/"))))
+    labels = labels_beside(archive, folders[0])
+    return FileFacts("saved_model", ".zip", found.saved_with, labels, found.signature, is_archive=True, assets=assets)
+
+
+def _check_variables(names: frozenset[str]) -> None:
+    shards = [match for name in names if (match := re.fullmatch(r"variables/variables\.data-(\d+)-of-(\d+)", name))]
+    if "variables/variables.index" not in names or not shards:
+        raise FileRejected(f"The archive holds saved_model.pb but not its weights in the folder variables. {PACK}")
+    if len({match[1] for match in shards}) != int(shards[0][2]):
+        raise FileRejected(f"Of the weights in the folder variables, files are missing. {PACK}")
+
+
+def _read(raw: memoryview, is_trusted: bool) -> _Found:
+    saved = Message(raw, Budget())
+    if not saved.has(2):
+        raise FileRejected(DAMAGED)
+    meta = _serving_graph(saved)
+    graph_message = meta.one(2)
+    if graph_message is None:
+        raise FileRejected(DAMAGED)
+    signatures = dict(read_map(meta, 5))
+    key = _chosen(signatures)
+    check = OpCheck(GraphDef.read(graph_message), is_trusted=is_trusted)
+    _check_ops(meta, check, signatures, key)
+    about = meta.one(1)
+    version = about.text(5) if about else ""
+    saved_with = f"TensorFlow {shown(version)[:40]}" if version else ""
+    return _Found(_signature(signatures[key]), saved_with, bool(check.ops & VARIABLE_OPS))
+
+
+def _serving_graph(saved: Message) -> Message:
+    for meta in saved.all(2):
+        about = meta.one(1)
+        if about and "serve" in about.texts(4):
+            return meta
+    raise FileRejected(
+        "The SavedModel has no graph tagged 'serve', which is the one for answering. Export it for serving again."
+    )
+
+
+def _chosen(signatures: dict[str, Message]) -> str:
+    if DEFAULT_SIGNATURE in signatures:
+        return DEFAULT_SIGNATURE
+    keys = [key for key in signatures if key not in _INTERNAL_SIGNATURES]
+    if not keys:
+        raise FileRejected(
+            "The SavedModel names no inputs and outputs: it has no signature. Export it with model.export(folder), "
+            "or give tf.saved_model.save its signatures."
+        )
+    if len(keys) > 1:
+        raise FileRejected(
+            f"The SavedModel has several signatures, {listed(keys)}, and none is called '{DEFAULT_SIGNATURE}'. "
+            "Export it with the one that is meant."
+        )
+    return keys[0]
+
+
+def _signature(definition: Message) -> Signature | None:
+    inputs, outputs = (_tensors(definition, number) for number in (1, 2))
+    if inputs is None or outputs is None:
+        return None
+    if not inputs or not outputs:
+        raise FileRejected("The signature of the SavedModel has no input or no output. Export it with both.")
+    return Signature(tuple(inputs), tuple(outputs))
+
+
+def _tensors(definition: Message, number: int) -> list[TensorSpec] | None:
+    """In the file's order; None where a rank is open."""
+    specs = []
+    for name, info in read_map(definition, number):
+        if info.has(4) or info.has(5):
+            raise FileRejected(
+                f"The tensor '{shown(name)}' of the signature is sparse or ragged, which cannot be asked for here. "
+                "Export the model with dense tensors."
+            )
+        dtype = DTYPES.get(info.integer(2))
+        if dtype is None:
+            raise FileRejected(
+                f"The tensor '{shown(name)}' of the signature holds no numbers or text. Export the model without it."
+            )
+        shape_message = info.one(3)
+        shape = read_shape(shape_message) if shape_message else ()
+        if shape is None:
+            return None
+        specs.append(TensorSpec(name, dtype, shape))
+    return specs
+
+
+def _check_ops(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
+    """Checks all that loading the model or asking it can run. What only saving runs is left out, and putting the
+    weights back may read them."""
+    chosen = [info.text(1) for number in (1, 2) for _, info in read_map(signatures[key], number)]
+    initial = []
+    if "__saved_model_init_op" in signatures:
+        initial += [info.text(1) for _, info in read_map(signatures["__saved_model_init_op"], 2)]
+    for name, collection in read_map(meta, 4):
+        if name in _INIT_COLLECTIONS:
+            initial += [text for nodes in collection.all(1) for text in nodes.texts(1)]
+    check.check(starts=[name for name in (*chosen, *initial) if name])
+    saver = meta.one(3)
+    restore = saver.text(3) if saver else ""
+    if restore and node_name(restore) in check.graph.nodes:
+        check.check(starts=[restore], also=RESTORE_OPS)
+    objects = meta.one(7)
+    if objects is not None:
+        called, restoring = _called_objects(objects, key)
+        check.check(functions=called)
+        check.check(functions=restoring, also=RESTORE_OPS)
+
+
+def _called_objects(objects: Message, key: str) -> tuple[list[str], list[str]]:
+    """The functions that loading calls through TensorFlow 2's objects (saved_object_graph.proto), and the signature's;
+    and those that put weights back."""
+    nodes = list(objects.all(1))
+    children = [[(child.text(2), child.integer(1)) for child in node.all(1)] for node in nodes]
+    called: list[int] = []
+    for node_children in children:
+        called += [number for name, number in node_children if name in _RUN_BY_LOADING]
+    for name, number in children[0] if children else []:
+        if name == "signatures":
+            called += [target for label, target in _at(children, number) if label == key]
+    restoring = [saveable.integer(3) for node in nodes for _, saveable in read_map(node, 11)]
+    names = [
+        [name for number in numbers for name in _function_names(_at(nodes, number))] for numbers in (called, restoring)
+    ]
+    return names[0], names[1]
+
+
+def _at(items: list[_T], number: int) -> _T:
+    if not 0 <= number < len(items):
+        raise FileRejected(DAMAGED)
+    return items[number]
+
+
+def _function_names(node: Message) -> list[str]:
+    names = [name for function in node.all(6) for name in function.texts(1)]
+    return names + [function.text(1) for function in node.all(8)]

@@ -1,0 +1,167 @@
+"""TensorFlow Lite models: a FlatBuffer (schema.fbs of TensorFlow Lite), perhaps with a zip of labels behind it."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+from inference.formats.facts import FileFacts, FileRejected, shown
+from inference.formats.flatbuffer import Table
+from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_lines
+from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
+from inference.signature import Shape, Signature, TensorSpec
+
+DTYPES = {
+    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "object", 6: "bool", 7: "int16", 8: "complex64",
+    9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32", 16: "uint16", 18: "bfloat16",
+}  # fmt: skip
+QUANTIZED = frozenset({"int8", "uint8", "int16"})
+# BuiltinOperator. Codes above 127 stand in a wider field beside the old one; the larger one counts.
+_CUSTOM = 32
+CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess"})
+MAX_SUBGRAPHS = 1000
+MAX_RANK = 8
+
+
+def inspect_tflite(path: Path) -> FileFacts:
+    """Names, dtypes and shapes are those of the engine: from the file's signature where it has one, quantised tensors
+    as float32, the batch as the file has it. Raises FileRejected."""
+    with opened_bytes(path) as raw:
+        if bytes(raw[4:8]) != b"TFL3":
+            raise FileRejected(DAMAGED)
+        model = Table.root(raw, Budget())
+        _check_operations(model)
+        graphs = list(model.tables(2))
+        if not graphs or len(graphs) > MAX_SUBGRAPHS:
+            raise FileRejected(DAMAGED)
+        buffers = _checked_buffers(model)
+        for graph in graphs:
+            _check_graph(graph, model.count(1), buffers)
+        signature, is_quantized = _signature(model, graphs[0])
+        named_as_labels = _associated_labels(path, len(raw))
+    notes = ("The model is quantised: its numbers are integers inside, floats are converted on the way.",)
+    return FileFacts("tflite", ".tflite", "", named_as_labels, signature, notes=notes if is_quantized else ())
+
+
+def _check_operations(model: Table) -> None:
+    for code in model.tables(1):
+        if max(code.number(3, "i"), code.number(0, "b")) != _CUSTOM:
+            continue
+        name = code.text(1)
+        if name.startswith("Flex"):
+            raise FileRejected(
+                f"The model uses TensorFlow's own operation '{shown(name[4:])}' inside TensorFlow Lite, which is not "
+                "run here. Convert it with TensorFlow Lite's built-in operations only, or upload the model that it was "
+                "made from."
+            )
+        if name not in CUSTOM_OPS:
+            raise FileRejected(
+                f"The model uses the custom operation '{shown(name)}', whose program is not in the file. Convert it "
+                "with TensorFlow Lite's built-in operations only."
+            )
+
+
+def _checked_buffers(model: Table) -> int:
+    """The number of buffers, of which each lies inside of the file."""
+    total = 0
+    for buffer in model.tables(4):
+        buffer.content(0)
+        offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
+        if offset > 1 and offset + size > len(model.raw):
+            raise FileRejected(DAMAGED)
+        total += 1
+    return total
+
+
+def _check_graph(graph: Table, operation_codes: int, buffers: int) -> None:
+    """Every number that stands for a tensor, an operation or a buffer must be one of those that there are."""
+    tensors = graph.count(0)
+    for tensor in graph.tables(0):
+        if not 0 <= tensor.number(2, "I") < max(buffers, 1):
+            raise FileRejected(DAMAGED)
+    for numbers in (graph.numbers(1, "i"), graph.numbers(2, "i")):
+        if any(not 0 <= number < tensors for number in numbers):
+            raise FileRejected(DAMAGED)
+    for operator in graph.tables(3):
+        if operator.number(0, "I") >= operation_codes:
+            raise FileRejected(DAMAGED)
+        for number in (*operator.numbers(1, "i"), *operator.numbers(2, "i")):
+            if not -1 <= number < tensors:  # −1: an optional tensor that is left out
+                raise FileRejected(DAMAGED)
+
+
+def _signature(model: Table, graph: Table) -> tuple[Signature, bool]:
+    """The signature, and whether any input or output is quantised."""
+    tensors = list(graph.tables(0))
+    names = _signature_names(model)
+    ends = []
+    is_quantized = False
+    for side, field in enumerate((1, 2)):
+        numbers = graph.numbers(field, "i")
+        if not numbers:
+            raise FileRejected("The model has no input or no output. Convert it again and upload the new file.")
+        specs = []
+        for number in numbers:
+            spec, is_integer = _spec(tensors[number], names[side].get(number, ""), number)
+            specs.append(spec)
+            is_quantized |= is_integer
+        ends.append(_distinct(specs))
+    return Signature(*ends), is_quantized
+
+
+def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
+    """Tensor → name, for inputs and outputs, in the signature that callers use."""
+    signatures = [one for one in model.tables(7) if one.number(4, "I") == 0]
+    if not signatures:
+        return {}, {}
+    chosen = next((one for one in signatures if one.text(2) == "serving_default"), signatures[0])
+    inputs, outputs = ({entry.number(1, "I"): entry.text(0) for entry in chosen.tables(field)} for field in (0, 1))
+    return inputs, outputs
+
+
+def _spec(tensor: Table, name: str, number: int) -> tuple[TensorSpec, bool]:
+    stored = DTYPES.get(tensor.number(1, "b"))
+    own = tensor.text(3)
+    if stored is None:
+        raise FileRejected(
+            f"The tensor '{shown(name or own)}' holds numbers of a kind that cannot be sent or shown here. Convert the "
+            "model with float inputs and outputs."
+        )
+    quantization = tensor.table(4)
+    is_quantized = stored in QUANTIZED and quantization is not None and quantization.count(2) > 0
+    name = name or own.removeprefix("serving_default_").split(":")[0] or f"tensor_{number}"
+    return TensorSpec(name, "float32" if is_quantized else stored, _shape(tensor)), is_quantized
+
+
+def _shape(tensor: Table) -> Shape:
+    sizes, free = tensor.numbers(0, "i"), tensor.numbers(7, "i")
+    if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
+        raise FileRejected(DAMAGED)
+    if len(free) != len(sizes):
+        return sizes
+    return tuple(size if axis == 0 or free[axis] >= 0 else None for axis, size in enumerate(sizes))
+
+
+def _distinct(specs: list[TensorSpec]) -> tuple[TensorSpec, ...]:
+    if len({spec.name for spec in specs}) == len(specs):
+        return tuple(specs)
+    return tuple(TensorSpec(f"{spec.name}_{i}", spec.dtype, spec.shape) for i, spec in enumerate(specs))
+
+
+def _associated_labels(path: Path, size_bytes: int) -> tuple[str, ...]:
+    """Labels in the zip that the metadata writer appends (https://ai.google.dev/edge/litert/models/metadata): the file
+    with a usual name, else the only text file with "label" in its name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()[:100]}
+            texts = [name for name in sizes if name.lower().endswith(".txt") and "label" in name.lower()]
+            usual = [name for name in LABEL_FILES if name in texts]
+            name = usual[0] if usual else texts[0] if len(texts) == 1 else ""
+            if not name or sizes[name] > min(MAX_LABEL_TEXT, size_bytes * 20):
+                return ()
+            with archive.open(name) as entry:
+                raw = entry.read(MAX_LABEL_TEXT)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+        return ()
+    return labels_of_lines(raw.decode("utf-8", "replace"))

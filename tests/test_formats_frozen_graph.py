@@ -1,0 +1,125 @@
+"""In a frozen graph the inputs and outputs are found; where several may be meant, that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from inference.formats import Candidates, FileRejected, inspect_file
+from inference.signature import Signature, TensorSpec
+from tests.graph_files import CLASSIFIER, FLOAT, constant, graph_def, node, of_type, placeholder, whole_numbers
+
+
+def written(folder: Path, nodes: Sequence[bytes]) -> Path:
+    path = folder / "graph.pb"
+    path.write_bytes(graph_def(nodes))
+    return path
+
+
+def refusal(folder: Path, *nodes: bytes) -> str:
+    with pytest.raises(FileRejected) as caught:
+        inspect_file(written(folder, nodes))
+    return caught.value.message
+
+
+def test_one_input_and_one_output_are_found_without_asking(tmp_path: Path) -> None:
+    facts = inspect_file(written(tmp_path, CLASSIFIER))
+
+    assert facts.format == "frozen_graph"
+    assert facts.candidates == Candidates(("image:0",), ("answer:0",))
+    assert facts.notes == ()
+    assert facts.signature == Signature(
+        (TensorSpec("image", "float32", (None, 4)),), (TensorSpec("answer", "float32", (None, 3)),)
+    )
+
+
+def test_leftovers_of_training_are_no_outputs(tmp_path: Path) -> None:
+    leftovers = [
+        node("init", "NoOp", "^answer"),
+        constant("step"),
+        node("step/read", "Identity", "step"),
+        node("check", "Assert", "image"),
+        placeholder("unused", -1),
+    ]
+
+    assert inspect_file(written(tmp_path, [*CLASSIFIER, *leftovers])).candidates == Candidates(
+        ("image:0",), ("answer:0",)
+    )
+
+
+def test_several_outputs_are_all_taken_and_said(tmp_path: Path) -> None:
+    facts = inspect_file(written(tmp_path, [*CLASSIFIER, node("features", "Relu", "product", T=of_type(FLOAT))]))
+
+    assert facts.candidates == Candidates(("image:0",), ("answer:0", "features:0"))
+    assert facts.notes == ("The graph does not say which outputs are meant; all were taken: 'answer:0', 'features:0'.",)
+
+
+def test_somebody_can_choose(tmp_path: Path) -> None:
+    path = written(tmp_path, [*CLASSIFIER, node("features", "WriteFile", "product")])
+    with pytest.raises(FileRejected):
+        inspect_file(path)
+
+    facts = inspect_file(path, inputs=["image"], outputs=["product"])
+
+    assert facts.notes == ()
+    assert facts.signature is not None
+    assert [spec.name for spec in facts.signature.outputs] == ["product"]
+
+
+def test_a_choice_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileRejected, match=r"^The graph has no node called 'nothing'\."):
+        inspect_file(written(tmp_path, CLASSIFIER), outputs=["nothing"])
+
+
+def test_the_shape_behind_a_fixed_reshape_is_known(tmp_path: Path) -> None:
+    nodes = [placeholder("image", -1, 4), whole_numbers("to", -1, 2, 2)]
+    tail = node("answer", "Reshape", "image", "to", T=of_type(FLOAT))
+
+    signature = inspect_file(written(tmp_path, [*nodes, tail])).signature
+
+    assert signature is not None
+    assert signature.outputs[0].shape == (None, 2, 2)
+
+
+def test_an_unknown_shape_leaves_the_signature_to_the_engine(tmp_path: Path) -> None:
+    facts = inspect_file(written(tmp_path, [*CLASSIFIER[:3], node("answer", "Mean", "product")]))
+
+    assert facts.signature is None
+    assert facts.candidates == Candidates(("image:0",), ("answer:0",))
+
+
+def test_a_graph_with_variables_is_not_frozen(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, placeholder("x", 1), node("w", "VariableV2"), node("y", "Mul", "x", "w"))
+
+    assert sentence.startswith("The graph is not frozen: its weights are variables")
+
+
+def test_a_graph_without_placeholder_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, constant("x", 2), node("y", "Relu", "x")).startswith("The graph has no input")
+
+
+def test_a_graph_without_output_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, placeholder("x", 2), constant("y", 2)).startswith("The graph has no output")
+
+
+def test_operations_that_do_more_than_calculate_are_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, placeholder("x", 2), node("y", "ReadFile", "x"))
+
+    assert sentence.startswith("The operation 'ReadFile' (at 'y') reads or writes files.")
+
+
+@pytest.mark.parametrize("nodes", [(CLASSIFIER[0], node("y", "Add", "image", "lost")), (*CLASSIFIER, CLASSIFIER[0])])
+def test_missing_and_double_nodes_are_damage(tmp_path: Path, nodes: Sequence[bytes]) -> None:
+    assert refusal(tmp_path, *nodes).startswith("The file is damaged or was cut off.")
+
+
+def test_a_graph_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    whole = graph_def(CLASSIFIER)
+    path = tmp_path / "graph.pb"
+
+    for cut in range(60, len(whole) - 12, 23):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(FileRejected):
+            inspect_file(path)

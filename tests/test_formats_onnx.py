@@ -1,0 +1,182 @@
+"""An ONNX file is accepted with everything inside and with ONNX's own operations only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from inference.formats import FileRejected, inspect_file
+from inference.signature import Signature, TensorSpec
+from tests.real_models import ORIENTATION_LABELS, orientation_onnx
+from tests.wire_bytes import pb
+
+FLOAT, INT64 = 1, 7
+
+
+def value(name: str, *sizes: int | str, dtype: int = FLOAT) -> bytes:
+    dims = [(1, pb((1, size)) if isinstance(size, int) else pb((2, size))) for size in sizes]
+    return pb((1, name), (2, pb((1, pb((1, dtype), (2, pb(*dims)))))))
+
+
+def node(op: str, *, domain: str = "", attributes: Sequence[bytes] = ()) -> bytes:
+    return pb((1, "x"), (2, "y"), (4, op), *[(5, one) for one in attributes], *([(7, domain)] if domain else []))
+
+
+def tensor(name: str, *extra: tuple[int, int | bytes]) -> bytes:
+    return pb((1, 2), (2, FLOAT), (8, name), (9, bytes(8)), *extra)
+
+
+def graph(
+    nodes: Sequence[bytes] = (node("Relu"),),
+    inputs: Sequence[bytes] = (value("x", "batch", 3),),
+    outputs: Sequence[bytes] = (value("y", "batch", 3),),
+    weights: Sequence[bytes] = (),
+    sparse: Sequence[bytes] = (),
+) -> bytes:
+    return pb(
+        *[(1, one) for one in nodes],
+        (2, "small"),
+        *[(5, one) for one in weights],
+        *[(11, one) for one in inputs],
+        *[(12, one) for one in outputs],
+        *[(15, one) for one in sparse],
+    )
+
+
+def onnx_file(folder: Path, inside: bytes | None = None, *extra: tuple[int, int | bytes]) -> Path:
+    path = folder / "upload"
+    opset = pb((1, ""), (2, 17))
+    path.write_bytes(pb((1, 8), (2, "pytorch"), (3, "2.4"), (7, inside or graph()), (8, opset), *extra))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(FileRejected) as caught:
+        inspect_file(path)
+    return caught.value.message
+
+
+def labels(folder: Path, key: str, text: str) -> tuple[str, ...]:
+    return inspect_file(onnx_file(folder, None, (14, pb((1, key), (2, text))))).labels
+
+
+def test_names_shapes_and_producer_are_read(tmp_path: Path) -> None:
+    facts = inspect_file(onnx_file(tmp_path))
+
+    assert (facts.format, facts.suffix, facts.saved_with) == ("onnx", ".onnx", "pytorch 2.4")
+    assert facts.signature == Signature(
+        (TensorSpec("x", "float32", (None, 3)),), (TensorSpec("y", "float32", (None, 3)),)
+    )
+
+
+def test_the_public_orientation_model_has_its_labels_and_free_batch() -> None:
+    facts = inspect_file(orientation_onnx())
+
+    assert facts.labels == ORIENTATION_LABELS
+    assert facts.signature is not None
+    assert facts.signature.inputs == (TensorSpec("x", "float32", (None, 3, 224, 224)),)
+    assert [spec.shape for spec in facts.signature.outputs] == [(None, 4)]
+
+
+def test_weights_among_the_inputs_are_not_asked_for(tmp_path: Path) -> None:
+    inside = graph(inputs=[value("x", 1, 3), value("w", 2), value("n", 1, dtype=INT64)], weights=[tensor("w")])
+
+    signature = inspect_file(onnx_file(tmp_path, inside)).signature
+
+    assert signature is not None
+    assert [(spec.name, spec.dtype) for spec in signature.inputs] == [("x", "float32"), ("n", "int64")]
+
+
+def test_an_output_of_unknown_rank_leaves_the_signature_to_the_engine(tmp_path: Path) -> None:
+    inside = graph(outputs=[pb((1, "y"), (2, pb((1, pb((1, FLOAT))))))])
+
+    assert inspect_file(onnx_file(tmp_path, inside)).signature is None
+
+
+@pytest.mark.parametrize("key", ["character", "labels", "classes", "names"])
+@pytest.mark.parametrize(
+    "text", ["cat\ndog\n", '["cat", "dog"]', "{0: 'cat', 1: 'dog'}", '{"1": "dog", "0": "cat"}', "\ufeffcat\r\ndog"]
+)
+def test_labels_are_read_from_the_metadata(tmp_path: Path, key: str, text: str) -> None:
+    assert labels(tmp_path, key, text) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["", "{0: 'cat', 2: 'dog'}", "[[1], [2]]", "{broken", "[" * 100_000, "cat\n\ndog"])
+def test_metadata_that_is_no_list_of_labels_is_passed_over(tmp_path: Path, text: str) -> None:
+    assert labels(tmp_path, "labels", text) == ()
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "weights.bin"])
+@pytest.mark.parametrize("place", ["weight", "attribute", "inner graph", "sparse weight", "function"])
+def test_weights_in_other_files_are_refused(tmp_path: Path, location: str, place: str) -> None:
+    outside = tensor("w", (13, pb((1, "location"), (2, location))), (14, 1))
+    constant = node("Constant", attributes=[pb((1, "value"), (5, outside), (20, 4))])
+    path = {
+        "weight": lambda: onnx_file(tmp_path, graph(weights=[outside])),
+        "attribute": lambda: onnx_file(tmp_path, graph([constant])),
+        "inner graph": lambda: onnx_file(tmp_path, graph([node("If", attributes=[pb((6, graph([constant])))])])),
+        "sparse weight": lambda: onnx_file(tmp_path, graph(sparse=[pb((1, outside))])),
+        "function": lambda: onnx_file(tmp_path, None, (25, pb((1, "f"), (7, constant), (10, "mine")))),
+    }[place]()
+
+    assert refusal(path).startswith("The ONNX file keeps its weights in another file, which is not read here.")
+
+
+def test_a_location_without_a_name_is_refused_too(tmp_path: Path) -> None:
+    assert "in another file" in refusal(onnx_file(tmp_path, graph(weights=[tensor("w", (14, 1))])))
+
+
+def test_foreign_operations_are_refused_with_their_domain(tmp_path: Path) -> None:
+    sentence = refusal(onnx_file(tmp_path, graph([node("Magic", domain="my.company")])))
+
+    assert sentence.startswith("The operation 'Magic' belongs to 'my.company', which is not part of ONNX")
+
+
+def test_foreign_operations_inside_of_loops_are_refused(tmp_path: Path) -> None:
+    body = graph([node("Magic", domain="ai.onnx.contrib")])
+
+    assert "'Magic' belongs to 'ai.onnx.contrib'" in refusal(
+        onnx_file(tmp_path, graph([node("Loop", attributes=[pb((1, "body"), (6, body))])]))
+    )
+
+
+def test_functions_that_the_file_brings_along_are_accepted(tmp_path: Path) -> None:
+    own = pb((1, "Magic"), (7, node("Relu")), (10, "mine"))
+
+    assert inspect_file(onnx_file(tmp_path, graph([node("Magic", domain="mine")]), (25, own))).format == "onnx"
+
+
+def test_onnxruntimes_own_calculations_are_accepted_and_no_more(tmp_path: Path) -> None:
+    assert inspect_file(onnx_file(tmp_path, graph([node("FusedConv", domain="com.microsoft")]))).format == "onnx"
+    assert refusal(onnx_file(tmp_path, graph([node("EPContext", domain="com.microsoft")]))).startswith(
+        "The operation 'EPContext' of onnxruntime is not one of the plain calculations"
+    )
+
+
+def test_inputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
+    words = pb((1, "words"), (2, pb((4, pb((1, b""))))))
+
+    assert refusal(onnx_file(tmp_path, graph(inputs=[words]))).startswith("The input 'words' is no tensor")
+
+
+def test_a_graph_for_training_is_refused(tmp_path: Path) -> None:
+    assert "for training" in refusal(onnx_file(tmp_path, None, (20, pb((1, graph())))))
+
+
+def test_graphs_nested_without_end_are_refused(tmp_path: Path) -> None:
+    inside = graph()
+    for _ in range(500):
+        inside = graph([node("If", attributes=[pb((6, inside))])])
+
+    assert "nested deeper" in refusal(onnx_file(tmp_path, inside))
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    whole = orientation_onnx().read_bytes()
+    path = tmp_path / "cut"
+
+    for cut in (len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:cut])
+        assert refusal(path)
