@@ -23,17 +23,18 @@ MAX_THREADS = 4  # more do not help the small models that this format is for
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
+class LiteRtTensor:
     """One end of the model: where it lies in the interpreter, and how its numbers are stored there."""
 
     spec: TensorSpec
+    file_name: str
     index: int
     stored: np.dtype[Any]
     scale: float
     zero_point: int
 
     @classmethod
-    def of(cls, name: str, details: Any) -> _Tensor:
+    def of(cls, name: str, details: Any) -> LiteRtTensor:
         scale, zero_point = details["quantization"]
         stored = np.dtype(details["dtype"])
         is_quantised = bool(scale) and stored.kind in "iu"
@@ -42,17 +43,22 @@ class _Tensor:
         # The batch stays as the file has it (one): changing it plans the memory anew for each request.
         seen = tuple(n if i == 0 or free[i] >= 0 else None for i, n in enumerate(shape))
         dtype = "float32" if is_quantised else "object" if stored.kind in "SOU" else stored.name
-        return cls(TensorSpec(name, dtype, seen), int(details["index"]), stored, float(scale), int(zero_point))
+        spec = TensorSpec(name, dtype, seen)
+        return cls(spec, str(details["name"]), int(details["index"]), stored, float(scale), int(zero_point))
+
+    @property
+    def is_quantised(self) -> bool:
+        return bool(self.scale) and self.stored.kind in "iu"
 
     def to_stored(self, values: Array) -> Array:
-        if self.spec.dtype == self.stored.name or not self.scale:
+        if not self.is_quantised:
             return values
         limits = np.iinfo(self.stored)
         stored: Array = np.clip(np.rint(values / self.scale) + self.zero_point, limits.min, limits.max)
         return stored.astype(self.stored)
 
     def to_real(self, values: Array) -> Array:
-        if self.spec.dtype == self.stored.name or not self.scale:
+        if not self.is_quantised:
             return values
         return ((values.astype(np.float32) - self.zero_point) * np.float32(self.scale)).astype(np.float32)
 
@@ -71,6 +77,11 @@ class LiteRtEngine:
         self._outputs = _tensors(interpreter.get_output_details(), output_names)
         self.signature = Signature(tuple(t.spec for t in self._inputs), tuple(t.spec for t in self._outputs))
         self._lock = threading.Lock()
+
+    @property
+    def tensors(self) -> list[LiteRtTensor]:
+        """Inputs, then outputs."""
+        return [*self._inputs, *self._outputs]
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         with self._lock:
@@ -102,9 +113,10 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine
         raise ModelUnusable(_sentence(error)) from error
 
 
-def _tensors(details: list[Any], names: dict[int, str]) -> list[_Tensor]:
+def _tensors(details: list[Any], names: dict[int, str]) -> list[LiteRtTensor]:
     return [
-        _Tensor.of(name, one) for one, name in zip(details, _distinct([_name(d, names) for d in details]), strict=True)
+        LiteRtTensor.of(name, one)
+        for one, name in zip(details, _distinct([_name(d, names) for d in details]), strict=True)
     ]
 
 

@@ -30,14 +30,14 @@ class OpenVinoEngine:
     `parallel` is how many calls are computed side by side; more than that wait for a free request.
     """
 
-    def __init__(self, compiled: Any, model: Any) -> None:
+    def __init__(self, compiled: Any, weights: Array | None) -> None:
         self._compiled = compiled
-        self._model = model  # keeps mapped weights alive
+        self._weights = weights  # OpenVINO reads them in place and does not keep them alive: without this it crashes
         self.device = "cpu"
         self.parallel = max(1, int(compiled.get_property("NUM_STREAMS")))
         self.signature = Signature(
-            tuple(spec_of(port, f"input_{i}") for i, port in enumerate(compiled.inputs)),
-            tuple(spec_of(port, f"output_{i}") for i, port in enumerate(compiled.outputs)),
+            tuple(_spec_of(port, f"input_{i}") for i, port in enumerate(compiled.inputs)),
+            tuple(_spec_of(port, f"output_{i}") for i, port in enumerate(compiled.outputs)),
         )
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
@@ -64,17 +64,16 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
     if settings.precision not in _precisions(core):
         raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")
     try:
-        model = read(core, path, format_name)
-        compiled = core.compile_model(model, "CPU", _properties(settings))
-        return OpenVinoEngine(compiled, model)
+        model, weights = _read(core, path, format_name)
+        return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights)
     except ModelUnusable:
         raise
     except Exception as error:
         raise ModelUnusable(f"OpenVINO cannot read the file: {first_line(error)}") from error
 
 
-def read(core: Any, path: Path, format_name: str) -> Any:
-    """The model as OpenVINO's own graph, not compiled. Raises ModelUnusable, or what OpenVINO raises."""
+def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
+    """The model as OpenVINO's own graph, not compiled, and the weights that must outlive it."""
     if format_name == "openvino" and path.is_file() and path.suffix != ".xml":
         return _read_zip(core, path)
     if format_name == "openvino" and path.is_dir():
@@ -84,16 +83,16 @@ def read(core: Any, path: Path, format_name: str) -> Any:
         raise ModelUnusable(
             "The file takes quantised numbers, and only TensorFlow Lite reads their scale. Convert it first."
         )
-    return model
+    return model, None
 
 
-def spec_of(port: Any, otherwise: str) -> TensorSpec:
+def _spec_of(port: Any, otherwise: str) -> TensorSpec:
     """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name."""
     shape = tuple(int(d.get_length()) if d.is_static else None for d in port.get_partial_shape())
-    return TensorSpec(name_of(port) or otherwise, _dtype(port.get_element_type()), shape)
+    return TensorSpec(_name_of(port) or otherwise, _dtype(port.get_element_type()), shape)
 
 
-def name_of(port: Any) -> str:
+def _name_of(port: Any) -> str:
     """One tensor can have several names in OpenVINO; TensorFlow's `:0` is left out, then the shortest is taken."""
     return min((name.removesuffix(":0") for name in port.get_names()), key=lambda name: (len(name), name), default="")
 
@@ -119,7 +118,7 @@ def _precisions(core: Any) -> set[str]:
 
 
 def _inputs(model: Any) -> list[TensorSpec]:
-    return [spec_of(port, "") for port in model.inputs]
+    return [_spec_of(port, "") for port in model.inputs]
 
 
 def _dtype(element_type: Any) -> str:
@@ -131,7 +130,7 @@ def _dtype(element_type: Any) -> str:
     return str(np.dtype(element_type.to_dtype()).name)
 
 
-def _read_zip(core: Any, path: Path) -> Any:
+def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
     """Weights that lie unpacked and aligned in the archive (as ours do) are mapped, not copied."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -140,13 +139,13 @@ def _read_zip(core: Any, path: Path) -> Any:
             weights_name = str(xml.with_suffix(".bin"))
             if weights_name not in entries:
                 raise ModelUnusable("The archive holds an .xml without the .bin of the same name. Put both into it.")
-            text = archive.read(str(xml))
+            text = archive.read(str(xml)).decode()
             weights = _mapped(path, entries[weights_name])
             if weights is None:
-                weights = np.frombuffer(archive.read(weights_name), np.uint8)
-    except (zipfile.BadZipFile, OSError) as error:
+                weights = np.frombuffer(bytearray(archive.read(weights_name)), np.uint8)
+    except (zipfile.BadZipFile, OSError, UnicodeError) as error:
         raise ModelUnusable("The archive is damaged or was cut off. Upload the whole file.") from error
-    return core.read_model(text, ov.Tensor(weights, shared_memory=True)) if weights.size else core.read_model(text, b"")
+    return core.read_model(text, ov.Tensor(weights, shared_memory=True) if weights.size else b""), weights
 
 
 def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
@@ -159,7 +158,8 @@ def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
         start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         if start % _ALIGNMENT_BYTES:
             return None
-        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # OpenVINO shares only arrays that could be written to; nobody writes, so no page is ever copied.
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return np.frombuffer(whole, np.uint8, entry.file_size, start)
 
 
