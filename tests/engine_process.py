@@ -1,8 +1,8 @@
 """`python -m tests.engine_process`: runs model files in engines, in a process of its own, so that pytest's stays clean.
 
 Reads one JSON list on standard input; each item has `engine`, `format`, `path`, `inputs` (npz or null), `outputs` (npz)
-and may have `names`, `graph_inputs`, `graph_outputs`, `precision`, `streams`, `threads_at_once`. Batches are split where the
-file fixes them at one. Answers a list of
+and may have `names`, `graph_inputs`, `graph_outputs`, `precision`, `streams`, `threads_at_once`. Batches are split
+where the file fixes them at one. Answers a list of
 `{"inputs": specs, "outputs": specs, "parallel": n, "libraries": names}` or `{"unusable": sentence}`.
 """
 

@@ -131,7 +131,7 @@ def measure(
     copy = workspace.prepare(candidate.path, candidate.path.name)
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
-    np.savez(given, **{f"i{i}": array[:MAX_INPUT_ROWS] for i, array in enumerate(inputs.values())})
+    np.savez(given, *(array[:MAX_INPUT_ROWS] for array in inputs.values()))
     request = {
         **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
         **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},
@@ -213,7 +213,7 @@ def _measured(bare: Row, said: Said) -> Row:
 
 def _outputs(path: Path, said: Said) -> dict[str, Array]:
     with np.load(path, allow_pickle=False) as made:
-        return {str(name): made[f"o{i}"] for i, name in enumerate(said["output_names"])}
+        return {str(name): made[f"arr_{i}"] for i, name in enumerate(said["output_names"])}
 
 
 def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Row:

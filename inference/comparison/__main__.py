@@ -55,7 +55,7 @@ def _measure(request: Said) -> dict[str, Any]:
     latencies = _latencies(engine, inputs, rows, float(request["latency_s"]))
     memory = memory_bytes(os.getpid()) or 0
     outputs = _answers(engine, inputs, rows, first)
-    np.savez(request["outputs"], **{f"o{i}": array for i, array in enumerate(outputs.values())})
+    np.savez(request["outputs"], *outputs.values())
     batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
     return {
         "output_names": list(outputs),
@@ -70,7 +70,7 @@ def _measure(request: Said) -> dict[str, Any]:
 
 def _inputs(request: Said) -> dict[str, Array]:
     with np.load(request["inputs"], allow_pickle=False) as given:
-        return {str(name): given[f"i{i}"] for i, name in enumerate(request["input_names"])}
+        return {str(name): given[f"arr_{i}"] for i, name in enumerate(request["input_names"])}
 
 
 def _rows(engine: Engine, inputs: Tensors) -> int:

@@ -121,9 +121,7 @@ def _of_keras(model: Any) -> Traced:
     inputs = _flatten(model.inputs)
     outputs = _flatten(model.outputs)
     input_names = _unique([tensor.name for tensor in inputs])
-    output_names = _unique(list(getattr(model, "output_names", None) or [tensor.name for tensor in outputs]))
-    if len(output_names) != len(outputs):
-        output_names = _unique([tensor.name for tensor in outputs])
+    output_names = _unique(_output_names(model, outputs))
     signature = Signature(
         tuple(_spec(name, tensor) for name, tensor in zip(input_names, inputs, strict=True)),
         tuple(_spec(name, tensor) for name, tensor in zip(output_names, outputs, strict=True)),
@@ -134,6 +132,14 @@ def _of_keras(model: Any) -> Traced:
         return list(tf.nest.flatten(model(given, training=False)))
 
     return Traced(call, signature, tuple(variable.value for variable in model.variables), model)
+
+
+def _output_names(model: Any, outputs: list[Any]) -> list[str]:
+    """The layers that answer. A Sequential does not name them; its tensors are numbered anew by each process."""
+    names = list(getattr(model, "output_names", None) or [])
+    if not names and isinstance(model, keras.Sequential):
+        names = [model.layers[-1].name]
+    return names if len(names) == len(outputs) else [tensor.name for tensor in outputs]
 
 
 def _flatten(structure: Any) -> list[Any]:

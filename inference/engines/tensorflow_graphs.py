@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from inference.engines.unpacking import unpack
 from inference.signature import Signature, TensorSpec
 
 _DEFAULT_SIGNATURE = "serving_default"
+_SERVE = "serve"
 _NO_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Variable", "VariableV2"})
 
 
@@ -44,22 +46,37 @@ def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[
     try:
         graph_def.ParseFromString(path.read_bytes())
         feeds, fetches = _ends(graph_def, inputs, outputs)
-        wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-        pruned = wrapped.prune(
-            [wrapped.graph.as_graph_element(name) for name in feeds],
-            [wrapped.graph.as_graph_element(name) for name in fetches],
+        return _of_graph_def(
+            graph_def, {_short(name): name for name in feeds}, {_short(name): name for name in fetches}
         )
     except ModelUnusable:
         raise
     except Exception as error:
         raise ModelUnusable(f"TensorFlow cannot read the graph: {first_line(error)}") from error
+
+
+def _of_graph_def(
+    graph_def: Any, feeds: Mapping[str, str], fetches: Mapping[str, str], shapes: Mapping[str, Any] | None = None
+) -> GraphModel:
+    """The part of a graph between tensors, given by the names to show → the names of the tensors. `shapes` of outputs
+    are taken where known from elsewhere: a function called in a graph has lost its own."""
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    pruned = wrapped.prune(
+        [wrapped.graph.as_graph_element(name) for name in feeds.values()],
+        [wrapped.graph.as_graph_element(name) for name in fetches.values()],
+    )
+    for name, tensor in zip(fetches, pruned.outputs, strict=True):
+        tensor.set_shape((shapes or {}).get(name))
     signature = Signature(
-        tuple(_spec(_short(name), tensor) for name, tensor in zip(feeds, pruned.inputs, strict=True)),
-        tuple(_spec(_short(name), tensor) for name, tensor in zip(fetches, pruned.outputs, strict=True)),
+        tuple(_spec(name, tensor) for name, tensor in zip(feeds, pruned.inputs, strict=True)),
+        tuple(_spec(name, tensor) for name, tensor in zip(fetches, pruned.outputs, strict=True)),
     )
 
     def call(*tensors: Any) -> list[Any]:
-        return list(tf.nest.flatten(pruned(*tensors)))
+        answers = tf.nest.flatten(pruned(*tensors))
+        for answer, known in zip(answers, pruned.outputs, strict=True):
+            answer.set_shape(known.shape)
+        return list(answers)
 
     return GraphModel(call, signature, (wrapped, pruned))
 
@@ -67,15 +84,14 @@ def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[
 def _open_folder(folder: Path) -> GraphModel:
     try:
         loaded = _load(folder)
+        if isinstance(loaded, GraphModel):
+            return loaded
         signatures = dict(loaded.signatures)
+    except ModelUnusable:
+        raise
     except Exception as error:
         raise ModelUnusable(f"TensorFlow cannot read the SavedModel: {first_line(error)}") from error
-    if not signatures:
-        raise ModelUnusable(
-            "The SavedModel has no signature that says what goes in and comes out. Save it with model.export('name')."
-        )
-    key = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else sorted(signatures)[0]
-    function = signatures[key]
+    function = signatures[_signature_key(signatures)]
     inputs = dict(sorted(function.structured_input_signature[1].items()))
     outputs = function.structured_outputs
     names = sorted(outputs)
@@ -92,17 +108,46 @@ def _open_folder(folder: Path) -> GraphModel:
 
 
 def _load(folder: Path) -> Any:
-    """SavedModels with slots of a Keras 2 optimizer name a method that nobody has any more (`add_slot`); read as the
-    graph and signatures of TensorFlow 1, which every SavedModel also is, they load."""
-    try:
-        return tf.saved_model.load(str(folder))
-    except (AttributeError, ValueError, KeyError) as error:
-        from tensorflow.python.saved_model import load_v1_in_v2
+    """What `tf.saved_model.load` gives, or the model as a frozen graph.
 
+    Frozen: SavedModels with slots of a Keras 2 optimizer, which name a method that nobody has any more (`add_slot`),
+    and those of TensorFlow 1, whose variables no converter takes; but not those with tables, which are no constants.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (AttributeError, ValueError, KeyError) as error:
         try:
-            return load_v1_in_v2.load(str(folder), ["serve"], None, False)
+            return _frozen_by_session(folder)
         except Exception:
             raise error from None
+    if hasattr(loaded, "prune"):  # of TensorFlow 1
+        with contextlib.suppress(Exception):
+            return _frozen_by_session(folder)
+    return loaded
+
+
+def _frozen_by_session(folder: Path) -> GraphModel:
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        described = tf.compat.v1.saved_model.load(session, [_SERVE], str(folder))
+        if graph.get_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS):
+            raise ValueError("tables")
+        chosen = described.signature_def[_signature_key(described.signature_def)]
+        feeds = {name: chosen.inputs[name].name for name in sorted(chosen.inputs)}
+        fetches = {name: chosen.outputs[name].name for name in sorted(chosen.outputs)}
+        shapes = {name: tf.TensorShape(chosen.outputs[name].tensor_shape) for name in fetches}
+        frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
+            session, graph.as_graph_def(), [_node_of(name) for name in fetches.values()]
+        )
+    return _of_graph_def(frozen, feeds, fetches, shapes)
+
+
+def _signature_key(signatures: Mapping[str, Any]) -> str:
+    known = sorted(name for name in signatures if not name.startswith("__"))
+    if not known:
+        raise ModelUnusable(
+            "The SavedModel has no signature that says what goes in and comes out. Save it with model.export('name')."
+        )
+    return _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in known else known[0]
 
 
 def _root_of(folder: Path) -> Path:
