@@ -254,7 +254,7 @@ def _mobilenet(folder: Path) -> None:
     kernel *= 3.0 / spread.std()
     last.set_weights([kernel, -(features.mean(0) @ kernel)])
     model.save(folder / "mobilenet.keras")
-    _kept(folder, "mobilenet", model, **{model.inputs[0].name: noise[:10]})
+    _kept(folder, "mobilenet", model, **{model.layers[0].name: noise[:10]})
 
 
 if __name__ == "__main__":

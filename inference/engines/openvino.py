@@ -22,6 +22,7 @@ from inference.signature import Signature, TensorSpec
 Array = np.ndarray[Any, Any]
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT_BYTES = 64
+_READ_DIRECTLY = ("openvino", "onnx", "tflite", "frozen_graph")
 
 
 class OpenVinoEngine:
@@ -60,6 +61,8 @@ class OpenVinoEngine:
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngine:
     """Load and compile for the CPU. Raises ModelUnusable with a sentence where OpenVINO cannot."""
+    if format_name not in _READ_DIRECTLY:
+        raise ModelUnusable(f"The engine openvino does not read {format_name} files; they are converted first.")
     core = ov.Core()
     if settings.precision not in _precisions(core):
         raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")
