@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.comparison import Candidate, Comparison, Row, compare, random_inputs, recommend
+from inference.comparison import BRIEF, Candidate, Comparison, Row, compare, measure, random_inputs, recommend
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
 from tests.engine_fixtures import converted, model_data
@@ -22,18 +22,31 @@ COLUMNS = (
 
 
 @pytest.fixture(scope="module")
-def mobilenet(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> Comparison:
+def mobilenet_files(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> dict[str, Path]:
     folder, source = tmp_path_factory.mktemp("mobilenet"), engine_models / "mobilenet.keras"
+    made = {form: converted(folder, source, "keras", form).path for form in ("openvino", "onnx", "tflite")}
+    return {"keras": source, **made}
+
+
+@pytest.fixture(scope="module")
+def mobilenet(
+    tmp_path_factory: pytest.TempPathFactory, engine_models: Path, mobilenet_files: dict[str, Path]
+) -> Comparison:
     given, _ = model_data(engine_models, "mobilenet")
-    path = {form: converted(folder, source, "keras", form).path for form in ("openvino", "onnx", "tflite")}
+    path = mobilenet_files
     candidates = [
-        Candidate("tensorflow", source, "keras"),
+        Candidate("tensorflow", path["keras"], "keras"),
         Candidate("openvino", path["openvino"], "openvino"),
         Candidate("openvino", path["openvino"], "openvino", "f16"),
         Candidate("onnxruntime", path["onnx"], "onnx"),
         Candidate("litert", path["tflite"], "tflite"),
     ]
-    return compare(candidates, given, Workspace(folder / "work"), progress=lambda percent, detail: None)
+    return compare(
+        candidates,
+        given,
+        Workspace(tmp_path_factory.mktemp("comparison") / "work"),
+        progress=lambda percent, detail: None,
+    )
 
 
 def test_mobilenet_answers_differ_from_picture_to_picture(engine_models: Path) -> None:
@@ -43,7 +56,7 @@ def test_mobilenet_answers_differ_from_picture_to_picture(engine_models: Path) -
     assert scores.max(axis=1).min() > 0.02
 
 
-def test_the_engines_agree_on_mobilenet_and_openvino_is_faster(mobilenet: Comparison) -> None:
+def test_the_engines_agree_on_mobilenet(mobilenet: Comparison) -> None:
     for row in mobilenet.rows:
         print(row.as_json())
     print(mobilenet.reason)
@@ -54,11 +67,24 @@ def test_the_engines_agree_on_mobilenet_and_openvino_is_faster(mobilenet: Compar
     for row in rows.values():
         assert (row.error, row.same_winner) == ("", 1.0)
         assert row.max_rel_diff is not None and row.max_rel_diff < 1e-3
-    assert openvino.p50_ms is not None and reference.p50_ms is not None
-    print(f"one picture: openvino {openvino.p50_ms} ms, tensorflow {reference.p50_ms} ms")
-    assert reference.p50_ms > 2 * openvino.p50_ms
     assert (reference.memory_bytes or 0) > 2 * (openvino.memory_bytes or 0) > 0
     assert mobilenet.recommended != "tensorflow"
+
+
+def test_openvino_is_faster_with_one_picture(
+    tmp_path: Path, mobilenet_files: dict[str, Path], engine_models: Path, mobilenet: Comparison
+) -> None:
+    """Measured twice each, the better one counts: others work on the machine too."""
+    given, _ = model_data(engine_models, "mobilenet")
+    best: dict[str, float] = {row.engine: row.p50_ms or 0.0 for row in mobilenet.rows if row.precision == "f32"}
+    for engine, form in (("tensorflow", "keras"), ("openvino", "openvino")):
+        candidate = Candidate(engine, mobilenet_files[form], form)
+        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), effort=BRIEF, max_batch=1)
+        assert row.p50_ms is not None
+        best[engine] = min(best[engine], row.p50_ms)
+
+    print(f"one picture: openvino {best['openvino']} ms, tensorflow {best['tensorflow']} ms")
+    assert best["tensorflow"] > 2 * best["openvino"]
 
 
 def test_a_precision_that_the_processor_lacks_is_a_row_with_a_sentence(mobilenet: Comparison) -> None:

@@ -23,6 +23,7 @@ from inference.runner.batching import is_batchable
 Array = np.ndarray[Any, Any]
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LEAST_RUNS = 5
+WINDOWS = 3
 MOST_RUNS = 2000
 NO_HOPE = 0.7
 """Larger batches are not tried once one does less than this share of the best."""
@@ -119,7 +120,12 @@ def _filled(inputs: Tensors, rows: int) -> dict[str, Array]:
 
 
 def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
+    """The best of a few windows: what else runs on the machine can only make a window slower."""
     engine.run(batch)  # the first call of a new shape plans its memory
+    return max(_calls_in_window(engine, batch, seconds / WINDOWS) for _ in range(WINDOWS))
+
+
+def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:
     with ThreadPoolExecutor(engine.parallel) as pool:
         began = time.perf_counter()
         counts = list(pool.map(lambda _: len(list(_timed(lambda: engine.run(batch), seconds))), range(engine.parallel)))

@@ -10,7 +10,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def convert_traced(traced: Traced, target: str, path: Path, progress: Callable[[
     """Write the file at `path`; the names that had to change. Raises CannotConvert."""
     if target == "saved_model":
         return _write_saved_model(traced, path)
-    frozen = _frozen(traced)
+    frozen = _frozen(_one_at_a_time(traced) if target == "tflite" else traced)
     progress(50, "The weights are in the graph.")
     match target:
         case "frozen_graph":
@@ -223,12 +223,21 @@ def _write_tflite(frozen: FrozenGraph, path: Path) -> None:
     except Exception as error:
         text = str(error)
         operation = (
-            _found(r"'tf\.(\w+)' op is neither", text)
-            or _found(r"(?:TF Select|Custom) ops: (\w+)", text)
-            or _found(r"[Oo]p(?:eration)? (?:type )?'?(?:tf\.)?(\w+)'?", text)
+            _found(r"(?:TF Select|Custom) ops: (\w+)", text)
+            or _found(r"'tf\.(\w+)' op", text)
+            or _found(r"[Oo]p(?:eration)? type '?(\w+)", text)
         )
         reason = f"has no operation for {operation}, which the model uses" if operation else "cannot express the model"
         raise CannotConvert(operation, f"TensorFlow Lite {reason}. Use another engine.") from error
+
+
+def _one_at_a_time(traced: Traced) -> Traced:
+    """The batch fixed at one, as usual for this format: recurrent layers of a free batch cannot be expressed in it."""
+    specs = (*traced.signature.inputs, *traced.signature.outputs)
+    if not all(spec.shape and spec.shape[0] is None for spec in specs):
+        return traced
+    inputs = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in traced.signature.inputs)
+    return replace(traced, signature=Signature(inputs, traced.signature.outputs))
 
 
 def _found(pattern: str, text: str) -> str:
