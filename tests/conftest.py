@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -75,3 +77,13 @@ def api(portal: RunningPortal) -> Api:
 def digit() -> Callable[[str], bytes]:
     """`digit("seven")`: a picture of the sample."""
     return lambda name: (ROOT / "samples" / "images" / f"{name}.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def engine_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that one process with TensorFlow has written (about 15 s); see tests/engine_models.py."""
+    folder = tmp_path_factory.mktemp("engine-models")
+    command = [sys.executable, "-m", "tests.engine_models", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder

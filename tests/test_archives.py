@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from inference.archives import opened_archive, unpack
-from inference.model_folder import lay_out
 from inference.refusal import FileRejected
-from tests.graph_files import saved_graph, saved_model_zip
 
 Fill = Callable[[tarfile.TarFile], None]
 
@@ -156,24 +154,6 @@ def test_a_header_that_asks_for_a_gigabyte_is_refused(tmp_path: Path) -> None:
     path.write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + bytes(4096))
 
     assert refusal(path).startswith("The archive is damaged")
-
-
-def test_the_engine_is_given_the_folder_of_the_saved_model(tmp_path: Path) -> None:
-    path = saved_model_zip(tmp_path / "upload", saved_graph(), top="flowers/1/")
-
-    found = lay_out(path, "saved_model", tmp_path)
-
-    assert found == tmp_path / "model/flowers/1"
-    assert (found / "variables/variables.index").is_file()
-
-
-def test_the_engine_is_given_a_single_file_with_its_ending(tmp_path: Path) -> None:
-    (tmp_path / "upload").write_bytes(b"onnx")
-
-    found = lay_out(tmp_path / "upload", "onnx", tmp_path)
-
-    assert found == tmp_path / "model.onnx"
-    assert found.read_bytes() == b"onnx"
 
 
 def test_entries_are_listed_with_their_sizes(tmp_path: Path) -> None:

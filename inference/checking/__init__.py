@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inference.engines import ENGINES_BY_FORMAT
+from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.processes import memory_bytes, scrubbed_environment
 from inference.signature import Signature
 from inference.workspace import Workspace
@@ -65,9 +65,9 @@ def check_file(
             INSPECT_LIMIT_BYTES,
         )
         format_name, labels = str(facts["format"]), tuple(str(label) for label in facts["labels"])
-        engine = ENGINES_BY_FORMAT[format_name][0]
+        engine = DIRECT_ENGINES_BY_FORMAT[format_name][0]
         progress(30, f"Opening it with {engine} to read its inputs and outputs.")
-        copy = workspace.prepare(path, f"model{facts['suffix']}")
+        copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")
         opened = _run_child(
             [sandbox, "open", str(copy), format_name, engine], workspace, OPEN_LIMIT_S, OPEN_LIMIT_BYTES
         )

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from inference.signature import Signature
+from inference.signature import Signature, TensorSpec
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 
+_CONVERTIBLE = ("tensorflow", "openvino", "onnxruntime", "litert")
+
 ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
+    "keras": _CONVERTIBLE,
+    "hdf5": _CONVERTIBLE,
+    "saved_model": _CONVERTIBLE,
+    "frozen_graph": _CONVERTIBLE,
+    "onnx": ("onnxruntime", "openvino"),
+    "tflite": ("litert", "openvino"),
+    "openvino": ("openvino",),
+}
+"""Format → engines that can run it, the reference first; the others run a converted file (`FORMAT_OF_ENGINE`)."""
+
+DIRECT_ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow",),
     "hdf5": ("tensorflow",),
     "saved_model": ("tensorflow",),
@@ -23,17 +36,49 @@ ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "tflite": ("litert", "openvino"),
     "openvino": ("openvino",),
 }
-"""Format → engines that can run it, the reference first."""
+"""Format → engines that open the uploaded file itself, the reference first."""
 
-ENGINE_NAMES = ("tensorflow",)
+SUFFIX_OF_FORMAT: dict[str, str] = {
+    "keras": ".keras",
+    "hdf5": ".h5",
+    "saved_model": ".archive",
+    "frozen_graph": ".pb",
+    "onnx": ".onnx",
+    "tflite": ".tflite",
+    "openvino": ".zip",
+}
+"""The ending that loaders want to see. A SavedModel is unpacked by its engine, inside of the sandbox."""
+
+FORMAT_OF_ENGINE: dict[str, str] = {"openvino": "openvino", "onnxruntime": "onnx", "litert": "tflite"}
+"""Engine → the format that a file is converted to for it."""
+
+ENGINE_NAMES = ("tensorflow", "openvino", "onnxruntime", "litert")
+
+PRECISIONS_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "tensorflow": ("f32",),
+    "openvino": ("f32", "bf16", "f16"),
+    "onnxruntime": ("f32",),
+    "litert": ("f32",),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What a version asks of its engine."""
+    """What a version asks of its engine.
+
+    `streams` is how many calls of `run` an engine may compute side by side; only OpenVINO takes more than one.
+    `cache_directory` keeps what an engine compiled, for the next load. `names` are the names that a conversion had to
+    change, the converted file's → the original's. `graph_inputs` and `graph_outputs` choose the ends of a frozen graph
+    where its own are not meant.
+    """
 
     precision: str = "f32"
     threads: int | None = None
+    streams: int = 1
+    cache_directory: Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    graph_inputs: tuple[str, ...] = ()
+    graph_outputs: tuple[str, ...] = ()
 
 
 class ModelUnusable(Exception):
@@ -41,11 +86,13 @@ class ModelUnusable(Exception):
 
 
 class Engine(Protocol):
-    """Holds one loaded model. Its methods are called from one thread at a time."""
+    """Holds one loaded model."""
 
     signature: Signature
     device: str
     """Where it really runs: `cpu` or `gpu:0`, …"""
+    parallel: int
+    """How many threads may be in `run` at the same time with profit; 1: call it from one thread at a time."""
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         """Outputs by name. Inputs have the signature's dtypes and count the batch. Raises what the library raises."""
@@ -58,6 +105,43 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     """Import the library of the engine `name` and load the model at `path`. Raises ModelUnusable with a sentence."""
     if name not in ENGINE_NAMES:
         raise ModelUnusable(f"There is no engine called {name}.")
+    if settings.precision not in PRECISIONS_BY_ENGINE[name]:
+        raise ModelUnusable(f"The engine {name} computes in f32 only. Choose openvino for {settings.precision}.")
     module = importlib.import_module(f"inference.engines.{name}")
     engine: Engine = module.load(path, format_name, settings)
-    return engine
+    return RenamedEngine(engine, settings.names) if settings.names else engine
+
+
+class RenamedEngine:
+    """An engine whose file had to call its inputs and outputs otherwise than the original did."""
+
+    def __init__(self, engine: Engine, names: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._originals = dict(names)
+        self._converted = {
+            self._originals.get(spec.name, spec.name): spec.name
+            for spec in (*engine.signature.inputs, *engine.signature.outputs)
+        }
+        self.device = engine.device
+        self.parallel = engine.parallel
+        self.signature = Signature(
+            tuple(self._renamed(spec) for spec in engine.signature.inputs),
+            tuple(self._renamed(spec) for spec in engine.signature.outputs),
+        )
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+        outputs = self._engine.run({self._converted[name]: array for name, array in inputs.items()})
+        return {self._originals.get(name, name): array for name, array in outputs.items()}
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _renamed(self, spec: TensorSpec) -> TensorSpec:
+        return TensorSpec(self._originals.get(spec.name, spec.name), spec.dtype, spec.shape)
+
+
+def first_line(error: Exception) -> str:
+    """The first sentence of a library's message, short and without the paths that it may name."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    words = [word if "/" not in word or len(word) < 2 else "…" for word in line.split()]
+    return " ".join(words)[:300]

@@ -1,4 +1,4 @@
-"""The engine `tensorflow`: Keras files as one traced function.
+"""The engine `tensorflow`: Keras files, SavedModels and frozen graphs, each as one traced function.
 
 Never `model.predict`: on a 2-core CPU MobileNetV2 takes 98 ms a call that way and 31 ms as a traced function.
 """
@@ -6,6 +6,8 @@ Never `model.predict`: on a 2-core CPU MobileNetV2 takes 98 ms a call that way a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,82 +19,127 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inference.engines import EngineSettings, ModelUnusable, Tensors
+from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.engines.keras_repair import readable_copy
+from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model
 from inference.signature import Signature, TensorSpec
 
 
-class TensorFlowEngine:
-    """A Keras model traced once with the batch left free."""
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What a file holds as one function: tensors in the order of the inputs → tensors in the order of the outputs.
+    `variables` are the weights that it reads, empty where they are constants in the graph."""
 
-    def __init__(self, model: Any, device: str) -> None:
-        self._model = model
+    call: Callable[..., Sequence[Any]]
+    signature: Signature
+    variables: tuple[Any, ...] = ()
+    keep: Any = None
+    """Whatever must live as long as the function: TensorFlow's functions do not hold their owners."""
+
+
+class TensorFlowEngine:
+    """A function traced once, with the batch left free where the file leaves it free."""
+
+    parallel = 1
+
+    def __init__(self, traced: Traced, device: str) -> None:
         self.device = device
-        inputs = _flatten(model.inputs)
-        outputs = _flatten(model.outputs)
-        input_names = _unique([tensor.name for tensor in inputs])
-        output_names = _unique(list(getattr(model, "output_names", None) or [tensor.name for tensor in outputs]))
-        if len(output_names) != len(outputs):
-            output_names = _unique([tensor.name for tensor in outputs])
-        self.signature = Signature(
-            tuple(_spec(name, tensor) for name, tensor in zip(input_names, inputs, strict=True)),
-            tuple(_spec(name, tensor) for name, tensor in zip(output_names, outputs, strict=True)),
-        )
-        self._input_names = input_names
-        self._output_names = output_names
+        self.signature = traced.signature
+        self.traced = traced
         self._function = tf.function(
             self._call,
             input_signature=[
-                tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(self.signature.inputs)
+                tf.TensorSpec(spec.shape, dtype_of(spec), name=f"in_{i}")
+                for i, spec in enumerate(self.signature.inputs)
             ],
             autograph=False,
         )
         self._function.get_concrete_function()
 
     def _call(self, *tensors: Any) -> list[Any]:
-        given = (
-            tensors[0] if len(tensors) == 1 else list(tensors)
-        )  # Keras flattens whatever structure it was built with
-        return [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(self._model(given, training=False))]
+        return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        outputs = self._function(*[tf.convert_to_tensor(inputs[name]) for name in self._input_names])
-        return {name: tensor.numpy() for name, tensor in zip(self._output_names, outputs, strict=True)}
+        outputs = self._function(*[tf.convert_to_tensor(inputs[spec.name]) for spec in self.signature.inputs])
+        return {spec.name: tensor.numpy() for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
 
     def close(self) -> None:
         """Nothing to do: memory of TensorFlow comes back when its process ends."""
 
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEngine:
-    """Load a `.keras` or HDF5 file. Raises ModelUnusable with a sentence where Keras cannot."""
+    """Load a Keras file, a SavedModel (folder or archive) or a frozen graph. Raises ModelUnusable with a sentence."""
     if settings.threads:
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(1, settings.threads // 2))
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    traced = _open(path, format_name, settings)
     try:
-        model = keras.models.load_model(
-            path, compile=False, safe_mode=True, custom_objects={"DepthwiseConv2D": _DepthwiseConv2D}
-        )
+        return TensorFlowEngine(traced, "gpu:0" if gpus else "cpu")
+    except ModelUnusable:
+        raise
+    except Exception as error:
+        raise ModelUnusable(f"The model was read but cannot be run: {first_line(error)}") from error
+
+
+def dtype_of(spec: TensorSpec) -> Any:
+    """TensorFlow's dtype; numpy calls texts objects."""
+    return tf.string if spec.dtype == "object" else tf.as_dtype(spec.dtype)
+
+
+def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
+    match format_name:
+        case "keras" | "hdf5":
+            return _open_keras(path, format_name)
+        case "saved_model":
+            return _of_graph(open_saved_model(path))
+        case "frozen_graph":
+            return _of_graph(open_frozen_graph(path, settings.graph_inputs, settings.graph_outputs))
+    raise ModelUnusable(f"The engine tensorflow does not run {format_name} files.")
+
+
+def _of_graph(graph: GraphModel) -> Traced:
+    return Traced(graph.call, graph.signature, keep=graph.keep)
+
+
+def _open_keras(path: Path, format_name: str) -> Traced:
+    try:
+        with readable_copy(path, format_name) as readable:
+            model = keras.models.load_model(readable, compile=False, safe_mode=True)
+    except ModelUnusable:
+        raise
     except Exception as error:
         raise ModelUnusable(_sentence(error)) from error
     if not getattr(model, "inputs", None):
         raise ModelUnusable("The model does not say what its input looks like. Call it once on data, save it again.")
-    try:
-        return TensorFlowEngine(model, "gpu:0" if gpus else "cpu")
-    except ModelUnusable:
-        raise
-    except Exception as error:
-        raise ModelUnusable(f"The model was read but cannot be run: {_first_line(error)}") from error
+    return _of_keras(model)
 
 
-class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Takes the argument `groups` that MobileNet files of the TensorFlow 2 years carry and Keras 3 refuses."""
+def _of_keras(model: Any) -> Traced:
+    inputs = _flatten(model.inputs)
+    outputs = _flatten(model.outputs)
+    input_names = _unique([tensor.name for tensor in inputs])
+    output_names = _unique(_output_names(model, outputs))
+    signature = Signature(
+        tuple(_spec(name, tensor) for name, tensor in zip(input_names, inputs, strict=True)),
+        tuple(_spec(name, tensor) for name, tensor in zip(output_names, outputs, strict=True)),
+    )
 
-    def __init__(self, *args: Any, groups: int = 1, **kwargs: Any) -> None:
-        if groups != 1:
-            raise ValueError("DepthwiseConv2D with groups other than 1 cannot be read.")
-        super().__init__(*args, **kwargs)
+    def call(*tensors: Any) -> list[Any]:
+        given = tensors[0] if len(tensors) == 1 else list(tensors)  # Keras flattens whatever it was built with
+        return list(tf.nest.flatten(model(given, training=False)))
+
+    return Traced(call, signature, tuple(variable.value for variable in model.variables), model)
+
+
+def _output_names(model: Any, outputs: list[Any]) -> list[str]:
+    """The layers that answer. A Sequential does not name them; its tensors are numbered anew by each process."""
+    names = list(getattr(model, "output_names", None) or [])
+    if not names and isinstance(model, keras.Sequential):
+        names = [model.layers[-1].name]
+    return names if len(names) == len(outputs) else [tensor.name for tensor in outputs]
 
 
 def _flatten(structure: Any) -> list[Any]:
@@ -117,14 +164,7 @@ def _sentence(error: Exception) -> str:
     if "No model config found" in text or "No model found in config" in text:
         return "The file holds weights only. Save the whole model with model.save('name.keras')."
     if "Could not locate class" in text or "Unknown layer" in text or "Unknown object" in text:
-        return f"The file needs code of its own that is not in it: {_first_line(error)}"
+        return f"The file needs code of its own that is not in it: {first_line(error)}"
     if "safe_mode" in text or "Lambda" in text:
         return "The file holds Python code (a Lambda layer), which is not run here. Replace it by a layer of Keras."
-    return f"Keras cannot read the file: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    """The first sentence of a library's message, short and without the paths that it may name."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    words = [word if "/" not in word or len(word) < 2 else "…" for word in line.split()]
-    return " ".join(words)[:300]
+    return f"Keras cannot read the file: {first_line(error)}"

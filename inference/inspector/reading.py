@@ -19,8 +19,8 @@ def answer(verb: str, path: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _inspect(path: Path, mode: str) -> dict[str, Any]:
-    facts = inspect_file(path)
-    return {"format": facts.format, "suffix": facts.suffix, "labels": list(facts.labels)}
+    facts = inspect_file(path, is_trusted=mode == "trusted")
+    return {"format": facts.format, "labels": list(facts.labels)}
 
 
 def _open(path: Path, format_name: str, engine_name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from inference.engines import ENGINE_NAMES, ENGINES_BY_FORMAT
+from inference.engines import ENGINE_NAMES, DIRECT_ENGINES_BY_FORMAT
 from inference.errors import PortalError, ValidationFailed
 from inference.options import PRECISIONS
 from inference.preprocessing import CHANNELS, RESIZES
@@ -65,7 +65,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "errors": errors,
         "presets": PRESET_CHOICES,
         "preset_chosen": typed.get("preset"),
-        "engines": ["auto", *ENGINES_BY_FORMAT.get(version.format, ENGINE_NAMES)],
+        "engines": ["auto", *DIRECT_ENGINES_BY_FORMAT.get(version.format, ENGINE_NAMES)],
         "resizes": RESIZES,
         "colors": list(CHANNELS),
         "precisions": PRECISIONS,

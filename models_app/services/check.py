@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from inference.checking import Checked, FileRefused, check_file
-from inference.engines import ENGINES_BY_FORMAT
+from inference.engines import DIRECT_ENGINES_BY_FORMAT
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
@@ -47,7 +47,7 @@ def check(version: ModelVersion, progress: Callable[[int, str], None]) -> str:
 
 
 def _accept(version: ModelVersion, checked: Checked) -> None:
-    engines = ENGINES_BY_FORMAT[checked.format]
+    engines = DIRECT_ENGINES_BY_FORMAT[checked.format]
     engine = version.engine if version.engine != "auto" else engines[0]
     if engine not in engines:
         raise FileRefused(

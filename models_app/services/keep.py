@@ -23,6 +23,7 @@ from inference.devices import (
     load_nvml,
     visible_devices_environment,
 )
+from inference.engines import SUFFIX_OF_FORMAT
 from inference.owner import Owner
 from inference.processes import ProcessIdentity, identify
 from inference.reporting import Ready, Receipt, Vitals
@@ -36,7 +37,6 @@ from models_app.services.move import move
 
 logger = logging.getLogger("portal.keep")
 
-SUFFIXES = {"keras": ".keras", "hdf5": ".h5"}
 WRITE_EVERY_S = 2.0
 RATE_EVERY_S = 15.0
 RATES_KEPT = 20
@@ -117,7 +117,7 @@ class Keeper:
         return Assignment(
             name=f"i{self.instance.pk}",
             source=version.path,
-            file_name=f"model{SUFFIXES[version.format]}",
+            file_name=f"model{SUFFIX_OF_FORMAT[version.format]}",
             config=config,
             workspace=Workspace(settings.PORTAL_RUN_DIR / f"instance-{self.instance.pk}"),
             sockets=settings.PORTAL_SOCKETS_DIR,

@@ -1,0 +1,252 @@
+"""Comparing engines on one model: are the answers the same, how fast, how much memory. Each in a fresh process.
+
+One at a time, because two that measure at once measure each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.limited_child import ChildFailed, Limits, Said, run_child
+from inference.signature import Signature, TensorSpec, image_axes
+from inference.workspace import Workspace
+
+Array = np.ndarray[Any, Any]
+
+LIMITS = Limits(seconds=180.0, memory_bytes=6 * 10**9)
+AGREES_BELOW = 1e-3
+MAX_INPUT_ROWS = 64
+_FREE_PICTURE = 224
+_FREE_OTHER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Seconds spent on latency, and on each size of batch."""
+
+    latency_s: float
+    batch_s: float
+
+
+BRIEF = Effort(latency_s=1.0, batch_s=0.5)
+FULL = Effort(latency_s=3.0, batch_s=1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An engine at a precision with the file that it runs; `names` as in Converted."""
+
+    engine: str
+    path: Path
+    format: str
+    precision: str = "f32"
+    names: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one engine did. The relative difference is the largest difference in one example's output, divided by the
+    largest value of the reference there: small scores beside a large one must not look like errors. `same_winner` is
+    the share of examples with the same largest class, None where no output is (N, two or more)."""
+
+    engine: str
+    precision: str
+    max_abs_diff: float | None = None
+    max_rel_diff: float | None = None
+    same_winner: float | None = None
+    load_seconds: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    best_batch: int | None = None
+    per_second: float | None = None
+    memory_bytes: int | None = None
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Infinite differences, which JSON cannot hold, as null; `error` says why."""
+        values = dataclasses.asdict(self)
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rows, the reference first; `recommended` is an engine at f32, `reason` a sentence."""
+
+    reference: str
+    rows: tuple[Row, ...]
+    recommended: str
+    reason: str
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    inputs: Mapping[str, Array],
+    workspace: Workspace,
+    *,
+    progress: Callable[[int, str], None],
+    effort: Effort = BRIEF,
+    max_batch: int = 16,
+    limits: Limits = LIMITS,
+) -> Comparison:
+    """Measure each candidate, the first is the reference. `inputs` have the reference's names and dtypes, batch first.
+
+    An engine that fails has a row with an error; nothing is raised. Nothing is left in the workspace.
+    """
+    rows: list[Row] = []
+    reference: dict[str, Array] | None = None
+    try:
+        for i, candidate in enumerate(candidates):
+            progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}.")
+            row, outputs = measure(candidate, inputs, workspace, effort=effort, max_batch=max_batch, limits=limits)
+            if i == 0:
+                reference = outputs
+            if outputs is not None and reference is not None:
+                row = _with_differences(row, outputs, reference)
+            rows.append(row)
+    finally:
+        workspace.remove()
+    engine, sentence = recommend(rows)
+    return Comparison(candidates[0].engine, tuple(rows), engine, sentence)
+
+
+def measure(
+    candidate: Candidate,
+    inputs: Mapping[str, Array],
+    workspace: Workspace,
+    *,
+    effort: Effort,
+    max_batch: int,
+    limits: Limits = LIMITS,
+) -> tuple[Row, dict[str, Array] | None]:
+    """One engine in one fresh process: its row without differences, and its outputs, None where it failed."""
+    bare = Row(candidate.engine, candidate.precision)
+    copy = workspace.prepare(candidate.path, candidate.path.name)
+    given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
+    # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
+    np.savez(given, *(array[:MAX_INPUT_ROWS] for array in inputs.values()))
+    request = {
+        **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
+        **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},
+        **{"inputs": str(given), "input_names": list(inputs), "outputs": str(made)},
+        **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
+    }
+    try:
+        said = run_child("inference.comparison", request, workspace, limits, hear=lambda line: None)
+    except ChildFailed as failure:
+        return dataclasses.replace(bare, error=str(failure)), None
+    if "error" in said:
+        return dataclasses.replace(bare, error=str(said["error"])[:1000]), None
+    return _measured(bare, said), _outputs(made, said)
+
+
+def recommend(rows: Sequence[Row]) -> tuple[str, str]:
+    """The engine for `auto` and why. The first row is the reference.
+
+    The fastest at f32 whose relative difference is below 1e-3 and that names the same winner on all examples; the
+    reference where none does.
+    """
+    reference = rows[0]
+    able = [row for row in rows if row.precision == "f32" and row.per_second and not row.error]
+    agreeing = [row for row in able if row is reference or _agrees(row)]
+    if not agreeing:
+        return reference.engine, f"{reference.engine} made the file; no engine could be measured."
+    best = max(agreeing, key=lambda row: row.per_second or 0.0)
+    if best is reference:
+        others = [row for row in rows[1:] if row.precision == "f32"]
+        why = "is the fastest" if any(_agrees(row) for row in others) else "made the file, and no other engine agrees"
+        return reference.engine, f"{reference.engine} {why}."
+    speed = f"{best.per_second:.0f} examples a second"
+    if reference.per_second:
+        speed += f", {(best.per_second or 0) / reference.per_second:.1f} times {reference.engine}"
+    return best.engine, f"{best.engine} is the fastest whose answers agree ({speed})."
+
+
+def random_inputs(
+    signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
+) -> dict[str, Array]:
+    """Seeded noise for each input: floats evenly over `value_range` (what preprocessing makes of pixels), small
+    integers, free sizes chosen; `count` examples, fewer where the file fixes the batch above one."""
+    generator = np.random.default_rng(seed)
+    return {spec.name: _noise(generator, spec, count, value_range) for spec in signature.inputs}
+
+
+def _noise(generator: np.random.Generator, spec: TensorSpec, count: int, value_range: tuple[float, float]) -> Array:
+    free = _FREE_PICTURE if image_axes(spec) is not None else _FREE_OTHER
+    batch = spec.shape[0] if spec.shape else None
+    rows = count if batch in (None, 1) else batch
+    shape = [rows, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
+    kind = np.dtype(spec.dtype).kind
+    if kind == "f":
+        return generator.uniform(*value_range, shape).astype(spec.dtype)
+    if kind == "b":
+        return generator.integers(0, 2, shape).astype(bool)
+    if kind in "iu":
+        top = 256 if spec.dtype == "uint8" else 10
+        return generator.integers(0, top, shape).astype(spec.dtype)
+    return np.full(shape, "text", object)
+
+
+def _agrees(row: Row) -> bool:
+    has_winner = row.same_winner is None or row.same_winner == 1.0
+    return not row.error and row.max_rel_diff is not None and row.max_rel_diff < AGREES_BELOW and has_winner
+
+
+def _measured(bare: Row, said: Said) -> Row:
+    return dataclasses.replace(
+        bare,
+        load_seconds=float(said["load_seconds"]),
+        p50_ms=float(said["p50_ms"]),
+        p99_ms=float(said["p99_ms"]),
+        best_batch=int(said["best_batch"]),
+        per_second=float(said["per_second"]),
+        memory_bytes=int(said["memory_bytes"]),
+    )
+
+
+def _outputs(path: Path, said: Said) -> dict[str, Array]:
+    with np.load(path, allow_pickle=False) as made:
+        return {str(name): made[f"arr_{i}"] for i, name in enumerate(said["output_names"])}
+
+
+def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Row:
+    """Outputs are matched by name, because their order differs between formats."""
+    if missing := sorted(set(reference) - set(outputs)):
+        return dataclasses.replace(row, error=f"The output {missing[0]} is missing.")
+    largest, relative = 0.0, 0.0
+    winners: list[float] = []
+    for name, expected in reference.items():
+        got = outputs[name]
+        if got.shape != expected.shape:
+            return dataclasses.replace(row, error=f"The output {name} has another shape than the reference's.")
+        if expected.dtype.kind not in "fiub" or not expected.size:
+            continue
+        absolute, share = _difference(got, expected)
+        largest, relative = max(largest, absolute), max(relative, share)
+        if expected.ndim == 2 and expected.shape[1] >= 2:
+            winners.append(float(np.mean(got.argmax(axis=1) == expected.argmax(axis=1))))
+    error = (
+        row.error if math.isfinite(largest) else "Some answers are no numbers (NaN) or infinite, unlike the reference."
+    )
+    winner = min(winners) if winners else None
+    return dataclasses.replace(row, max_abs_diff=largest, max_rel_diff=relative, same_winner=winner, error=error)
+
+
+def _difference(got: Array, expected: Array) -> tuple[float, float]:
+    """Largest absolute difference, and largest relative to its example's largest value."""
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    is_special = ~np.isfinite(b)
+    if not np.array_equal(a[is_special], b[is_special], equal_nan=True) or not np.isfinite(a[~is_special]).all():
+        return math.inf, math.inf
+    a, b = np.where(is_special, 0.0, a), np.where(is_special, 0.0, b)
+    rows = len(b) if b.ndim else 1
+    apart = np.abs(a - b).reshape(rows, -1).max(axis=1)
+    scale = np.abs(b).reshape(rows, -1).max(axis=1)
+    return float(apart.max()), float((apart / np.maximum(scale, 1e-12)).max())

@@ -1,0 +1,148 @@
+"""`python -m inference.comparison PARENT`: measures one engine; asked as JSON on standard input.
+
+Answers one line: the figures and `output_names`, or `{"error": sentence}`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.engines import Engine, EngineSettings, ModelUnusable, Tensors, first_line, open_engine
+from inference.limited_child import Said, begin_child, end_child
+from inference.processes import memory_bytes
+from inference.runner.batching import is_batchable
+
+Array = np.ndarray[Any, Any]
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+LEAST_RUNS = 5
+WINDOWS = 3
+MOST_RUNS = 2000
+NO_HOPE = 0.7
+"""Larger batches are not tried once one does less than this share of the best."""
+
+
+def main() -> None:
+    request, say = begin_child()
+    try:
+        say(**_measure(request))
+    except ModelUnusable as refusal:
+        say(error=str(refusal))
+    except MemoryError:
+        say(error="There was not enough memory.")
+    except Exception as error:
+        traceback.print_exc()
+        say(error=f"The engine failed: {first_line(error)}")
+    end_child()
+
+
+def _measure(request: Said) -> dict[str, Any]:
+    settings = EngineSettings(
+        precision=str(request["precision"]), threads=request["threads"], names=dict(request["names"])
+    )
+    began = time.perf_counter()
+    engine = open_engine(str(request["engine"]), Path(request["path"]), str(request["format"]), settings)
+    inputs = _inputs(request)
+    rows = _rows(engine, inputs)
+    first = engine.run(_cut(inputs, 0, rows))
+    load_s = time.perf_counter() - began
+    latencies = _latencies(engine, inputs, rows, float(request["latency_s"]))
+    memory = memory_bytes(os.getpid()) or 0
+    outputs = _answers(engine, inputs, rows, first)
+    np.savez(request["outputs"], *outputs.values())
+    batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
+    return {
+        "output_names": list(outputs),
+        "load_seconds": round(load_s, 3),
+        "p50_ms": round(float(np.percentile(latencies, 50)) * 1000, 3),
+        "p99_ms": round(float(np.percentile(latencies, 99)) * 1000, 3),
+        "best_batch": batch,
+        "per_second": round(per_second, 2),
+        "memory_bytes": memory,
+    }
+
+
+def _inputs(request: Said) -> dict[str, Array]:
+    with np.load(request["inputs"], allow_pickle=False) as given:
+        return {str(name): given[f"arr_{i}"] for i, name in enumerate(request["input_names"])}
+
+
+def _rows(engine: Engine, inputs: Tensors) -> int:
+    """Examples a call: one, or as many as the file fixes; all where an input has no batch in front."""
+    specs = engine.signature.inputs
+    if not specs or not all(spec.shape for spec in specs):
+        return max((len(array) for array in inputs.values() if array.ndim), default=1)
+    return specs[0].shape[0] or 1
+
+
+def _cut(inputs: Tensors, start: int, rows: int) -> dict[str, Array]:
+    return {name: array[start : start + rows] if array.ndim else array for name, array in inputs.items()}
+
+
+def _answers(engine: Engine, inputs: Tensors, rows: int, first: dict[str, Array]) -> dict[str, Array]:
+    total = max((len(array) for array in inputs.values() if array.ndim), default=rows)
+    parts = [first, *(engine.run(_cut(inputs, at, rows)) for at in range(rows, total - rows + 1, rows))]
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in first}
+
+
+def _latencies(engine: Engine, inputs: Tensors, rows: int, seconds: float) -> list[float]:
+    one = _cut(inputs, 0, rows)
+    engine.run(one)
+    return list(_timed(lambda: engine.run(one), seconds))
+
+
+def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int) -> tuple[int, float]:
+    """The size of batch with the most examples a second."""
+    fixed = _rows(engine, inputs)
+    sizes = [n for n in BATCHES if n <= max_batch] if is_batchable(engine.signature) else [fixed]
+    best = (sizes[0], 0.0)
+    for size in sizes:
+        speed = size * _calls_per_second(engine, _filled(inputs, size), seconds)
+        if speed > best[1]:
+            best = (size, speed)
+        elif speed < NO_HOPE * best[1]:
+            break
+    return best
+
+
+def _filled(inputs: Tensors, rows: int) -> dict[str, Array]:
+    return {
+        name: np.ascontiguousarray(np.resize(array, (rows, *array.shape[1:]))) if array.ndim else array
+        for name, array in inputs.items()
+    }
+
+
+def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
+    """The best of a few windows: what else runs on the machine can only make a window slower."""
+    engine.run(batch)  # the first call of a new shape plans its memory
+    return max(_calls_in_window(engine, batch, seconds / WINDOWS) for _ in range(WINDOWS))
+
+
+def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        began = time.perf_counter()
+        counts = list(pool.map(lambda _: len(list(_timed(lambda: engine.run(batch), seconds))), range(engine.parallel)))
+        return sum(counts) / (time.perf_counter() - began)
+
+
+def _timed(call: Callable[[], object], seconds: float) -> Iterator[float]:
+    """How long each call took: for `seconds`, but at least a few calls, not beyond four times the seconds."""
+    began = time.perf_counter()
+    for count in range(MOST_RUNS):
+        before = time.perf_counter()
+        passed = before - began
+        if (passed > seconds and count >= LEAST_RUNS) or (passed > 4 * seconds and count):
+            return
+        call()
+        yield time.perf_counter() - before
+
+
+if __name__ == "__main__":
+    main()

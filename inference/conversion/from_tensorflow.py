@@ -1,0 +1,245 @@
+"""From what the engine `tensorflow` holds to a SavedModel, a frozen graph, ONNX, OpenVINO or TensorFlow Lite.
+
+All but the SavedModel are made from one frozen graph whose ends carry the names of the original.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tensorflow as tf
+import tf2onnx
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from inference.conversion import CannotConvert
+from inference.conversion.to_openvino import write_openvino
+from inference.engines import first_line
+from inference.engines.tensorflow import Traced, dtype_of
+from inference.signature import Signature
+
+ONNX_OPSET = 18
+_NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
+_TOO_LARGE = (
+    "The weights take more than 2 GB, which is more than one file of this format can hold. Use the original engine."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenGraph:
+    """A graph whose nodes `inputs` and `outputs` are the ends, in the order of the signature."""
+
+    graph_def: Any
+    signature: Signature
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of nodes that differ from the original's → the original's."""
+        return _changed(self.signature, self.inputs, self.outputs)
+
+
+def convert_traced(traced: Traced, target: str, path: Path, progress: Callable[[int, str], None]) -> dict[str, str]:
+    """Write the file at `path`; the names that had to change. Raises CannotConvert."""
+    if target == "saved_model":
+        return _write_saved_model(traced, path)
+    frozen = _frozen(_one_at_a_time(traced) if target == "tflite" else traced)
+    progress(50, "The weights are in the graph.")
+    match target:
+        case "frozen_graph":
+            path.write_bytes(_serialized(frozen))
+            return frozen.names
+        case "onnx":
+            _write_onnx(frozen, path)
+            return {}
+        case "openvino":
+            with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
+                graph = Path(folder) / "graph.pb"
+                graph.write_bytes(_serialized(frozen))
+                write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
+            return {}
+        case _:
+            _write_tflite(frozen, path)
+            return frozen.names
+
+
+def _concrete(traced: Traced) -> Any:
+    specs = [
+        tf.TensorSpec(spec.shape, dtype_of(spec), name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)
+    ]
+    function = tf.function(lambda *tensors: list(traced.call(*tensors)), input_signature=specs, autograph=False)
+    return function.get_concrete_function()
+
+
+def _frozen(traced: Traced) -> FrozenGraph:
+    # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
+    function = convert_variables_to_constants_v2(_concrete(traced), lower_control_flow=False)
+    inputs, outputs = _end_names(traced.signature)
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.CopyFrom(function.graph.as_graph_def())
+    placeholders = [tensor.op.name for tensor in function.inputs]
+    _rename_nodes(graph_def, dict(zip(placeholders, inputs, strict=True)))
+    for name, tensor in zip(outputs, function.outputs, strict=True):
+        node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, inputs)])
+        node.attr["T"].type = tensor.dtype.as_datatype_enum
+    return FrozenGraph(graph_def, traced.signature, inputs, outputs)
+
+
+def _rename_nodes(graph_def: Any, ends: dict[str, str]) -> None:
+    """Placeholders get the names of the ends, every other node moves under `graph/`, so that no name is taken."""
+
+    def fresh(name: str) -> str:
+        return ends.get(name, f"graph/{name}")
+
+    for node in graph_def.node:
+        node.name = fresh(node.name)
+        for i, source in enumerate(node.input):
+            is_control = source.startswith("^")
+            base, colon, port = source.removeprefix("^").partition(":")
+            node.input[i] = f"{'^' if is_control else ''}{fresh(base)}{colon}{port}"
+        if "_class" in node.attr:
+            del node.attr["_class"]  # hints about placement by node name, of no use in another process
+
+
+def _renamed(tensor_name: str, placeholders: list[str], inputs: tuple[str, ...]) -> str:
+    base, _, port = tensor_name.partition(":")
+    name = inputs[placeholders.index(base)] if base in placeholders else f"graph/{base}"
+    return name if port in ("", "0") else f"{name}:{port}"
+
+
+def _end_names(signature: Signature) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names that a node and a Python argument can have, each once."""
+    taken: set[str] = {"graph"}
+    chosen: list[str] = []
+    for spec in (*signature.inputs, *signature.outputs):
+        base = _NO_NODE_NAME.sub("_", spec.name) or "tensor"
+        base = base if base[0].isalpha() else f"t{base}"
+        name, count = base, 2
+        while name in taken:
+            name, count = f"{base}_{count}", count + 1
+        taken.add(name)
+        chosen.append(name)
+    cut = len(signature.inputs)
+    return tuple(chosen[:cut]), tuple(chosen[cut:])
+
+
+def _changed(signature: Signature, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, str]:
+    pairs = zip((*inputs, *outputs), (*signature.inputs, *signature.outputs), strict=True)
+    return {name: spec.name for name, spec in pairs if name != spec.name}
+
+
+def _serialized(frozen: FrozenGraph) -> bytes:
+    try:
+        return bytes(frozen.graph_def.SerializeToString())
+    except ValueError as error:
+        raise CannotConvert("", _TOO_LARGE) from error
+
+
+def _named_function(call: Callable[..., Any], frozen_names: tuple[tuple[str, ...], tuple[str, ...]],
+                    signature: Signature) -> Any:  # fmt: skip
+    """A concrete function with named arguments and a dict of named answers."""
+    inputs, outputs = frozen_names
+
+    def named(**tensors: Any) -> dict[str, Any]:
+        answers = call(*(tensors[name] for name in inputs))
+        return {name: tf.identity(tensor) for name, tensor in zip(outputs, answers, strict=True)}
+
+    specs = {
+        name: tf.TensorSpec(spec.shape, dtype_of(spec), name=name)
+        for name, spec in zip(inputs, signature.inputs, strict=True)
+    }
+    return tf.function(named, autograph=False).get_concrete_function(**specs)
+
+
+def _write_saved_model(traced: Traced, path: Path) -> dict[str, str]:
+    module = tf.Module()
+    module.variables_kept = list(traced.variables)
+    module.kept = traced.keep if isinstance(traced.keep, tf.__internal__.tracking.Trackable) else None
+    ends = _end_names(traced.signature)
+    function = _named_function(traced.call, ends, traced.signature)
+    with tempfile.TemporaryDirectory(prefix="saved-") as folder:
+        tf.saved_model.save(module, folder, signatures={"serving_default": function})
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_file():
+                    archive.write(file, file.relative_to(folder))
+    return _changed(traced.signature, *ends)
+
+
+def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
+    _serialized(frozen)
+    inputs = [f"{name}:0" for name in frozen.inputs]
+    outputs = [f"{name}:0" for name in frozen.outputs]
+    originals = [spec.name for spec in (*frozen.signature.inputs, *frozen.signature.outputs)]
+    renamed = dict(zip([*inputs, *outputs], originals, strict=True))
+    if len(set(originals)) < len(originals):  # an output called like an input
+        renamed = {name: name.removesuffix(":0") for name in renamed}
+    try:
+        model, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph_def,
+            input_names=inputs,
+            output_names=outputs,
+            opset=ONNX_OPSET,
+            tensors_to_rename=renamed,
+        )
+    except Exception as error:
+        operation = _found(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)", str(error))
+        raise CannotConvert(operation, f"ONNX cannot express the model: {first_line(error)}") from error
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    for node in model.graph.node:
+        if not _is_onnx(node, opsets):
+            raise CannotConvert(node.op_type, f"ONNX has no operation for {node.op_type}, which the model uses.")
+    onnx.save_model(model, str(path))
+
+
+def _is_onnx(node: Any, opsets: dict[str, int]) -> bool:
+    if node.domain == "ai.onnx.ml":
+        return True
+    with contextlib.suppress(onnx.defs.SchemaError):
+        return bool(onnx.defs.get_schema(node.op_type, opsets.get(node.domain, ONNX_OPSET), node.domain))
+    return False
+
+
+def _write_tflite(frozen: FrozenGraph, path: Path) -> None:
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(frozen.graph_def, name=""), [])
+    pruned = wrapped.prune(
+        [wrapped.graph.as_graph_element(f"{name}:0") for name in frozen.inputs],
+        [wrapped.graph.as_graph_element(f"{name}:0") for name in frozen.outputs],
+    )
+    function = _named_function(
+        lambda *tensors: tf.nest.flatten(pruned(*tensors)), (frozen.inputs, frozen.outputs), frozen.signature
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    try:
+        path.write_bytes(converter.convert())
+    except Exception as error:
+        text = str(error)
+        operation = (
+            _found(r"(?:TF Select|Custom) ops: (\w+)", text)
+            or _found(r"'tf\.(\w+)' op", text)
+            or _found(r"[Oo]p(?:eration)? type '?(\w+)", text)
+        )
+        reason = f"has no operation for {operation}, which the model uses" if operation else "cannot express the model"
+        raise CannotConvert(operation, f"TensorFlow Lite {reason}. Use another engine.") from error
+
+
+def _one_at_a_time(traced: Traced) -> Traced:
+    """The batch fixed at one, as usual for this format: recurrent layers of a free batch cannot be expressed in it."""
+    specs = (*traced.signature.inputs, *traced.signature.outputs)
+    if not all(spec.shape and spec.shape[0] is None for spec in specs):
+        return traced
+    inputs = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in traced.signature.inputs)
+    return replace(traced, signature=Signature(inputs, traced.signature.outputs))
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""

@@ -1,0 +1,139 @@
+"""To OpenVINO's own format: model.xml and model.bin in a zip, unpacked and aligned, so that weights can be mapped.
+
+OpenVINO's readers are used, not its conversion tool: the tool reports its use over the network. Weights stay f32.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from inference.conversion import CannotConvert
+from inference.engines import first_line
+from inference.signature import Signature
+
+XML, BIN = "model.xml", "model.bin"
+_ALIGNMENT_BYTES = 64
+_LOCAL_HEADER_BYTES = 30
+_PADDING_ID = 0xD935  # the field that Android's zipalign pads with; readers skip fields that they do not know
+_OPERATION = re.compile(
+    r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
+    r"No conversion rule found for operations:|No translator found for|not supported operation:?)\s*([\w.]+)"
+)
+
+
+def convert_file(source: Path, source_format: str, engine: Any, path: Path) -> None:
+    """ONNX or TensorFlow Lite → OpenVINO; `engine` is the reference engine with the file open. Raises CannotConvert."""
+    signature = engine.signature
+    if source_format == "tflite":
+        tensors = engine.tensors
+        write_openvino(
+            source,
+            source_format,
+            path,
+            signature,
+            [tensor.file_name for tensor in tensors[: len(signature.inputs)]],
+            [tensor.file_name for tensor in tensors[len(signature.inputs) :]],
+            quantised={t.spec.name: (t.stored, t.scale, t.zero_point) for t in tensors if t.is_quantised},
+        )
+        return
+    names = [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
+    write_openvino(source, source_format, path, signature, *names)
+
+
+def write_openvino(
+    source: Path,
+    source_format: str,
+    path: Path,
+    signature: Signature,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    quantised: dict[str, tuple[Any, float, int]] | None = None,
+) -> None:
+    """Write the zip at `path`. `inputs` and `outputs` are the file's names in the order of the signature, whose names
+    the result gets; `quantised` tensors get their scale and zero point into the graph, so that it takes float32."""
+    try:
+        model = ov.Core().read_model(str(source))
+    except Exception as error:
+        raise _cannot(error) from error
+    _name(model.inputs, inputs, [spec.name for spec in signature.inputs])
+    _name(model.outputs, outputs, [spec.name for spec in signature.outputs])
+    if quantised:
+        model = _with_real_ends(model, quantised)
+    with tempfile.TemporaryDirectory(prefix="openvino-") as folder:
+        xml = Path(folder) / XML
+        ov.save_model(model, str(xml), compress_to_fp16=False)
+        _pack(xml, xml.with_suffix(".bin"), path)
+
+
+def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[str]) -> None:
+    """Give each port its original name; by name, and by place where the reader has not kept names."""
+    for i, port in enumerate(ports):
+        known = {name.removesuffix(":0") for name in port.get_names()}
+        place = next((at for at, name in enumerate(file_names) if name.removesuffix(":0") in known), i)
+        if len(ports) == len(originals):
+            port.get_tensor().set_names({originals[place]})
+
+
+def _with_real_ends(model: Any, quantised: dict[str, tuple[Any, float, int]]) -> Any:
+    """stored = round(real ÷ scale) + zero point within the type's range; real = scale × (stored − zero point)."""
+    parameters, results = [], []
+    for parameter in model.get_parameters():
+        name = next(iter(parameter.output(0).get_names()), "")
+        if name not in quantised or parameter.get_element_type() == ov.Type.f32:
+            parameters.append(parameter)
+            continue
+        stored, scale, zero = quantised[name]
+        real = ops.parameter(parameter.get_partial_shape(), ov.Type.f32)
+        limits = np.iinfo(stored)
+        scaled = ops.add(ops.round(ops.divide(real, np.float32(scale)), "half_to_even"), np.float32(zero))
+        kept = ops.convert(ops.clamp(scaled, float(limits.min), float(limits.max)), parameter.get_element_type())
+        targets = parameter.output(0).get_target_inputs()
+        for target in targets:
+            target.replace_source_output(kept.output(0))
+        parameter.output(0).get_tensor().set_names(set())
+        real.output(0).get_tensor().set_names({name})
+        parameters.append(real)
+    for result in model.get_results():
+        source = result.input_value(0)
+        name = next(iter(source.get_names()), "")
+        if name not in quantised or source.get_element_type() == ov.Type.f32:
+            results.append(result)
+            continue
+        _, scale, zero = quantised[name]
+        shifted = ops.subtract(ops.convert(source, ov.Type.f32), np.float32(zero))
+        scaled = ops.multiply(shifted, np.float32(scale))
+        source.get_tensor().set_names(set())
+        scaled.output(0).get_tensor().set_names({name})
+        results.append(ops.result(scaled))
+    return ov.Model(results, parameters, model.get_friendly_name())
+
+
+def _pack(xml: Path, weights: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.write(xml, XML)
+        entry = zipfile.ZipInfo.from_file(weights, BIN)
+        assert archive.fp is not None
+        # An extra field (identifier, length, zeros) fills up to the next multiple; zip64 files bring 20 bytes more.
+        before = archive.fp.tell() + _LOCAL_HEADER_BYTES + len(BIN) + 4
+        before += 20 if entry.file_size * 1.05 > zipfile.ZIP64_LIMIT else 0
+        padding = -before % _ALIGNMENT_BYTES
+        entry.extra = _PADDING_ID.to_bytes(2, "little") + padding.to_bytes(2, "little") + bytes(padding)
+        with weights.open("rb") as source, archive.open(entry, "w") as target:
+            while chunk := source.read(1 << 20):
+                target.write(chunk)
+
+
+def _cannot(error: Exception) -> CannotConvert:
+    match = _OPERATION.search(str(error))
+    if match:
+        return CannotConvert(match[1], f"OpenVINO has no operation for {match[1]}, which the model uses.")
+    return CannotConvert("", f"OpenVINO cannot read the model: {first_line(error)}")

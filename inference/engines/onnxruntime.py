@@ -1,0 +1,94 @@
+"""The engine `onnxruntime`: ONNX files on the CPU, without extensions of their own.
+
+The file lies alone in its folder, so weights that it wants to read from beside it (ONNX external data) are not there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.signature import Signature, TensorSpec
+
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "float16": "float16",
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "int64": "int64",
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint32": "uint32",
+    "uint64": "uint64",
+    "bool": "bool",
+    "string": "object",
+}
+_TENSOR = re.compile(r"tensor\((\w+)\)")
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeEngine:
+    """One session. ONNX Runtime itself allows several threads in `run`, which share the session's thread pool."""
+
+    parallel = 1
+    device = "cpu"
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.signature = Signature(
+            tuple(_spec(tensor) for tensor in session.get_inputs()),
+            tuple(_spec(tensor) for tensor in session.get_outputs()),
+        )
+        self._output_names = [spec.name for spec in self.signature.outputs]
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+        outputs = self._session.run(self._output_names, dict(inputs))
+        return {name: np.asarray(value) for name, value in zip(self._output_names, outputs, strict=True)}
+
+    def close(self) -> None:
+        """Nothing to do: its process ends."""
+
+
+def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeEngine:
+    """Load an ONNX file. Raises ModelUnusable with a sentence where ONNX Runtime cannot."""
+    if format_name != "onnx":
+        raise ModelUnusable(f"The engine onnxruntime runs ONNX files; a {format_name} file is converted first.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    if settings.threads:
+        options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return OnnxRuntimeEngine(session)
+    except ModelUnusable:
+        raise
+    except Exception as error:
+        raise ModelUnusable(_sentence(error)) from error
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    match = _TENSOR.fullmatch(tensor.type)
+    if match is None or match[1] not in _DTYPES:
+        raise ModelUnusable(f"The tensor {tensor.name} is of the kind {tensor.type}, which cannot be sent here.")
+    shape = tuple(n if isinstance(n, int) and n >= 0 else None for n in tensor.shape)
+    return TensorSpec(tensor.name, _DTYPES[match[1]], shape)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    if "external data" in text.lower() or "external_data" in text:
+        return (
+            "The file keeps its weights in another file. Save the model again as one file, with the weights inside "
+            "(onnx.save_model with save_as_external_data=False)."
+        )
+    if found := re.search(r"(?:is not a registered function/op|No Op registered for) ?:?\s*([\w.]+)?", text):
+        return f"The model uses the operation {found[1] or 'of its own'}, which ONNX Runtime does not have."
+    return f"ONNX Runtime cannot read the file: {first_line(error)}"

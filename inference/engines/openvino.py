@@ -1,0 +1,187 @@
+"""The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder), ONNX, float TensorFlow Lite, graphs.
+
+Pinning is off: pinned, each of several processes binds to the same first cores (two processes: 92–116 images a second,
+188 without).
+"""
+
+from __future__ import annotations
+
+import mmap
+import queue
+import struct
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from inference.archives import unpack
+from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.refusal import FileRejected
+from inference.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ALIGNMENT_BYTES = 64
+_READ_DIRECTLY = ("openvino", "onnx", "tflite", "frozen_graph")
+
+
+class OpenVinoEngine:
+    """A compiled model with a small pool of requests: a call takes one of its own, so several threads may be in `run`.
+
+    `parallel` is how many calls are computed side by side; more than that wait for a free request.
+    """
+
+    def __init__(self, compiled: Any, weights: Array | None) -> None:
+        self._compiled = compiled
+        self._weights = weights  # OpenVINO reads them in place and does not keep them alive: without this it crashes
+        self.device = "cpu"
+        self.parallel = max(1, int(compiled.get_property("NUM_STREAMS")))
+        self.signature = Signature(
+            tuple(_spec_of(port, f"input_{i}") for i, port in enumerate(compiled.inputs)),
+            tuple(_spec_of(port, f"output_{i}") for i, port in enumerate(compiled.outputs)),
+        )
+        self._input_names = [spec.name for spec in self.signature.inputs]
+        self._output_names = [spec.name for spec in self.signature.outputs]
+        self._free: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(self.parallel):
+            self._free.put(compiled.create_infer_request())
+
+    def run(self, inputs: Tensors) -> dict[str, Array]:
+        request = self._free.get()
+        try:
+            given = {i: np.ascontiguousarray(inputs[name]) for i, name in enumerate(self._input_names)}
+            answers = request.infer(given, share_inputs=True, share_outputs=False)
+            return {name: np.asarray(answers[i]) for i, name in enumerate(self._output_names)}
+        finally:
+            self._free.put(request)
+
+    def close(self) -> None:
+        """Nothing to do: its process ends."""
+
+
+def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngine:
+    """Load and compile for the CPU. Raises ModelUnusable with a sentence where OpenVINO cannot."""
+    if format_name not in _READ_DIRECTLY:
+        raise ModelUnusable(f"The engine openvino does not read {format_name} files; they are converted first.")
+    core = ov.Core()
+    if settings.precision not in _precisions(core):
+        raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")
+    try:
+        model, weights = _read(core, path, format_name)
+        return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights)
+    except ModelUnusable:
+        raise
+    except Exception as error:
+        raise ModelUnusable(f"OpenVINO cannot read the file: {first_line(error)}") from error
+
+
+def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
+    """The model as OpenVINO's own graph, not compiled, and the weights that must outlive it."""
+    if format_name == "openvino" and path.is_file() and path.suffix != ".xml":
+        if zipfile.is_zipfile(path):
+            return _read_zip(core, path)
+        path = _unpacked(path)
+    if format_name == "openvino" and path.is_dir():
+        path = _only([*path.rglob("*.xml")], ".xml")
+    model = core.read_model(str(path))
+    if format_name == "tflite" and any(spec.dtype in ("int8", "uint8", "int16") for spec in _inputs(model)):
+        raise ModelUnusable(
+            "The file takes quantised numbers, and only TensorFlow Lite reads their scale. Convert it first."
+        )
+    return model, None
+
+
+def _spec_of(port: Any, otherwise: str) -> TensorSpec:
+    """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name."""
+    shape = tuple(int(d.get_length()) if d.is_static else None for d in port.get_partial_shape())
+    return TensorSpec(_name_of(port) or otherwise, _dtype(port.get_element_type()), shape)
+
+
+def _name_of(port: Any) -> str:
+    """One tensor can have several names in OpenVINO; TensorFlow's `:0` is left out, then the shortest is taken."""
+    return min((name.removesuffix(":0") for name in port.get_names()), key=lambda name: (len(name), name), default="")
+
+
+def _properties(settings: EngineSettings) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": settings.precision,
+        "PERFORMANCE_HINT": "THROUGHPUT" if settings.streams > 1 else "LATENCY",
+    }
+    if settings.streams > 1:
+        properties["NUM_STREAMS"] = settings.streams
+    if settings.threads:
+        properties["INFERENCE_NUM_THREADS"] = settings.threads
+    if settings.cache_directory is not None:
+        properties["CACHE_DIR"] = str(settings.cache_directory)
+    return properties
+
+
+def _precisions(core: Any) -> set[str]:
+    known = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
+    return {known[name] for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if name in known} | {"f32"}
+
+
+def _inputs(model: Any) -> list[TensorSpec]:
+    return [_spec_of(port, "") for port in model.inputs]
+
+
+def _dtype(element_type: Any) -> str:
+    name = element_type.get_type_name()
+    if name == "string":
+        return "object"
+    if name == "bf16":
+        return "float32"
+    return str(np.dtype(element_type.to_dtype()).name)
+
+
+def _unpacked(path: Path) -> Path:
+    """The folder of a tar archive. It stays: the weights are mapped from it until the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="openvino-")) / "model"
+    try:
+        unpack(path, folder)
+    except FileRejected as refusal:
+        raise ModelUnusable(refusal.message) from refusal
+    return folder
+
+
+def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
+    """Weights that lie unpacked and aligned in the archive (as ours do) are mapped, not copied."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+            xml = _only([Path(name) for name in entries if name.endswith(".xml")], ".xml")
+            weights_name = str(xml.with_suffix(".bin"))
+            if weights_name not in entries:
+                raise ModelUnusable("The archive holds an .xml without the .bin of the same name. Put both into it.")
+            text = archive.read(str(xml)).decode()
+            weights = _mapped(path, entries[weights_name])
+            if weights is None:
+                weights = np.frombuffer(bytearray(archive.read(weights_name)), np.uint8)
+    except (zipfile.BadZipFile, OSError, UnicodeError) as error:
+        raise ModelUnusable("The archive is damaged or was cut off. Upload the whole file.") from error
+    return core.read_model(text, ov.Tensor(weights, shared_memory=True) if weights.size else b""), weights
+
+
+def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
+    """The bytes of a stored entry, where its local header says they begin (APPNOTE.TXT, 4.3.7), or None."""
+    if entry.compress_type != zipfile.ZIP_STORED or not entry.file_size:
+        return None
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        if start % _ALIGNMENT_BYTES:
+            return None
+        # OpenVINO shares only arrays that could be written to; nobody writes, so no page is ever copied.
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return np.frombuffer(whole, np.uint8, entry.file_size, start)
+
+
+def _only(paths: list[Path], what: str) -> Path:
+    if len(paths) != 1:
+        raise ModelUnusable(f"The archive holds {len(paths)} {what} files; exactly one model is expected.")
+    return paths[0]

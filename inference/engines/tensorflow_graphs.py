@@ -1,0 +1,218 @@
+"""SavedModels and frozen graphs as functions of TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from inference.archives import is_archive, unpack
+from inference.engines import ModelUnusable, first_line
+from inference.refusal import FileRejected
+from inference.signature import Signature, TensorSpec
+
+_DEFAULT_SIGNATURE = "serving_default"
+_SERVE = "serve"
+_NO_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Variable", "VariableV2"})
+
+
+@dataclass(frozen=True, slots=True)
+class GraphModel:
+    """A function of tensors in the order of the signature; `keep` must live as long as it."""
+
+    call: Callable[..., Sequence[Any]]
+    signature: Signature
+    keep: Any
+
+
+def open_saved_model(path: Path) -> GraphModel:
+    """A SavedModel, as a folder or an archive. Raises ModelUnusable with a sentence."""
+    if path.is_dir():
+        return _open_folder(_root_of(path))
+    with tempfile.TemporaryDirectory(prefix="saved-model-") as folder:
+        _lay_out(path, Path(folder) / "model")
+        return _open_folder(_root_of(Path(folder)))  # TensorFlow has read the weights when this returns
+
+
+def _lay_out(path: Path, folder: Path) -> None:
+    """The files of an archive, or a lone saved_model.pb (a graph without variables), as a folder."""
+    try:
+        if is_archive(path):
+            unpack(path, folder)
+        else:
+            folder.mkdir()
+            shutil.copyfile(path, folder / "saved_model.pb")
+    except FileRejected as refusal:
+        raise ModelUnusable(refusal.message) from refusal
+
+
+def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> GraphModel:
+    """A GraphDef whose variables are constants. Without names given, its placeholders go in and what nobody uses comes
+    out. Raises ModelUnusable with a sentence."""
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        graph_def.ParseFromString(path.read_bytes())
+        feeds, fetches = _ends(graph_def, inputs, outputs)
+        return _of_graph_def(
+            graph_def, {_short(name): name for name in feeds}, {_short(name): name for name in fetches}
+        )
+    except ModelUnusable:
+        raise
+    except Exception as error:
+        raise ModelUnusable(f"TensorFlow cannot read the graph: {first_line(error)}") from error
+
+
+def _of_graph_def(
+    graph_def: Any, feeds: Mapping[str, str], fetches: Mapping[str, str], shapes: Mapping[str, Any] | None = None
+) -> GraphModel:
+    """The part of a graph between tensors, given by the names to show → the names of the tensors. `shapes` of outputs
+    are taken where known from elsewhere: a function called in a graph has lost its own."""
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    pruned = wrapped.prune(
+        [wrapped.graph.as_graph_element(name) for name in feeds.values()],
+        [wrapped.graph.as_graph_element(name) for name in fetches.values()],
+    )
+    for name, tensor in zip(fetches, pruned.outputs, strict=True):
+        tensor.set_shape((shapes or {}).get(name))
+    signature = Signature(
+        tuple(_spec(name, tensor) for name, tensor in zip(feeds, pruned.inputs, strict=True)),
+        tuple(_spec(name, tensor) for name, tensor in zip(fetches, pruned.outputs, strict=True)),
+    )
+
+    def call(*tensors: Any) -> list[Any]:
+        answers = tf.nest.flatten(pruned(*tensors))
+        for answer, known in zip(answers, pruned.outputs, strict=True):
+            answer.set_shape(known.shape)
+        return list(answers)
+
+    return GraphModel(call, signature, (wrapped, pruned))
+
+
+def _open_folder(folder: Path) -> GraphModel:
+    try:
+        loaded = _load(folder)
+        if isinstance(loaded, GraphModel):
+            return loaded
+        signatures = dict(loaded.signatures)
+    except ModelUnusable:
+        raise
+    except Exception as error:
+        raise ModelUnusable(f"TensorFlow cannot read the SavedModel: {first_line(error)}") from error
+    function = signatures[_signature_key(signatures)]
+    inputs = dict(sorted(function.structured_input_signature[1].items()))
+    outputs = function.structured_outputs
+    names = sorted(outputs)
+    signature = Signature(
+        tuple(_spec(name, tensor) for name, tensor in inputs.items()),
+        tuple(_spec(name, outputs[name]) for name in names),
+    )
+
+    def call(*tensors: Any) -> list[Any]:
+        answers = function(**dict(zip(inputs, tensors, strict=True)))
+        return [answers[name] for name in names]
+
+    return GraphModel(call, signature, loaded)
+
+
+def _load(folder: Path) -> Any:
+    """What `tf.saved_model.load` gives, or the model as a frozen graph.
+
+    Frozen: SavedModels with slots of a Keras 2 optimizer, which name a method that nobody has any more (`add_slot`),
+    and those of TensorFlow 1, whose variables no converter takes; but not those with tables, which are no constants.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (AttributeError, ValueError, KeyError) as error:
+        try:
+            return _frozen_by_session(folder)
+        except Exception:
+            raise error from None
+    if hasattr(loaded, "prune"):  # of TensorFlow 1
+        with contextlib.suppress(Exception):
+            return _frozen_by_session(folder)
+    return loaded
+
+
+def _frozen_by_session(folder: Path) -> GraphModel:
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        described = tf.compat.v1.saved_model.load(session, [_SERVE], str(folder))
+        if graph.get_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS):
+            raise ValueError("tables")
+        chosen = described.signature_def[_signature_key(described.signature_def)]
+        feeds = {name: chosen.inputs[name].name for name in sorted(chosen.inputs)}
+        fetches = {name: chosen.outputs[name].name for name in sorted(chosen.outputs)}
+        shapes = {name: tf.TensorShape(chosen.outputs[name].tensor_shape) for name in fetches}
+        frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
+            session, graph.as_graph_def(), [_node_of(name) for name in fetches.values()]
+        )
+    return _of_graph_def(frozen, feeds, fetches, shapes)
+
+
+def _signature_key(signatures: Mapping[str, Any]) -> str:
+    known = sorted(name for name in signatures if not name.startswith("__"))
+    if not known:
+        raise ModelUnusable(
+            "The SavedModel has no signature that says what goes in and comes out. Save it with model.export('name')."
+        )
+    return _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in known else known[0]
+
+
+def _root_of(folder: Path) -> Path:
+    """The folder that holds `saved_model.pb`: this one, or the only one in it that does."""
+    found = [path.parent for path in sorted(folder.rglob("saved_model.pb")) if path.is_file()]
+    if len(found) != 1:
+        raise ModelUnusable(f"The archive holds {len(found)} files called saved_model.pb; exactly one is expected.")
+    if not (found[0] / "variables").is_dir():
+        raise ModelUnusable(
+            "The SavedModel comes without its folder of variables, which holds the weights. Pack the whole folder."
+        )
+    return found[0]
+
+
+def _ends(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tensor names that go in and come out."""
+    nodes = {node.name: node for node in graph_def.node}
+    used = {_node_of(name) for node in graph_def.node for name in node.input}
+    fetches = list(outputs) or [n.name for n in graph_def.node if n.name not in used and n.op not in _NO_OUTPUTS]
+    if not fetches:
+        raise ModelUnusable("The graph has no output. Save it again with the node that answers in it.")
+    needed: set[str] = set()
+    waiting = [_node_of(name) for name in fetches]
+    while waiting:
+        name = waiting.pop()
+        if name in needed:
+            continue
+        if name not in nodes:
+            raise ModelUnusable(f"The graph has no node called {name}. Name one that it has.")
+        needed.add(name)
+        waiting.extend(_node_of(source) for source in nodes[name].input)
+    feeds = list(inputs) or [n.name for n in graph_def.node if n.op == "Placeholder" and n.name in needed]
+    if not feeds:
+        raise ModelUnusable("The graph has no input (placeholder). Save it again with one.")
+    return [_tensor_name(name) for name in feeds], [_tensor_name(name) for name in fetches]
+
+
+def _node_of(name: str) -> str:
+    return name.removeprefix("^").split(":")[0]
+
+
+def _tensor_name(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(":0")
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    if tensor.shape.rank is None:
+        raise ModelUnusable(f"The file does not say how many dimensions {name} has. Save it with a shape.")
+    dtype = np.dtype(tensor.dtype.as_numpy_dtype).name
+    return TensorSpec(name, dtype, tuple(None if n is None else int(n) for n in tensor.shape))

@@ -1,0 +1,167 @@
+"""Engines are compared on the same pictures, and one is recommended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.comparison import BRIEF, Candidate, Comparison, Row, compare, measure, random_inputs, recommend
+from inference.signature import Signature, TensorSpec
+from inference.workspace import Workspace
+from tests.engine_fixtures import converted, model_data
+
+REFERENCE = Row("tensorflow", "f32", 0.0, 0.0, 1.0, per_second=30.0)
+FAST = Row("openvino", "f32", 1e-6, 1e-5, 1.0, per_second=180.0)
+COLUMNS = (
+    *("engine", "precision", "max_abs_diff", "max_rel_diff", "same_winner", "load_seconds", "p50_ms", "p99_ms"),
+    *("best_batch", "per_second", "memory_bytes", "error"),
+)
+
+
+@pytest.fixture(scope="module")
+def mobilenet_files(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> dict[str, Path]:
+    folder, source = tmp_path_factory.mktemp("mobilenet"), engine_models / "mobilenet.keras"
+    made = {form: converted(folder, source, "keras", form).path for form in ("openvino", "onnx", "tflite")}
+    return {"keras": source, **made}
+
+
+@pytest.fixture(scope="module")
+def mobilenet(
+    tmp_path_factory: pytest.TempPathFactory, engine_models: Path, mobilenet_files: dict[str, Path]
+) -> Comparison:
+    given, _ = model_data(engine_models, "mobilenet")
+    path = mobilenet_files
+    candidates = [
+        Candidate("tensorflow", path["keras"], "keras"),
+        Candidate("openvino", path["openvino"], "openvino"),
+        Candidate("openvino", path["openvino"], "openvino", "f16"),
+        Candidate("onnxruntime", path["onnx"], "onnx"),
+        Candidate("litert", path["tflite"], "tflite"),
+    ]
+    return compare(
+        candidates,
+        given,
+        Workspace(tmp_path_factory.mktemp("comparison") / "work"),
+        progress=lambda percent, detail: None,
+    )
+
+
+def test_mobilenet_answers_differ_from_picture_to_picture(engine_models: Path) -> None:
+    scores = model_data(engine_models, "mobilenet")[1]["predictions"]
+
+    assert len(set(scores.argmax(axis=1).tolist())) >= 5
+    assert scores.max(axis=1).min() > 0.02
+
+
+def test_the_engines_agree_on_mobilenet(mobilenet: Comparison) -> None:
+    for row in mobilenet.rows:
+        print(row.as_json())
+    print(mobilenet.reason)
+    rows = {row.engine: row for row in mobilenet.rows if row.precision == "f32"}
+    reference, openvino = rows["tensorflow"], rows["openvino"]
+
+    assert set(rows) == {"tensorflow", "openvino", "onnxruntime", "litert"}
+    for row in rows.values():
+        assert (row.error, row.same_winner) == ("", 1.0)
+        assert row.max_rel_diff is not None and row.max_rel_diff < 1e-3
+    assert (reference.memory_bytes or 0) > 2 * (openvino.memory_bytes or 0) > 0
+    assert mobilenet.recommended != "tensorflow"
+
+
+def test_openvino_is_faster_with_one_picture(
+    tmp_path: Path, mobilenet_files: dict[str, Path], engine_models: Path, mobilenet: Comparison
+) -> None:
+    """Measured twice each, the better one counts: others work on the machine too."""
+    given, _ = model_data(engine_models, "mobilenet")
+    best: dict[str, float] = {row.engine: row.p50_ms or 0.0 for row in mobilenet.rows if row.precision == "f32"}
+    for engine, form in (("tensorflow", "keras"), ("openvino", "openvino")):
+        candidate = Candidate(engine, mobilenet_files[form], form)
+        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), effort=BRIEF, max_batch=1)
+        assert row.p50_ms is not None
+        best[engine] = min(best[engine], row.p50_ms)
+
+    print(f"one picture: openvino {best['openvino']} ms, tensorflow {best['tensorflow']} ms")
+    assert best["tensorflow"] > 2 * best["openvino"]
+
+
+def test_a_precision_that_the_processor_lacks_is_a_row_with_a_sentence(mobilenet: Comparison) -> None:
+    (row,) = [row for row in mobilenet.rows if row.precision == "f16"]
+
+    assert row.error in ("", "This processor does not compute in f16. Choose f32.")
+
+
+def test_a_row_has_the_columns_of_the_contract(mobilenet: Comparison) -> None:
+    assert all(tuple(row.as_json()) == COLUMNS for row in mobilenet.rows)
+    assert replace(FAST, max_abs_diff=float("inf")).as_json()["max_abs_diff"] is None
+
+
+def test_a_file_that_an_engine_cannot_open_is_a_row_with_an_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x08\x07 no model")
+
+    made = compare(
+        [Candidate("onnxruntime", broken, "onnx"), Candidate("openvino", broken, "onnx")],
+        {"x": np.zeros((2, 4), np.float32)},
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+    )
+
+    assert all(row.error for row in made.rows)
+    assert (made.recommended, made.reason) == (
+        "onnxruntime",
+        "onnxruntime made the file; no engine could be measured.",
+    )
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_fastest_that_agrees_is_recommended() -> None:
+    engine, sentence = recommend([REFERENCE, FAST, replace(FAST, engine="litert", per_second=90.0)])
+
+    assert engine == "openvino"
+    assert sentence == ("openvino is the fastest whose answers agree (180 examples a second, 6.0 times tensorflow).")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(FAST, max_rel_diff=2e-3),
+        replace(FAST, same_winner=0.9),
+        replace(FAST, precision="bf16"),
+        replace(FAST, error="The engine failed."),
+        replace(FAST, per_second=20.0),
+    ],
+)
+def test_an_engine_that_differs_fails_or_is_slower_is_not_recommended(wrong: Row) -> None:
+    assert recommend([REFERENCE, wrong])[0] == "tensorflow"
+
+
+def test_an_output_without_a_winner_is_judged_by_its_difference() -> None:
+    assert recommend([REFERENCE, replace(FAST, same_winner=None)])[0] == "openvino"
+
+
+def test_noise_fits_each_input() -> None:
+    signature = Signature(
+        (
+            TensorSpec("pixels", "float32", (None, None, None, 3)),
+            TensorSpec("words", "int32", (None, 7)),
+            TensorSpec("one", "float32", (1, 4)),
+        ),
+        (),
+    )
+
+    made = random_inputs(signature, count=3, value_range=(-1.0, 1.0))
+
+    assert {name: array.shape for name, array in made.items()} == {
+        "pixels": (3, 224, 224, 3),
+        "words": (3, 7),
+        "one": (3, 4),
+    }
+    assert made["words"].dtype == np.int32
+    assert -1.0 <= made["pixels"].min() < 0 < made["pixels"].max() <= 1.0
+    assert all(
+        np.array_equal(made[name], again)
+        for name, again in random_inputs(signature, count=3, value_range=(-1.0, 1.0)).items()
+    )

