@@ -15,6 +15,8 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 
 import pytest
 
+from tests import real_models
+from tests.engine_fixtures import converted
 from tests.people import People
 from tests.running_portal import ROOT, Api, RunningPortal, running_portal
 from tests.small_portal import SMALL_UPLOAD_BYTES, SmallPortal, small_disk
@@ -87,3 +89,13 @@ def engine_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
+
+
+@pytest.fixture(scope="session")
+def fer_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A real model, saved by an old Keras, converted to every format."""
+    folder, source = tmp_path_factory.mktemp("fer"), real_models.fer_hdf5()
+    targets = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
+    forms = {target: converted(folder, source, "hdf5", target) for target in targets}
+    assert all(not form.names for form in forms.values())
+    return {target: form.path for target, form in forms.items()}

@@ -20,16 +20,6 @@ def faces() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def fer_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The real model converted to every format, and one of them converted again."""
-    folder, source = tmp_path_factory.mktemp("fer"), real_models.fer_hdf5()
-    targets = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
-    forms = {target: converted(folder, source, "hdf5", target) for target in targets}
-    assert all(not form.names for form in forms.values())
-    return {target: form.path for target, form in forms.items()}
-
-
-@pytest.fixture(scope="module")
 def fer_answers(
     tmp_path_factory: pytest.TempPathFactory, fer_forms: dict[str, Path], faces: np.ndarray
 ) -> dict[tuple[str, str], Ran]:

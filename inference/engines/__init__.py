@@ -140,6 +140,25 @@ class RenamedEngine:
         return TensorSpec(self._originals.get(spec.name, spec.name), spec.dtype, spec.shape)
 
 
+def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
+    """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree.
+
+    The order differs between engines, so only a single tensor that is called otherwise can be told. Raises
+    ModelUnusable for more.
+    """
+    names: dict[str, str] = {}
+    for ours, theirs in ((have.inputs, wanted.inputs), (have.outputs, wanted.outputs)):
+        extra = sorted({spec.name for spec in ours} - {spec.name for spec in theirs})
+        missing = sorted({spec.name for spec in theirs} - {spec.name for spec in ours})
+        if len(extra) > 1 or len(extra) != len(missing):
+            raise ModelUnusable(
+                f"This engine calls the model's tensors {', '.join(extra) or 'otherwise'}, which cannot be told apart. "
+                "Choose the engine that made the file."
+            )
+        names |= dict(zip(extra, missing, strict=True))
+    return names
+
+
 def first_line(error: Exception) -> str:
     """The first sentence of a library's message, short and without the paths that it may name."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -20,6 +20,7 @@ class RunnerConfig:
     format: str
     engine: str
     preprocessing: dict[str, Any] = field(default_factory=dict)
+    signature: dict[str, Any] = field(default_factory=dict)
     precision: str = "f32"
     threads: int | None = None
     max_batch: int = DEFAULT_MAX_BATCH

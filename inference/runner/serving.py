@@ -16,13 +16,13 @@ import time
 
 import numpy as np
 
-from inference.engines import Engine, EngineSettings, ModelUnusable, open_engine
+from inference.engines import Engine, EngineSettings, ModelUnusable, RenamedEngine, open_engine, other_names
 from inference.errors import PortalError
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
 from inference.runner.status import StatusLine
-from inference.signature import TensorSpec, image_axes
+from inference.signature import Signature, TensorSpec, image_axes
 
 logger = logging.getLogger("runner")
 HEARTBEAT_S = 1.0
@@ -50,7 +50,11 @@ def serve_model(
 
 def _load(config: RunnerConfig) -> Engine:
     settings = EngineSettings(precision=config.precision, threads=config.threads)
-    return open_engine(config.engine, config.path, config.format, settings)
+    engine = open_engine(config.engine, config.path, config.format, settings)
+    if not config.signature:
+        return engine
+    names = other_names(engine.signature, Signature.from_json(config.signature))
+    return RenamedEngine(engine, names) if names else engine
 
 
 def _warm_up(engine: Engine, config: RunnerConfig) -> float:

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from inference.engines import ENGINE_NAMES, DIRECT_ENGINES_BY_FORMAT
+from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINE_NAMES
 from inference.errors import PortalError, ValidationFailed
 from inference.options import PRECISIONS
 from inference.preprocessing import CHANNELS, RESIZES

@@ -105,6 +105,7 @@ class Keeper:
             format=version.format,
             engine=version.engine_selected,
             preprocessing=version.preprocessing_json,
+            signature=version.signature_json,
             precision=version.precision,
             threads=options.threads,
             max_batch=options.max_batch or DEFAULT_MAX_BATCH,

@@ -1,0 +1,31 @@
+"""Engines that call a tensor otherwise than the reference did: one can be told, several cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.engines import ModelUnusable, other_names
+from inference.signature import Signature, TensorSpec
+
+
+def _signature(inputs: list[str], outputs: list[str]) -> Signature:
+    return Signature(
+        tuple(TensorSpec(name, "float32", (None, 3)) for name in inputs),
+        tuple(TensorSpec(name, "float32", (None, 2)) for name in outputs),
+    )
+
+
+def test_the_same_names_in_another_order_need_nothing() -> None:
+    assert other_names(_signature(["x"], ["b", "a"]), _signature(["x"], ["a", "b"])) == {}
+
+
+def test_one_input_and_one_output_called_otherwise_are_told() -> None:
+    have, wanted = _signature(["input:0"], ["out", "a"]), _signature(["input"], ["a", "scores"])
+
+    assert other_names(have, wanted) == {"input:0": "input", "out": "scores"}
+
+
+@pytest.mark.parametrize("outputs", [["c", "d"], ["a"], ["a", "b", "c"]], ids=["two", "fewer", "more"])
+def test_several_that_cannot_be_told_apart_are_refused(outputs: list[str]) -> None:
+    with pytest.raises(ModelUnusable, match="Choose the engine that made the file"):
+        other_names(_signature(["x"], outputs), _signature(["x"], ["a", "b"]))
