@@ -203,6 +203,15 @@ class RunningPortal:
             self._tokens[scope] = answer.json()["token"]
         return Api(self.url, self._tokens.get(scope) if scope else None)
 
+    def browser(self) -> Api:
+        """A client that is logged in as the administrator by the login page, as a browser without a script is."""
+        browser = Api(self.url, None)
+        browser.get("/login/")
+        fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        answer = browser.post("/login/", data=fields, allow_redirects=False)
+        assert answer.status_code == 302, answer.text
+        return browser
+
     def manage(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` on the same data."""
         return subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -247,6 +248,7 @@ def test_numbers_are_not_a_picture(api: Api, digit: Callable[[str], bytes]) -> N
     ids=["fer", "cifar"],
 )  # fmt: skip
 def test_two_real_keras_files_give_their_known_answers(
+    portal: RunningPortal,
     api: Api,
     name: str,
     file: Callable[[], Path],
@@ -262,12 +264,24 @@ def test_two_real_keras_files_give_their_known_answers(
 
     (prediction,) = api.ask(name, picture()).json()["predictions"]
 
+    page = _asked_by_the_form(portal, name, picture())
     best = prediction["top"][0]
     print(f"{name}: {best['label']} {best['score']:.4f}, expected {expected} {score}")
     assert best["label"] == expected
     assert best["score"] == pytest.approx(score, abs=0.02)
+    assert re.search(rf'<p class="winner">\s*{expected}\s*<small[^>]*>{100 * best["score"]:.1f} %', page), page
     assert api.unload(name)["process_exited"] is True
     assert api.delete(f"/api/models/{name}/").status_code == 204
+
+
+def _asked_by_the_form(portal: RunningPortal, name: str, picture: bytes) -> str:
+    """The page that the try form answers with, without a script."""
+    browser = portal.browser()
+    browser.get(f"/try/{name}/")
+    fields = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+    answer = browser.post(f"/try/{name}/", data=fields, files={"image": ("picture.png", picture)})
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 # ---- questions without a key
