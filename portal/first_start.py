@@ -13,14 +13,18 @@ from django.contrib.auth import get_user_model
 from models_app.models import RegisteredModel, Transition
 from models_app.services import files, upload
 from models_app.services.nodes import this_node
+from models_app.services.reconcile import take_up_abandoned
 from portal import env
 
 SAMPLES = Path(settings.BASE_DIR) / "samples"
 
 
 def prepare() -> Iterator[str]:
-    """Make what is missing; yields lines for the person at the terminal."""
-    this_node()
+    """Make what is missing; yields lines for the person at the terminal.
+
+    What the rows say of processes is set right first: after kill -9 on everything nobody is told that a model is ready.
+    """
+    take_up_abandoned(this_node())
     yield from _first_administrator()
     _sample()
     for name in files.orphans():

@@ -80,7 +80,7 @@ def _hand_out_again(instance: Instance) -> None:
         ).update(generation=F("generation") + 1, state_since=timezone.now())
         if changed:
             instance.refresh_from_db()
-            transaction.on_commit(lambda: queue.keep_loaded(instance))
+            transaction.on_commit(lambda: queue.keep_loaded(instance), robust=True)
 
 
 def _receipt_of_the_dead(instance: Instance) -> dict[str, object]:

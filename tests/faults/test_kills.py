@@ -121,9 +121,11 @@ def test_after_kill_9_on_everything_the_next_start_loads_what_was_loaded_once(
 
     loaded.start()
     api = loaded.client()
+    first = api.ask("digits", digit("two"))
     for name in ("slow", "digits"):
         wait_for(lambda name=name: _is_answering(api, name, digit("two")), 60, f"{name} is back")
 
+    assert first.status_code in {200, 409}, "nobody is told of a process that is gone"
     assert len(loaded.runners()) == 2
     status = api.get("/api/status/").json()
     assert sorted(version["model"] for version in status["loaded"]) == ["digits", "slow"]
