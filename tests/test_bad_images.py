@@ -228,6 +228,7 @@ def seeds() -> list[bytes]:
     ]
 
 
+@pytest.mark.long
 def test_of_damaged_pictures_only_bad_image_comes_out() -> None:
     pictures = seeds()
     chance = random.Random(20)
