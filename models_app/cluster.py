@@ -6,23 +6,23 @@ while idle does not wedge the queue, and the whole tree dies with its main proce
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import multiprocessing.connection
 import os
 import queue as queues
-import signal
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import django_q.cluster
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.queues import Queue
 
+from inference.processes import die_with_parent
+
 logger = logging.getLogger("portal.cluster")
 
-_PR_SET_PDEATHSIG = 1
 _stop_read: int | None = None
 
 
@@ -62,7 +62,7 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
         def after_fork_in_child() -> None:
             if os.getppid() == main_pid:
                 _close(write_end)
-            _die_with_parent()
+            die_with_parent(os.getppid())  # kill -9 of main or sentinel: the tree is gone within 50 ms
 
         os.register_at_fork(after_in_child=after_fork_in_child)
         self.is_asked_to_stop = False
@@ -92,8 +92,6 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
 
 def acknowledge_at_start(task: dict[str, Any]) -> None:
     """Take a load off the broker when it begins: it lasts for days, and reconcile takes it up again, not the broker."""
-    from django_q.brokers import get_broker
-
     if ack_id := task.pop("ack_id", None):
         get_broker(Conf.CLUSTER_NAME).acknowledge(ack_id)
 
@@ -103,8 +101,3 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
     except OSError:
         pass
-
-
-def _die_with_parent() -> None:
-    """kill -9 of the main process or the sentinel leaves no orphan: the tree is gone within 50 ms."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

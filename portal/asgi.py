@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 from typing import TYPE_CHECKING, cast
+
+from inference.processes import die_with_parent
 
 if TYPE_CHECKING:
     from portal.lean.asgi import Application
 
 if os.environ.get("PORTAL_SERVED_BY"):
     # Started by `serve`: a worker must not outlive the server's main process, also when that is killed.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    die_with_parent(os.getppid())
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -51,35 +52,30 @@ def check_disk(size_bytes: int) -> None:
 def receive_copy(source: Path, name: str) -> ReceivedFile:
     """Copy a file that is already on this machine into the uploads folder, hashing on the way."""
     check_disk(source.stat().st_size)
-    target = new_upload_path()
-    digest, size = hashlib.sha256(), 0
-    try:
-        with source.open("rb") as reader, open_new(target) as writer:
-            while chunk := reader.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                writer.write(chunk)
-                size += len(chunk)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return ReceivedFile(target, name, size, digest.hexdigest())
+    with source.open("rb") as reader:
+        return _receive(iter(lambda: reader.read(_CHUNK_BYTES), b""), name)
 
 
 def receive_upload(uploaded: UploadedFile[Any]) -> ReceivedFile:
     """Copy a file that came through a Django form into the uploads folder, hashing on the way."""
     check_disk(uploaded.size or 0)
+    name = (uploaded.name or "").replace("\\", "/").rpartition("/")[2]
+    return _receive(uploaded.chunks(_CHUNK_BYTES), name)
+
+
+def _receive(chunks: Iterable[bytes], name: str) -> ReceivedFile:
+    """Write the chunks to a new file in the uploads folder; whatever is raised, no file stays."""
     target = new_upload_path()
     digest, size = hashlib.sha256(), 0
     try:
         with open_new(target) as writer:
-            for chunk in uploaded.chunks(_CHUNK_BYTES):
+            for chunk in chunks:
                 digest.update(chunk)
                 writer.write(chunk)
                 size += len(chunk)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    name = (uploaded.name or "").replace("\\", "/").rpartition("/")[2]
     return ReceivedFile(target, name, size, digest.hexdigest())
 
 
