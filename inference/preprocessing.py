@@ -320,6 +320,16 @@ def _value_words(plan: ImagePlan) -> str:
     return f"{how}: black becomes {_range(black)}, white {_range(white)}.{rounded}"
 
 
+def value_range(plan: ImagePlan) -> tuple[float, float]:
+    """The least and the largest value that a picture can become; for standardised pictures where most of them lie."""
+    if plan.per_image_standardize:
+        return -2.0, 2.0
+    ends = [
+        (pixel * plan.scale - mean) / std for pixel in (0, 255) for mean, std in zip(plan.mean, plan.std, strict=True)
+    ]
+    return min(ends), max(ends)
+
+
 def _scale_words(scale: float) -> list[str]:
     if scale == 1:
         return []

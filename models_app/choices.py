@@ -60,6 +60,14 @@ class JobState(models.TextChoices):
 
 class JobKind(models.TextChoices):
     CHECK = "check", "Check of the file"
+    CONVERT = "convert", "Conversion"
+    COMPARE = "compare", "Comparison of the engines"
+    CHOOSE = "choose", "Choice of the engine"
+
+
+LONG_JOBS = (JobKind.CONVERT, JobKind.COMPARE, JobKind.CHOOSE)
+"""One at a time, the first of these first: two that measure at once measure each other."""
+PENDING_JOBS = (JobState.QUEUED, JobState.RUNNING)
 
 
 class KeyScope(models.TextChoices):

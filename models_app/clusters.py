@@ -59,6 +59,7 @@ class _JobsWatch:
 
     def beat(self) -> None:
         nodes.report_jobs(self._node)
+        jobs.take_up_cut_off()
         if time.monotonic() - self._looked_at > LOOK_FOR_LOST_EVERY_S:
             self._looked_at = time.monotonic()
             jobs.hand_out_lost()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -190,7 +189,7 @@ Q_CLUSTER = {
     "ack_failures": True,
     "ALT_CLUSTERS": {  # the key must exist for Q_CLUSTER_NAME to be obeyed
         JOBS_CLUSTER: {
-            "workers": 2 if (os.cpu_count() or 1) >= 4 else 1,
+            "workers": 2,  # one for the long jobs, which run one at a time, and one that is free to check
             "timeout": 1800,
             "retry": 3600,
             "ack_failures": True,

@@ -20,7 +20,7 @@ from inference.errors import InUse, NotFound, PortalError
 from inference.output import read_lines
 from models_app.admin import version_change
 from models_app.admin.fragments import fragment_response
-from models_app.api.views.versions import file_response
+from models_app.api.attachment import attachment
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.receipts import receipt_words
@@ -207,7 +207,7 @@ def file_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponseB
     need(request, "view")
     version = get_version(object_id)
     try:
-        return file_response(version.model.name, version.number)
+        return attachment(version.path, version.file_name)
     except NotFound as error:
         raise Http404(error.message) from None
 

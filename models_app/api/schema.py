@@ -32,6 +32,29 @@ class Job(s.Serializer[Any]):
     result = s.JSONField(allow_null=True)
 
 
+class ComparisonRow(s.Serializer[Any]):
+    engine = s.CharField()
+    precision = s.CharField()
+    max_abs_diff = s.FloatField(allow_null=True)
+    max_rel_diff = s.FloatField(allow_null=True)
+    same_winner = s.FloatField(allow_null=True)
+    load_seconds = s.FloatField(allow_null=True)
+    p50_ms = s.FloatField(allow_null=True)
+    p99_ms = s.FloatField(allow_null=True)
+    best_batch = s.IntegerField(allow_null=True)
+    per_second = s.FloatField(allow_null=True)
+    memory_bytes = s.IntegerField(allow_null=True)
+    error = s.CharField()
+
+
+class Comparison(s.Serializer[Any]):
+    reference = s.CharField()
+    measured_at = s.DateTimeField()
+    rows = ComparisonRow(many=True)
+    recommended = s.CharField()
+    reason = s.CharField()
+
+
 class Tensor(s.Serializer[Any]):
     name = s.CharField()
     dtype = s.CharField()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models_app.choices import InstanceState, VersionState
-from models_app.models import Instance, Job, ModelVersion, Node, RegisteredModel
+from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
 from models_app.services.load import place_in_queue
 
 
@@ -86,6 +86,16 @@ def job_json(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "detail": job.detail,
         "result": job.result,
+    }
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "reference": comparison.reference,
+        "measured_at": comparison.measured_at.isoformat(),
+        "rows": comparison.rows,
+        "recommended": comparison.recommended,
+        "reason": comparison.reason,
     }
 
 

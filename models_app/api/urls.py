@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from models_app.api.views.engines import CompareView, ComparisonView, ExportView
 from models_app.api.views.models import ModelListView, ModelView
 from models_app.api.views.origin import OriginImageView, OriginModelView
 from models_app.api.views.status import JobView, RootView, StatusView
@@ -23,6 +24,9 @@ urlpatterns = [
     path(f"{VERSION}file/", FileView.as_view(), name="api-file"),
     path(f"{VERSION}history/", HistoryView.as_view(), name="api-history"),
     path(f"{VERSION}log/", LogView.as_view(), name="api-log"),
+    path(f"{VERSION}compare/", CompareView.as_view(), name="api-compare"),
+    path(f"{VERSION}comparison/", ComparisonView.as_view(), name="api-comparison"),
+    path(f"{VERSION}export/", ExportView.as_view(), name="api-export"),
     path(f"{VERSION}trust/", TrustView.as_view(), name="api-trust"),
     *(
         path(f"{prefix}{verb}/", view.as_view(), name=f"api-{verb}{suffix}")

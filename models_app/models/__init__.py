@@ -1,6 +1,7 @@
 """The registry: what exists, what is wanted, what is."""
 
 from models_app.models.apikey import ApiKey
+from models_app.models.conversion import Comparison, Conversion
 from models_app.models.instance import Instance, Transition
 from models_app.models.job import Job
 from models_app.models.login import LoginFailure
@@ -10,6 +11,8 @@ from models_app.models.version import ModelVersion
 
 __all__ = [
     "ApiKey",
+    "Comparison",
+    "Conversion",
     "Instance",
     "Job",
     "LoginFailure",

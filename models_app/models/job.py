@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from inference.processes import ProcessIdentity
 from models_app.choices import JobKind, JobState
 from models_app.models.version import ModelVersion
 
@@ -11,6 +12,7 @@ class Job(models.Model):
 
     kind = models.CharField(max_length=12, choices=JobKind.choices)
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="jobs")
+    target = models.CharField(max_length=20, blank=True, default="", help_text="Of a conversion: the format.")
     state = models.CharField(max_length=8, choices=JobState.choices, default=JobState.QUEUED)
     progress = models.PositiveSmallIntegerField(default=0, help_text="0 to 100")
     detail = models.TextField(blank=True, default="")
@@ -21,9 +23,19 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    boot_id = models.CharField(max_length=36, blank=True, default="")
+    pid = models.PositiveIntegerField(null=True, blank=True, help_text="The worker that does it.")
+    pid_started_at = models.PositiveBigIntegerField(null=True, blank=True)
+
     class Meta:
         ordering = ["pk"]
         indexes = [models.Index(fields=["state"])]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def worker(self) -> ProcessIdentity | None:
+        if not self.pid or self.pid_started_at is None:
+            return None
+        return ProcessIdentity(self.pid, self.pid_started_at, self.boot_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models_app.choices import FileStatus
+from models_app.choices import FileStatus, JobKind
 from models_app.models import ModelVersion
 from models_app.pages.words import plural, size_words
 
@@ -37,7 +37,7 @@ def check_steps(version: ModelVersion) -> tuple[Step, ...]:
         return (uploaded, Step("no", "Checked and rejected", version.status_detail), Step("", "Ready"))
     if version.status != FileStatus.CHECKING:
         return ()
-    jobs = sorted(version.jobs.all(), key=lambda job: job.pk)
+    jobs = sorted((job for job in version.jobs.all() if job.kind == JobKind.CHECK), key=lambda job: job.pk)
     progress, detail = (jobs[-1].progress, jobs[-1].detail) if jobs else (0, "Waiting to be checked.")
     reached = next(index for least, index in _REACHED if progress >= least)
     labels = f"{plural(len(version.labels), 'label')} given" if version.labels else "those inside the file, if any"

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils import timezone
 
-from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, VersionState
+from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, JobKind, VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.words import (
@@ -211,7 +211,7 @@ def state_sentence(version: ModelVersion, state: str, places: Places, now: datet
 
 
 def _check_sentence(version: ModelVersion, now: datetime) -> str:
-    jobs = sorted(version.jobs.all(), key=lambda job: job.pk)
+    jobs = sorted((job for job in version.jobs.all() if job.kind == JobKind.CHECK), key=lambda job: job.pk)
     if not jobs or jobs[-1].started_at is None:
         return "Waiting to be checked."
     detail = (jobs[-1].detail or "The file is being checked").rstrip(".")

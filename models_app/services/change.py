@@ -7,13 +7,14 @@ from typing import Any
 
 from django.db import transaction
 
-from inference.engines import DIRECT_ENGINES_BY_FORMAT
+from inference.engines import ENGINES_BY_FORMAT
 from inference.errors import InUse, NotReady, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
 from inference.preprocessing import parse_preprocessing
 from models_app.choices import LIVE, FileStatus
 from models_app.models import ModelVersion
+from models_app.services import choose
 from models_app.services.actor import Actor, actor_name
 from models_app.services.check import request_check
 from models_app.services.move import record
@@ -37,16 +38,24 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
             raise InUse(f"{version} is in use. Unload it first.")
         if locked.status == FileStatus.CHECKING:
             raise NotReady(f"{version} is still being checked.")
+        ends = _ends(locked)
         for name, value in fields.items():
             setattr(locked, name, value)
         if locked.status == FileStatus.READY:
             _check_fit(locked, given)
-        locked.save(update_fields=[*fields, "engine_selected", "engine_reason"])
+        locked.save(update_fields=[*fields])
+        if locked.status == FileStatus.READY and {"engine", "options"} & set(given):
+            ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(locked, by=by))
         if fields:
             record(locked, locked.status, locked.status, reason=f"Changed: {', '.join(given)}.", by=actor_name(by))
-        if locked.status == FileStatus.REJECTED and fields:
+        if (locked.status == FileStatus.REJECTED and fields) or _ends(locked) != ends:
             ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
             request_check(locked, by=by)
+
+
+def _ends(version: ModelVersion) -> tuple[object, object]:
+    """The ends of a frozen graph that were chosen: with others it is another model."""
+    return version.options.graph_inputs, version.options.graph_outputs
 
 
 def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +77,6 @@ def _check_fit(version: ModelVersion, given: Mapping[str, Any]) -> None:
     """Whether labels and engine fit a file whose signature is known."""
     if sentence := check_labels(version.labels, version.signature, version.postprocessing):
         raise ValidationFailed.of("labels" if "labels" in given else "postprocessing", sentence)
-    engines = DIRECT_ENGINES_BY_FORMAT[version.format]
-    if version.engine != "auto" and version.engine not in engines:
+    engines = ENGINES_BY_FORMAT[version.format]
+    if version.engine not in (choose.AUTO, *engines):
         raise ValidationFailed.of("engine", f"A {version.format} file runs in {', '.join(engines)}.")
-    if "engine" in given:
-        version.engine_selected = version.engine if version.engine != "auto" else engines[0]
-        version.engine_reason = "asked for" if version.engine != "auto" else "the engine that made the file"

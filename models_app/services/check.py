@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from django.conf import settings
 from django.db import transaction
 
 from inference.checking import Checked, FileRefused, check_file
-from inference.engines import DIRECT_ENGINES_BY_FORMAT
+from inference.engines import ENGINES_BY_FORMAT
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
-from models_app import queue
 from models_app.choices import FileStatus, JobKind
-from models_app.models import Job, ModelVersion
-from models_app.services import files
-from models_app.services.actor import Actor, actor_name
+from models_app.models import Comparison, Job, ModelVersion
+from models_app.services import choose, files
+from models_app.services.actor import Actor
+from models_app.services.convert import forget_conversions
+from models_app.services.hand_out import request
 from models_app.services.move import record
+from models_app.services.outcome import Outcome, Progress
 
 
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
     """Queue a check; the version is `checking` until it ends. Call inside the transaction that made the version so."""
-    job = Job.objects.create(kind=JobKind.CHECK, version=version, by=actor_name(by), detail="Waiting to be checked.")
-    transaction.on_commit(lambda: queue.run_job(job), robust=True)  # a broker that is away: jobs.hand_out_lost
-    return job
+    return request(JobKind.CHECK, version, by=by, detail="Waiting to be checked.")
 
 
-def check(version: ModelVersion, progress: Callable[[int, str], None]) -> str:
-    """Check the file and write the outcome; returns it as a sentence. Does nothing twice."""
+def check(job: Job, progress: Progress) -> Outcome:
+    """The job: check the file and write down what it is. That it is refused is an outcome too. Does nothing twice."""
+    version = job.version
+    options = version.options
     try:
-        if not files.is_unchanged(version):
+        if not files.is_unchanged(version.path, version.sha256):
             raise FileRefused("The file on disk is not the one that was uploaded. Upload it again.")
         checked = check_file(
             version.path,
@@ -38,41 +38,46 @@ def check(version: ModelVersion, progress: Callable[[int, str], None]) -> str:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
+            graph_inputs=options.graph_inputs or (),
+            graph_outputs=options.graph_outputs or (),
         )
-        _accept(version, checked)
+        _accept(version, checked, job.by)
     except (FileRefused, ValidationFailed) as refusal:
         _finish(version, FileStatus.REJECTED, str(refusal))
-        return str(refusal)
-    return "The file is ready to be loaded."
+        return Outcome(str(refusal))
+    return Outcome("The file is ready to be loaded.")
 
 
-def _accept(version: ModelVersion, checked: Checked) -> None:
-    engines = DIRECT_ENGINES_BY_FORMAT[checked.format]
-    engine = version.engine if version.engine != "auto" else engines[0]
-    if engine not in engines:
+def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
+    engines = ENGINES_BY_FORMAT[checked.format]
+    if version.engine not in (choose.AUTO, *engines):
         raise FileRefused(
-            f"A {checked.format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
+            f"A {checked.format} file runs in {', '.join(engines)}, not in {version.engine}. Choose one of these."
         )
     labels = list(version.labels) or list(checked.labels)
     if sentence := check_labels(labels, checked.signature, version.postprocessing):
         raise FileRefused(sentence)
-    reason = "asked for" if version.engine != "auto" else "the engine that made the file"
-    _finish(
-        version,
-        FileStatus.READY,
-        "",
-        format=checked.format,
-        signature_json=checked.signature.as_json(),
-        labels=labels,
-        engine_selected=engine,
-        engine_reason=reason,
-    )
+    version.format = checked.format
+    with transaction.atomic():
+        forget_conversions(version)
+        Comparison.objects.filter(version=version).delete()
+        is_ours = _finish(
+            version,
+            FileStatus.READY,
+            "",
+            format=checked.format,
+            signature_json=checked.signature.as_json(),
+            labels=labels,
+        )
+        if is_ours:
+            ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(version, by=by))
 
 
-def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: object) -> None:
+def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: object) -> bool:
     with transaction.atomic():
         changed = ModelVersion.objects.filter(pk=version.pk, status=FileStatus.CHECKING).update(
             status=status, status_detail=detail, **fields
         )
         if changed:
             record(version, FileStatus.CHECKING, status, reason=detail or "The file was checked.")
+    return bool(changed)

@@ -98,13 +98,25 @@ def remove(key: str) -> None:
     shutil.rmtree(Path(settings.PORTAL_FILES_DIR) / key, ignore_errors=True)
 
 
-def is_unchanged(version: ModelVersion) -> bool:
-    """Whether the file is the one that was uploaded. Damage is silent: most flipped bytes load and run."""
+def is_unchanged(path: Path, sha256: str) -> bool:
+    """Whether the file is the one that was kept. Damage is silent: most flipped bytes load and run."""
     try:
-        with version.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == version.sha256
+        return hash_of(path) == sha256
     except OSError:
         return False
+
+
+def hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def move_into_place(made: Path, target: Path) -> None:
+    """Under its name at once or not at all, also across file systems."""
+    part = target.with_name(f"{target.name}.part")
+    shutil.move(made, part)
+    part.chmod(0o600)
+    part.replace(target)
 
 
 def orphans() -> list[str]:

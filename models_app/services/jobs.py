@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,51 +12,87 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.brokers import get_broker
 
-from models_app import queue
-from models_app.choices import FileStatus, JobKind, JobState
+from inference.processes import is_alive
+from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.check import check, request_check
+from models_app.services.choose import choose
+from models_app.services.compare import compare_fully
+from models_app.services.convert import convert
+from models_app.services.hand_out import hand_out, hand_out_next, take
+from models_app.services.outcome import JobFailed, Outcome, Progress
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
 LOST_AFTER = timedelta(seconds=60)
 
 
+class _Deleted(Exception):
+    """The job's version is gone, and the job with it: nobody waits for the outcome."""
+
+
 def run(job_pk: int) -> None:
     """Do the job unless somebody did or does. What it raises is logged, and kept as a constant sentence."""
-    started = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
-        state=JobState.RUNNING, started_at=timezone.now(), progress=0
-    )
-    if not started:
+    job = take(job_pk)
+    if job is None:
         return
-    job = Job.objects.select_related("version__model").get(pk=job_pk)
     try:
-        detail = _DO[JobKind(job.kind)](job.version, lambda percent, text: _say(job_pk, percent, text))
-    except Exception:
+        outcome = _DO[JobKind(job.kind)](job, lambda percent, text: _say(job_pk, percent, text))
+    except _Deleted:
+        logger.info("job %d ended with its version", job_pk)
+    except JobFailed as failure:
+        _fail(job, str(failure))
+    except Exception as error:
         logger.exception("job %d failed", job_pk)
-        _fail(job, "The job met an error of the portal's own; its log tells more.")
-        return
-    Job.objects.filter(pk=job_pk).update(state=JobState.DONE, progress=100, detail=detail, finished_at=timezone.now())
+        _fail(job, _sentence_for(error))
+    else:
+        Job.objects.filter(pk=job_pk).update(
+            state=JobState.DONE,
+            progress=100,
+            detail=outcome.sentence,
+            result=outcome.result,
+            finished_at=timezone.now(),
+        )
+    if job.kind in LONG_JOBS:
+        hand_out_next()
 
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
-    """Where a job stands, for those who watch."""
-    Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail)
+    """Where a job stands, for those who watch. Raises where the job was deleted, which ends its process too."""
+    if not Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail):
+        raise _Deleted
+
+
+def _sentence_for(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Delete versions that nobody needs and try again."
+    return "The job met an error of the portal's own; its log tells more."
+
+
+def take_up_cut_off() -> None:
+    """Jobs that say they run although their worker is gone: queued again once, then failed."""
+    for job in Job.objects.filter(state=JobState.RUNNING):
+        worker = job.worker
+        if worker is not None and is_alive(worker):
+            continue
+        if job.attempts + 1 >= MOST_ATTEMPTS:
+            _fail(job, "The job was cut off twice.")
+            continue
+        again = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
+        if again.update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
+            hand_out(job)
 
 
 def recover() -> None:
-    """At the start of the jobs cluster: nothing runs yet, so what says it runs was cut off."""
+    """At the start of the jobs cluster: nothing runs yet, so what says it runs was cut off, and deliveries are lost."""
+    take_up_cut_off()
     with transaction.atomic():
-        for job in Job.objects.select_for_update().filter(state__in=[JobState.RUNNING, JobState.QUEUED]):
-            if job.state == JobState.RUNNING:
-                if job.attempts + 1 >= MOST_ATTEMPTS:
-                    _fail(job, "The job was cut off twice.")
-                    continue
-                Job.objects.filter(pk=job.pk).update(state=JobState.QUEUED, attempts=job.attempts + 1)
-            transaction.on_commit(lambda job=job: queue.run_job(job))  # type: ignore[misc]
-        waiting = Job.objects.filter(kind=JobKind.CHECK, state__in=[JobState.QUEUED, JobState.RUNNING])
+        waiting = Job.objects.filter(kind=JobKind.CHECK, state__in=PENDING_JOBS)
         for version in ModelVersion.objects.filter(status=FileStatus.CHECKING).exclude(jobs__in=waiting):
             request_check(version, by=None)
+    for job in Job.objects.filter(state=JobState.QUEUED).exclude(kind__in=LONG_JOBS):
+        hand_out(job)
+    hand_out_next()
 
 
 def hand_out_lost() -> None:
@@ -63,7 +101,7 @@ def hand_out_lost() -> None:
         return
     long_ago = timezone.now() - LOST_AFTER
     for job in Job.objects.filter(state=JobState.QUEUED, created_at__lt=long_ago):
-        queue.run_job(job)
+        hand_out(job)
 
 
 def _fail(job: Job, detail: str) -> None:
@@ -74,4 +112,9 @@ def _fail(job: Job, detail: str) -> None:
         )
 
 
-_DO = {JobKind.CHECK: check}
+_DO: dict[JobKind, Callable[[Job, Progress], Outcome]] = {
+    JobKind.CHECK: check,
+    JobKind.CONVERT: convert,
+    JobKind.COMPARE: compare_fully,
+    JobKind.CHOOSE: choose,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,19 +25,22 @@ from inference.devices import (
     visible_devices_environment,
 )
 from inference.engines import SUFFIX_OF_FORMAT
+from inference.errors import LoadFailed
 from inference.owner import Owner
 from inference.processes import ProcessIdentity, identify
 from inference.reporting import Ready, Receipt, Vitals
 from inference.runner.config import DEFAULT_MAX_BATCH, DEFAULT_QUEUE_LIMIT, RunnerConfig
 from inference.started_runner import Assignment
 from inference.workspace import Workspace
-from models_app.choices import InstanceState
+from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion
-from models_app.services import files
+from models_app.services.convert import request_conversion
+from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
 
 logger = logging.getLogger("portal.keep")
 
+LOOK_EVERY_S = 0.5
 WRITE_EVERY_S = 2.0
 RATE_EVERY_S = 15.0
 RATES_KEPT = 20
@@ -89,20 +93,44 @@ class Keeper:
     def keep(self, stop_descriptor: int | None) -> None:
         """Blocks until the instance is unloaded, failed, or the cluster stops."""
         version = self.instance.version
-        if not files.is_unchanged(version):
-            self.failed("The file on disk is not the one that was uploaded. Upload it again.")
-            return
         try:
-            Owner(self._assignment(version), self, stop_descriptor=stop_descriptor).run()
+            file = self._await_file(version, stop_descriptor)
+            if file is not None:
+                Owner(self._assignment(version, file), self, stop_descriptor=stop_descriptor).run()
+        except LoadFailed as refusal:
+            self.failed(refusal.message)
         except Exception:  # a bug of ours must not be tried again and again
             logger.exception("the owner of instance %d failed", self.instance.pk)
             self.failed("The worker that was to keep it loaded met an error of its own, which was logged.")
 
-    def _assignment(self, version: ModelVersion) -> Assignment:
+    def _await_file(self, version: ModelVersion, stop_descriptor: int | None) -> EngineFile | None:
+        """The file that the engine opens, once it is converted; None where something else is wanted meanwhile.
+
+        Raises LoadFailed where it cannot be had.
+        """
+        engine = version.engine_selected
+        if (file := file_for(version, engine)) is not None:
+            return file
+        job = request_conversion(version, target_for(version, engine), by=self.instance.by)
+        self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first.")
+        while (file := file_for(version, engine)) is None:
+            if _has_ended(stop_descriptor):
+                self.interrupted()
+                return None
+            if not self.is_wanted():
+                self.stopped(Receipt())
+                return None
+            _patiently(job.refresh_from_db)
+            if job.state not in PENDING_JOBS and file_for(version, engine) is None:
+                raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
+        return file
+
+    def _assignment(self, version: ModelVersion, file: EngineFile) -> Assignment:
         options = version.options
         config = RunnerConfig(
             model_path="",  # the owner puts the file in the runner's own folder
-            format=version.format,
+            format=file.format,
+            names=dict(file.names),
             engine=version.engine_selected,
             preprocessing=version.preprocessing_json,
             signature=version.signature_json,
@@ -117,8 +145,8 @@ class Keeper:
         )
         return Assignment(
             name=f"i{self.instance.pk}",
-            source=version.path,
-            file_name=f"model{SUFFIX_OF_FORMAT[version.format]}",
+            source=file.path,
+            file_name=f"model{SUFFIX_OF_FORMAT[file.format]}",
             config=config,
             workspace=Workspace(settings.PORTAL_RUN_DIR / f"instance-{self.instance.pk}"),
             sockets=settings.PORTAL_SOCKETS_DIR,
@@ -139,7 +167,7 @@ class Keeper:
     def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
         fields = {"pid": runner.pid, "pid_started_at": runner.started_at, "boot_id": runner.boot_id, "loaded_at": None}
         if attempt == 1:
-            return bool(_patiently(lambda: self._rows(_S.LOADING).update(**fields)))
+            return bool(_patiently(lambda: self._rows(_S.LOADING).update(state_detail="", **fields)))
         return self._move(_S.LOADING, [_S.RESTARTING], "Started again.", **fields)
 
     def ready(self, facts: Ready) -> bool:
@@ -250,6 +278,14 @@ class Keeper:
 def log_path(version: ModelVersion) -> Path:
     """Where the last output lines of a version's process are kept."""
     return Path(settings.PORTAL_LOGS_DIR) / f"version-{version.pk}.log"
+
+
+def _has_ended(stop_descriptor: int | None) -> bool:
+    """Whether the cluster stops; looks for a moment."""
+    if stop_descriptor is None:
+        time.sleep(LOOK_EVERY_S)
+        return False
+    return bool(select.select([stop_descriptor], [], [], LOOK_EVERY_S)[0])
 
 
 def _control_path(instance: Instance) -> Path:

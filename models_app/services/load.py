@@ -10,6 +10,8 @@ from models_app import queue
 from models_app.choices import ENDED, LIVE, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, Node, Transition
 from models_app.services.actor import Actor, actor_name
+from models_app.services.convert import request_conversion
+from models_app.services.engine_file import check_possible, target_for
 from models_app.services.find import check_ready
 from models_app.services.nodes import this_node
 from models_app.services.waiting import wait_until
@@ -27,6 +29,7 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
     with transaction.atomic():
         version = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
         check_ready(version)
+        _prepare(version, by)
         node = this_node()
         live = version.instances.filter(state__in=LIVE).exclude(state=InstanceState.UNLOADING).count()
         missing = instances - live
@@ -37,6 +40,18 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
         for _ in range(missing):
             _enqueue(version, node, by)
     return wait_until_loaded(version, wait_s)
+
+
+def _prepare(version: ModelVersion, by: Actor) -> None:
+    """See to it that the engine's file is there or on its way. Raises LoadFailed where it cannot be made."""
+    target = target_for(version, version.engine_selected)
+    if not target:
+        return
+    conversion = version.conversions.filter(format=target).first()
+    if conversion is None:
+        request_conversion(version, target, by=by)
+    else:
+        check_possible(conversion, version.engine_selected)
 
 
 def _check_room(node: Node, more: int) -> None:

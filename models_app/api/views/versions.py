@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference.errors import NotFound, PermissionRefused, ValidationFailed
+from inference.errors import PermissionRefused, ValidationFailed
 from inference.json_object import is_text
 from inference.output import read_lines
 from models_app.api import schema
+from models_app.api.attachment import attachment
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.shapes import version_json
 from models_app.api.views.base import ADD, CHANGE, DELETE, UNLOAD, VIEW, PortalView
@@ -25,7 +22,6 @@ from models_app.services.keep import log_path
 
 HISTORY_LENGTH = 200
 LONGEST_REASON = 1000
-_CHUNK_BYTES = 2**20
 
 
 class VersionListView(PortalView):
@@ -91,27 +87,8 @@ class FileView(PortalView):
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, **schema.ERRORS},
     )
     def get(self, request: Request, name: str, number: int) -> HttpResponseBase:
-        return file_response(name, number)
-
-
-def file_response(name: str, number: int) -> StreamingHttpResponse:
-    """The file as an attachment. Django's FileResponse would hold all of it in memory under ASGI."""
-    version = find.find_version(name, number)
-    try:
-        file = version.path.open("rb")
-    except OSError:
-        raise NotFound("The file of this version is gone.") from None
-    response = StreamingHttpResponse(_chunks(file), content_type="application/octet-stream")
-    response.headers["Content-Length"] = str(version.path.stat().st_size)
-    response.headers["Content-Disposition"] = content_disposition_header(True, version.file_name) or "attachment"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        while chunk := await sync_to_async(file.read, thread_sensitive=False)(_CHUNK_BYTES):
-            yield chunk
+        version = find.find_version(name, number)
+        return attachment(version.path, version.file_name)
 
 
 class HistoryView(PortalView):

@@ -1,0 +1,125 @@
+"""Compare: every engine that can run a version, measured against the one that made its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from inference.comparison import BRIEF, FULL, Candidate, Effort, Row, random_inputs
+from inference.comparison import Comparison as Measured
+from inference.comparison import compare as measure_all
+from inference.conversion import ConversionFailed
+from inference.engines import ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
+from inference.errors import BadInput, NotFound
+from inference.preprocessing import plan_image, value_range
+from inference.workspace import Workspace
+from models_app.choices import JobKind
+from models_app.models import Comparison, Conversion, Job, ModelVersion
+from models_app.services.actor import Actor
+from models_app.services.convert import convert_version
+from models_app.services.engine_file import target_for
+from models_app.services.find import check_ready
+from models_app.services.hand_out import request
+from models_app.services.outcome import JobFailed, Outcome, Progress
+
+EXAMPLES = 8
+_CONVERTED_AT = 40
+"""Per cent of the whole at which the conversions are done."""
+
+
+def request_comparison(version: ModelVersion, *, by: Actor) -> Job:
+    """Queue a full measurement. Raises NotReady for a file that is not checked."""
+    check_ready(version)
+    return request(JobKind.COMPARE, version, by=by, detail="Waiting to be measured.")
+
+
+def last_comparison(version: ModelVersion) -> Comparison:
+    """Raises NotFound where none was made."""
+    comparison = Comparison.objects.filter(version=version).first()
+    if comparison is None:
+        raise NotFound(f"The engines of {version} were not measured yet. POST to compare/ measures them.")
+    return comparison
+
+
+def compare_fully(job: Job, progress: Progress) -> Outcome:
+    """The job: all engines at all precisions."""
+    comparison = compare_version(job.version, progress, FULL, all_precisions=True)
+    return Outcome(comparison.reason, {"recommended": comparison.recommended})
+
+
+def compare_version(
+    version: ModelVersion, progress: Progress, effort: Effort = BRIEF, *, all_precisions: bool = False
+) -> Comparison:
+    """Convert what is missing, measure, keep the rows. An engine that cannot run it has a row that says why."""
+    engines = ENGINES_BY_FORMAT[version.format]
+    targets = [target for engine in engines if (target := target_for(version, engine))]
+    made = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
+    able = [_able(version, engine, made, all_precisions) for engine in engines]
+    candidates = [candidate for chosen in able for candidate in chosen.candidates]
+    measured = measure_all(
+        candidates,
+        random_inputs(version.signature, count=EXAMPLES, value_range=_value_range(version)),
+        Workspace(settings.PORTAL_RUN_DIR / f"compare-{version.pk}"),
+        progress=_part(progress, _CONVERTED_AT, 100),
+        effort=effort,
+        sandbox=settings.PORTAL_SANDBOX,
+    )
+    return _keep(version, measured, [row for chosen in able for row in chosen.unable])
+
+
+@dataclass(frozen=True, slots=True)
+class _Able:
+    candidates: Sequence[Candidate] = ()
+    unable: Sequence[Row] = ()
+
+
+def _able(
+    version: ModelVersion, engine: str, made: Mapping[str, Conversion | ConversionFailed], all_precisions: bool
+) -> _Able:
+    """What there is to measure of one engine, or the row that says why there is nothing."""
+    precisions = PRECISIONS_BY_ENGINE[engine] if all_precisions else ("f32",)
+    path, file_format, names = version.path, version.format, {}
+    if target := target_for(version, engine):
+        conversion = made[target]
+        if isinstance(conversion, ConversionFailed):
+            return _Able(unable=[Row(engine, "f32", error=str(conversion))])
+        if not conversion.is_made:
+            return _Able(unable=[Row(engine, "f32", error=conversion.sentence)])
+        path, file_format, names = conversion.path, target, conversion.names
+    threads = version.options.threads
+    return _Able([Candidate(engine, path, file_format, precision, names, threads) for precision in precisions])
+
+
+def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:
+    with transaction.atomic():
+        if not ModelVersion.objects.select_for_update().filter(pk=version.pk).exists():
+            raise JobFailed("The version was deleted.")
+        comparison, _ = Comparison.objects.update_or_create(
+            version=version,
+            defaults={
+                "measured_at": timezone.now(),
+                "reference": measured.reference,
+                "rows": [row.as_json() for row in (*measured.rows, *unable)],
+                "recommended": measured.recommended,
+                "reason": measured.reason,
+                "inputs": f"{EXAMPLES} random examples, the same for all",
+            },
+        )
+    return comparison
+
+
+def _value_range(version: ModelVersion) -> tuple[float, float]:
+    """Of what preprocessing makes of pixels; 0 to 1 for inputs that are no pictures."""
+    try:
+        return value_range(plan_image(version.preprocessing, version.signature.inputs[0]))
+    except (BadInput, IndexError):
+        return (0.0, 1.0)
+
+
+def _part(progress: Progress, start: int, end: int) -> Progress:
+    """A part of a longer way: its 0 to 100 per cent as `start` to `end`."""
+    return lambda percent, sentence: progress(start + (end - start) * percent // 100, sentence)

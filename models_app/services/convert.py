@@ -1,0 +1,145 @@
+"""Convert: a version's file in other formats. Made once, kept beside the file, gone with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from inference.conversion import CannotConvert, ConversionFailed, Converted
+from inference.conversion import convert as convert_file
+from inference.workspace import Workspace
+from models_app.choices import FileStatus, JobKind
+from models_app.models import Conversion, Job, ModelVersion
+from models_app.services import files
+from models_app.services.actor import Actor
+from models_app.services.hand_out import request
+from models_app.services.outcome import JobFailed, Outcome, Progress
+
+
+def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
+    """Queue the conversion to one format, unless it is on its way."""
+    return request(JobKind.CONVERT, version, by=by, target=target, detail=f"Waiting to be converted to {target}.")
+
+
+def convert(job: Job, progress: Progress) -> Outcome:
+    """The job: one format. That it cannot be had is an outcome, not a failure."""
+    made = convert_version(job.version, [job.target], progress)[job.target]
+    if isinstance(made, ConversionFailed):
+        raise JobFailed(str(made))
+    if made.is_made:
+        return Outcome(f"The file is there as {job.target}.", {"format": job.target, "size_bytes": made.size_bytes})
+    return Outcome(made.sentence, {"format": job.target, "operation": made.operation, "error": made.sentence})
+
+
+def convert_version(
+    version: ModelVersion, targets: Sequence[str], progress: Progress
+) -> dict[str, Conversion | ConversionFailed]:
+    """The file in each format, from before or made now. Raises JobFailed where the source is not what it was."""
+    known: dict[str, Conversion | ConversionFailed] = {}
+    for target in targets:
+        conversion = version.conversions.filter(format=target).first() or _take_from_twin(version, target)
+        if conversion is not None:
+            known[target] = conversion
+    missing = [target for target in targets if target not in known]
+    return known | _make(version, missing, progress) if missing else known
+
+
+def _make(
+    version: ModelVersion, targets: Sequence[str], progress: Progress
+) -> dict[str, Conversion | ConversionFailed]:
+    if not files.is_unchanged(version.path, version.sha256):
+        raise JobFailed("The file on disk is not the one that was uploaded. Upload it again.")
+    workspace = Workspace(settings.PORTAL_RUN_DIR / f"convert-{version.pk}")
+    options = version.options
+    try:
+        answers = convert_file(
+            version.path,
+            version.format,
+            targets,
+            workspace,
+            progress=progress,
+            sandbox=settings.PORTAL_SANDBOX,
+            graph_inputs=options.graph_inputs or (),
+            graph_outputs=options.graph_outputs or (),
+        )
+        return {target: _keep(version, target, answer) for target, answer in answers.items()}
+    finally:
+        workspace.remove()
+
+
+def _keep(
+    version: ModelVersion, target: str, answer: Converted | CannotConvert | ConversionFailed
+) -> Conversion | ConversionFailed:
+    if isinstance(answer, ConversionFailed):
+        return answer
+    if isinstance(answer, CannotConvert):
+        return _write(Conversion(version=version, format=target, sentence=answer.sentence, operation=answer.operation))
+    size, sha256 = answer.path.stat().st_size, files.hash_of(answer.path)
+    made = Conversion(version=version, format=target, names=dict(answer.names), size_bytes=size, sha256=sha256)
+    return _write(made, answer.path)
+
+
+def _write(conversion: Conversion, made: Path | None = None) -> Conversion:
+    """Keep the row, and the file under its name. Raises JobFailed where the version was deleted meanwhile."""
+    with transaction.atomic():
+        wanted = ModelVersion.objects.select_for_update().filter(
+            pk=conversion.version_id, status=FileStatus.READY, sha256=conversion.version.sha256
+        )
+        if not wanted.exists():
+            raise JobFailed("The version was deleted or is checked again.")
+        if made is not None:
+            conversion.path.parent.mkdir(mode=0o700, exist_ok=True)
+            files.move_into_place(made, conversion.path)
+        Conversion.objects.filter(version=conversion.version_id, format=conversion.format).delete()
+        conversion.save()
+    return conversion
+
+
+def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
+    """What was made of the very same file for another version: linked, not made again."""
+    twins = Conversion.objects.filter(
+        version__sha256=version.sha256, version__format=version.format, version__trusted_by="", format=target
+    )
+    for twin in twins.exclude(version=version).select_related("version"):
+        if _ends(twin.version) != _ends(version):
+            continue
+        copy = Conversion(
+            version=version, format=target, sentence=twin.sentence, operation=twin.operation,
+            names=twin.names, size_bytes=twin.size_bytes, sha256=twin.sha256,
+        )  # fmt: skip
+        if not twin.is_made:
+            return _write(copy)
+        part = version.directory / f"{target}.part"
+        try:
+            _link(twin.path, part)
+            return _write(copy, part)
+        except FileNotFoundError:  # deleted this very moment
+            continue
+        finally:
+            part.unlink(missing_ok=True)
+    return None
+
+
+def _ends(version: ModelVersion) -> tuple[object, object]:
+    return version.options.graph_inputs, version.options.graph_outputs
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def forget_conversions(version: ModelVersion) -> None:
+    """Drop all that was made of the file: it is about to be understood anew."""
+    version.conversions.all().delete()
+    transaction.on_commit(lambda: shutil.rmtree(version.directory / "converted", ignore_errors=True))

@@ -1,0 +1,52 @@
+"""Which file an engine opens: the uploaded one, or one that was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inference.engines import DIRECT_ENGINES_BY_FORMAT, FORMAT_OF_ENGINE
+from inference.errors import LoadFailed
+from models_app.models import Conversion, ModelVersion
+from models_app.services import files
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """`names`: those that a conversion had to change, the converted file's → the original's."""
+
+    path: Path
+    format: str
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def target_for(version: ModelVersion, engine: str) -> str:
+    """The format that the file has to be converted to for this engine; empty where it opens the file itself."""
+    return "" if engine in DIRECT_ENGINES_BY_FORMAT[version.format] else FORMAT_OF_ENGINE[engine]
+
+
+def file_for(version: ModelVersion, engine: str) -> EngineFile | None:
+    """The file that the engine opens, None while it is not made.
+
+    Its hash is compared first. Raises LoadFailed where the upload is not what it was, or cannot be converted.
+    """
+    target = target_for(version, engine)
+    if not target:
+        if not files.is_unchanged(version.path, version.sha256):
+            raise LoadFailed("The file on disk is not the one that was uploaded. Upload it again.")
+        return EngineFile(version.path, version.format)
+    conversion = version.conversions.filter(format=target).first()
+    if conversion is None:
+        return None
+    check_possible(conversion, engine)
+    if not files.is_unchanged(conversion.path, conversion.sha256):  # made again from the source
+        conversion.delete()
+        return None
+    return EngineFile(conversion.path, target, conversion.names)
+
+
+def check_possible(conversion: Conversion, engine: str) -> None:
+    """Raises LoadFailed where the file cannot be had in this format."""
+    if not conversion.is_made:
+        raise LoadFailed(f"It cannot run in {engine}: {conversion.sentence}")

@@ -1,0 +1,60 @@
+"""Export: a version's file in another format, as a file that people take away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.conversion import TARGETS_BY_FORMAT
+from inference.errors import BadInput, ValidationFailed
+from models_app.models import Job, ModelVersion
+from models_app.services import files
+from models_app.services.actor import Actor
+from models_app.services.convert import request_conversion
+from models_app.services.find import check_ready
+
+FORMATS: dict[str, str] = {
+    "saved_model": ".zip",
+    "frozen_graph": ".pb",
+    "onnx": ".onnx",
+    "openvino": ".zip",
+    "tflite": ".tflite",
+}
+"""Format → the ending of its file for people; a SavedModel and OpenVINO's two files come in a zip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file and what it is called for the one who takes it."""
+
+    path: Path
+    file_name: str
+
+
+def export(version: ModelVersion, target: str, *, by: Actor) -> Exported | Job:
+    """The file in this format, or the job that makes it.
+
+    Raises ValidationFailed for a format that is none, NotReady for a file that is not checked, BadInput with what
+    stands in the way.
+    """
+    if target not in FORMATS:
+        raise ValidationFailed.of("format", f"The format is one of {', '.join(FORMATS)}.")
+    check_ready(version)
+    if target == version.format:
+        return Exported(version.path, version.file_name)
+    if target not in TARGETS_BY_FORMAT[version.format]:
+        raise BadInput(f"A {version.format} file cannot be converted to {target}.")
+    conversion = version.conversions.filter(format=target).first()
+    if conversion is None:
+        return request_conversion(version, target, by=by)
+    if not conversion.is_made:
+        raise BadInput(conversion.sentence)
+    if not files.is_unchanged(conversion.path, conversion.sha256):
+        conversion.delete()
+        return request_conversion(version, target, by=by)
+    return Exported(conversion.path, f"{version.model.name}-v{version.number}{_ending(target)}")
+
+
+def _ending(target: str) -> str:
+    """Two of the formats come in a zip: their names say which."""
+    return f"-{target}.zip" if FORMATS[target] == ".zip" else FORMATS[target]

@@ -1,0 +1,73 @@
+"""Handing out jobs: a check at once, long work one at a time, so that a check never waits behind a measurement."""
+
+from __future__ import annotations
+
+import os
+
+from django.db import transaction
+from django.db.models import Case, Value, When
+from django.utils import timezone
+
+from inference.processes import identify
+from models_app import queue
+from models_app.choices import LONG_JOBS, PENDING_JOBS, JobKind, JobState
+from models_app.models import Job, ModelVersion
+from models_app.services.actor import Actor, actor_name
+
+_URGENCY = Case(*(When(kind=kind, then=Value(place)) for place, kind in enumerate(LONG_JOBS)), default=Value(0))
+
+
+def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, target: str = "") -> Job:
+    """Queue a job; for long work, one that waits or runs already is enough."""
+    with transaction.atomic():
+        ModelVersion.objects.select_for_update().get(pk=version.pk)
+        if kind in LONG_JOBS:
+            pending = pending_job(version, kind, target)
+            if pending is not None:
+                return pending
+        job = Job.objects.create(kind=kind, version=version, target=target, by=actor_name(by), detail=detail)
+        transaction.on_commit(lambda: hand_out(job), robust=True)  # a broker that is away: jobs.hand_out_lost
+    return job
+
+
+def pending_job(version: ModelVersion, kind: JobKind, target: str = "") -> Job | None:
+    return Job.objects.filter(version=version, kind=kind, target=target, state__in=PENDING_JOBS).first()
+
+
+def hand_out(job: Job) -> None:
+    """Give the job to the broker, or the one whose turn it is. Handing out twice does no harm."""
+    if job.kind in LONG_JOBS:
+        hand_out_next()
+    else:
+        queue.run_job(job)
+
+
+def hand_out_next() -> None:
+    """The long job whose turn it is, unless one runs."""
+    long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
+    if long_jobs.filter(state=JobState.RUNNING).exists():
+        return
+    job = long_jobs.filter(state=JobState.QUEUED).order_by(_URGENCY, "pk").first()
+    if job is not None:
+        queue.run_job(job)
+
+
+def take(job_pk: int) -> Job | None:
+    """Make this process the worker of the job; None where somebody did or does it, or another long one runs."""
+    me = identify(os.getpid())
+    assert me is not None
+    with transaction.atomic():
+        job = Job.objects.select_for_update().filter(pk=job_pk, state=JobState.QUEUED).first()
+        if job is None:
+            return None
+        if job.kind in LONG_JOBS and Job.objects.filter(kind__in=LONG_JOBS, state=JobState.RUNNING).exists():
+            return None
+        Job.objects.filter(pk=job_pk).update(
+            state=JobState.RUNNING,
+            started_at=timezone.now(),
+            progress=0,
+            pid=me.pid,
+            pid_started_at=me.started_at,
+            boot_id=me.boot_id,
+        )
+    return Job.objects.select_related("version__model").get(pk=job_pk)
