@@ -152,6 +152,7 @@ class Keeper:
             sockets=settings.PORTAL_SOCKETS_DIR,
             log_path=log_path(version),
             environment=visible_devices_environment(self.device),
+            cache=files.compiled_directory(version),
         )
 
     # ---- Reporter: what the owner sees
