@@ -49,7 +49,13 @@ def serve_model(
 
 
 def _load(config: RunnerConfig) -> Engine:
-    settings = EngineSettings(precision=config.precision, threads=config.threads)
+    settings = EngineSettings(
+        precision=config.precision,
+        threads=config.threads,
+        graph_inputs=tuple(config.graph_inputs),
+        graph_outputs=tuple(config.graph_outputs),
+        is_trusted=config.is_trusted,
+    )
     engine = open_engine(config.engine, config.path, config.format, settings)
     if not config.signature:
         return engine

@@ -26,7 +26,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
     """Change the fields that are given.
 
     Raises InUse while it is loaded, NotReady while it is checked, ValidationFailed that names the field. New labels of
-    a rejected version have it checked again.
+    a rejected version have it checked again, and so do other ends of a frozen graph.
     """
     if unknown := sorted(set(map(str, given)) - set(FIELDS)):
         raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")
@@ -37,16 +37,25 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
             raise InUse(f"{version} is in use. Unload it first.")
         if locked.status == FileStatus.CHECKING:
             raise NotReady(f"{version} is still being checked.")
+        ends = _ends(locked)
         for name, value in fields.items():
             setattr(locked, name, value)
-        if locked.status == FileStatus.READY:
+        is_checked_again = _ends(locked) != ends or locked.status == FileStatus.REJECTED
+        if locked.status == FileStatus.READY and any(_ends(locked)) and locked.format != "frozen_graph":
+            raise ValidationFailed.of("options", f"A {locked.format} file says itself what its inputs and outputs are.")
+        if not is_checked_again:
             _check_fit(locked, given)
         locked.save(update_fields=[*fields, "engine_selected", "engine_reason"])
         if fields:
             record(locked, locked.status, locked.status, reason=f"Changed: {', '.join(given)}.", by=actor_name(by))
-        if locked.status == FileStatus.REJECTED and fields:
+        if is_checked_again and fields:
             ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
             request_check(locked, by=by)
+
+
+def _ends(version: ModelVersion) -> tuple[object, object]:
+    """The inputs and outputs that somebody chose of a frozen graph; they decide the signature."""
+    return version.options.graph_inputs, version.options.graph_outputs
 
 
 def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:

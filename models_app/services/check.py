@@ -38,6 +38,8 @@ def check(version: ModelVersion, progress: Callable[[int, str], None]) -> str:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
+            graph_inputs=version.options.graph_inputs or (),
+            graph_outputs=version.options.graph_outputs or (),
         )
         _accept(version, checked)
     except (FileRefused, ValidationFailed) as refusal:
@@ -60,7 +62,7 @@ def _accept(version: ModelVersion, checked: Checked) -> None:
     _finish(
         version,
         FileStatus.READY,
-        "",
+        " ".join(checked.notes),
         format=checked.format,
         signature_json=checked.signature.as_json(),
         labels=labels,
@@ -75,4 +77,5 @@ def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: ob
             status=status, status_detail=detail, **fields
         )
         if changed:
-            record(version, FileStatus.CHECKING, status, reason=detail or "The file was checked.")
+            checked = "The file was checked. " if status == FileStatus.READY else ""
+            record(version, FileStatus.CHECKING, status, reason=f"{checked}{detail}".strip())

@@ -113,6 +113,9 @@ class Keeper:
             queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
             memory_limit_bytes=options.memory_limit_bytes,
             predict_timeout_s=float(options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
+            graph_inputs=options.graph_inputs or (),
+            graph_outputs=options.graph_outputs or (),
+            is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
         )
         return Assignment(
