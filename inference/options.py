@@ -10,11 +10,16 @@ from inference.json_object import JsonObject
 PRECISIONS = ("f32", "bf16", "f16")
 
 MIB = 1024 * 1024
+MOST_ENDS = 64
+LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds."""
+    """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds.
+
+    `graph_inputs` and `graph_outputs` name the tensors (`node` or `node:1`) that are meant as a frozen graph's ends.
+    """
 
     precision: str | None = None
     threads: int | None = None
@@ -23,10 +28,16 @@ class Options:
     queue_limit: int | None = None
     memory_limit_bytes: int | None = None
     predict_timeout_s: float | None = None
+    graph_inputs: tuple[str, ...] | None = None
+    graph_outputs: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value is not None}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value is not None
+        }
 
 
 def parse_options(value: object) -> Options:
@@ -40,4 +51,6 @@ def parse_options(value: object) -> Options:
         queue_limit=given.integer("queue_limit", 1, 100_000),
         memory_limit_bytes=given.integer("memory_limit_bytes", MIB, 2**50),
         predict_timeout_s=given.number("predict_timeout_s", 0.1, 3600),
+        graph_inputs=given.texts("graph_inputs", MOST_ENDS, LONGEST_NAME),
+        graph_outputs=given.texts("graph_outputs", MOST_ENDS, LONGEST_NAME),
     )

@@ -60,6 +60,11 @@ def check_file(
         format_name = str(facts.get("format"))
         if format_name not in DIRECT_ENGINES_BY_FORMAT:
             raise FileRefused(NONSENSE)
+        if (graph_inputs or graph_outputs) and format_name != "frozen_graph":
+            raise FileRefused(
+                f"Inputs and outputs can be chosen for frozen graphs only, and this is a {format_name} file. Leave "
+                "graph_inputs and graph_outputs out of the options."
+            )
         engine = DIRECT_ENGINES_BY_FORMAT[format_name][0]
         progress(30, f"Opening it with {engine} to read its inputs and outputs.")
         copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")

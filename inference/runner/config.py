@@ -34,6 +34,11 @@ class RunnerConfig:
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     memory_limit_bytes: int | None = None
     predict_timeout_s: float = 30.0
+    graph_inputs: tuple[str, ...] = ()
+    graph_outputs: tuple[str, ...] = ()
+    """The ends of a frozen graph where its own are not meant."""
+    is_trusted: bool = False
+    """Somebody answers for the file: it may bring Python code, inside the sandbox."""
     owner_pid: int = 0
     sandbox: str = "auto"
     """What PORTAL_SANDBOX says: auto, require or off."""

@@ -56,6 +56,9 @@ def _load(config: RunnerConfig) -> Engine:
         streams=config.streams or 1,
         cache_directory=Path(config.cache_directory) if config.cache_directory else None,
         names=config.names,
+        graph_inputs=tuple(config.graph_inputs),
+        graph_outputs=tuple(config.graph_outputs),
+        is_trusted=config.is_trusted,
     )
     engine = open_engine(config.engine, config.path, config.format, settings)
     if not config.signature:

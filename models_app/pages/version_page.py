@@ -86,7 +86,10 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         trusted=f"trusted by {version.trusted_by}: {version.trusted_reason}" if version.trusted_by else "",
         engine_why=version.engine_reason,
         engine_wish=version.engine,
-        options=", ".join(f"{name} {value}" for name, value in version.options_json.items()),
+        options=", ".join(
+            f"{name} {' '.join(value) if isinstance(value, list) else value}"
+            for name, value in version.options_json.items()
+        ),
         steps=check_steps(version),
         instances=tuple(_instance_row(i, now) for i in version.shown_instances if i.state in OWNED),
         inputs=tuple(input_words(spec, version.preprocessing) for spec in signature.inputs),
