@@ -15,15 +15,15 @@ WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.sav
 KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
 
 
-def inspect_hdf5(path: Path) -> FileFacts:
-    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts."""
+def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
+    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts, or `is_trusted`."""
     size_bytes = path.stat().st_size
     try:
         file = h5py.File(path, "r")
     except (OSError, ValueError, RuntimeError):
         raise FileRejected(DAMAGED) from None
     with file:
-        stored = walk_tree(file, size_bytes)
+        stored = walk_tree(file, size_bytes, is_trusted=is_trusted)
         raw = _text_attribute(file, "model_config")
         if raw is None:
             raise _no_model(file)
@@ -33,7 +33,7 @@ def inspect_hdf5(path: Path) -> FileFacts:
                 "model.save('name.keras') and upload that file."
             )
         version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version")
-    check_config(parse_config(raw), stored)
+    check_config(parse_config(raw), stored, is_trusted=is_trusted)
     return FileFacts("hdf5", ".h5", f"Keras {version.decode(errors='replace')[:40]}" if version else "")
 
 
