@@ -93,6 +93,16 @@ class JsonObject:
             self.refuse(key, f"a text of 1 to {counted(longest)} characters")
         return str(value)
 
+    def names(self, key: str, most: int = 100) -> tuple[str, ...] | None:
+        """A list of names; an empty one counts as not given."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        is_list = isinstance(value, list | tuple) and len(value) <= most
+        if not is_list or not all(is_text(name) and 1 <= len(name) <= 1000 for name in value):
+            self.refuse(key, f"a list of at most {most} names")
+        return tuple(value) or None
+
 
 def is_integer(value: object, least: int, most: int) -> bool:
     """True and false are no numbers here, though Python counts them as such."""

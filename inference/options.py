@@ -14,7 +14,10 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds."""
+    """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds.
+
+    `graph_inputs` and `graph_outputs` are the ends of a frozen graph, by name.
+    """
 
     precision: str | None = None
     threads: int | None = None
@@ -23,10 +26,16 @@ class Options:
     queue_limit: int | None = None
     memory_limit_bytes: int | None = None
     predict_timeout_s: float | None = None
+    graph_inputs: tuple[str, ...] | None = None
+    graph_outputs: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value is not None}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value is not None
+        }
 
 
 def parse_options(value: object) -> Options:
@@ -40,4 +49,6 @@ def parse_options(value: object) -> Options:
         queue_limit=given.integer("queue_limit", 1, 100_000),
         memory_limit_bytes=given.integer("memory_limit_bytes", MIB, 2**50),
         predict_timeout_s=given.number("predict_timeout_s", 0.1, 3600),
+        graph_inputs=given.names("graph_inputs"),
+        graph_outputs=given.names("graph_outputs"),
     )

@@ -41,11 +41,13 @@ class FileRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a good file is: its format, what goes in and comes out, the labels it holds."""
+    """What a good file is: its format, what goes in and comes out, the labels it holds, and `notes`: sentences worth
+    showing beside it."""
 
     format: str
     signature: Signature
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check_file(
