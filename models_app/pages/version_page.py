@@ -15,6 +15,7 @@ from models_app.models import Comparison, Instance, ModelVersion, Transition
 from models_app.pages.background_work import Work, background_work, pending
 from models_app.pages.comparison_table import ComparisonTable, comparison_table
 from models_app.pages.downloads import Download, downloads
+from models_app.pages.engine_choices import GraphEnds, graph_ends, is_frozen_graph
 from models_app.pages.events import Event, history_events
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.signature_words import TensorWords, input_words, output_words
@@ -26,6 +27,8 @@ HISTORY_SHOWN = 30
 LOG_LINES_SHOWN = 12
 LABELS_SHOWN = 60
 _SANDBOX_TONES = {"full": "loaded", "partial": "restarting", "none": "failed"}
+_SHOWN_APART = {"precision", "graph_inputs", "graph_outputs"}
+"""Options that have a line of their own."""
 _BADGES = {"ready": "loaded", "stopped": "unloaded"}
 
 
@@ -82,6 +85,8 @@ class VersionPage:
     next_engine: str
     notes: tuple[str, ...]
     scaling: str
+    ends: GraphEnds | None
+    ends_words: str
 
 
 def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
@@ -103,7 +108,9 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         engine_why=version.engine_reason.rstrip("."),
         engine_wish=version.engine,
         precision=version.precision,
-        options=", ".join(f"{name} {value}" for name, value in version.options_json.items() if name != "precision"),
+        options=", ".join(
+            f"{name} {value}" for name, value in version.options_json.items() if name not in _SHOWN_APART
+        ),
         steps=check_steps(version),
         instances=tuple(_instance_row(i, now) for i in version.shown_instances if i.state in OWNED),
         inputs=tuple(input_words(spec, version.preprocessing) for spec in signature.inputs),
@@ -124,6 +131,10 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         next_engine=next_engine(version),
         notes=tuple(map(str, version.notes)),
         scaling=scaling_hint(version),
+        ends=graph_ends(version) if is_frozen_graph(version) else None,
+        ends_words="as chosen"
+        if {"graph_inputs", "graph_outputs"} & set(version.options_json)
+        else "as found in the file",
     )
 
 
