@@ -82,7 +82,7 @@ def difference_words(number: float | None) -> str:
         return _NONE
     if number == 0:
         return "0"
-    if number >= 100:
+    if number >= 10:
         return count_words(round(number))
     if number >= 0.001:
         return f"{number:.2g}"
