@@ -53,7 +53,7 @@ def background_work(
 ) -> tuple[Work, ...]:
     """The last job of each kind and format, oldest first; of those that have ended only failures nobody has made good.
 
-    Needs no query.
+    A choice on its way is a step of the check list (steps.py), not shown twice. Needs no query.
     """
     last: dict[tuple[str, str], Job] = {}
     for job in sorted(jobs, key=lambda one: one.pk):
@@ -61,7 +61,11 @@ def background_work(
             last[job.kind, job.target] = job
     known = {conversion.format for conversion in conversions}
     rows = sorted(last.values(), key=lambda job: job.pk)
-    return tuple(_work(job) for job in rows if job.state in PENDING_JOBS or _is_open(job, known, comparison))
+    return tuple(_work(job) for job in rows if _is_under_way(job) or _is_open(job, known, comparison))
+
+
+def _is_under_way(job: Job) -> bool:
+    return job.kind != JobKind.CHOOSE and job.state in PENDING_JOBS
 
 
 def _is_open(job: Job, known: set[str], comparison: Comparison | None) -> bool:

@@ -68,7 +68,7 @@ def comparison_table(version: ModelVersion, comparison: Comparison, now: datetim
         noun="Images" if is_pictures else "Examples",
         one="image" if is_pictures else "example",
         asked=f"{comparison.inputs}, {moment_words(comparison.measured_at, now)}".removeprefix(", "),
-        reason=_capital(comparison.reason),
+        reason=comparison.reason,
         choices=choice_sentence(comparison),
         wish="" if version.engine == AUTO else f"{version.engine} {version.precision}",
         max_rate=max((row["per_second"] or 0 for row in able), default=1) or 1,
@@ -167,7 +167,3 @@ def _place(row: EngineRow) -> tuple[bool, bool, float]:
 
 def _takes_pictures(signature: Signature) -> bool:
     return len(signature.inputs) == 1 and image_axes(signature.inputs[0]) is not None
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

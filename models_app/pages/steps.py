@@ -12,11 +12,12 @@ from models_app.services.choose import AUTO
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`state` is done, now, no (it ended here) or empty (still to come)."""
+    """`state` is done, now, no (it ended here) or empty (still to come); `progress` in per cent where it is known."""
 
     state: str
     text: str
     detail: str = ""
+    progress: int | None = None
 
 
 STEPS_AHEAD = (
@@ -60,7 +61,7 @@ def _measuring_steps(version: ModelVersion, uploaded: Step) -> tuple[Step, ...]:
         return ()
     checks = (Step("done", text) for text in _CHECKS)
     ready = Step("done", "Ready", f"it can be loaded already, in {version.engine_selected}")
-    return (uploaded, *checks, ready, Step("now", MEASURED, job.detail))
+    return (uploaded, *checks, ready, Step("now", MEASURED, job.detail, job.progress))
 
 
 def _last_job(version: ModelVersion, kind: JobKind) -> Job | None:
