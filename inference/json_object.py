@@ -93,14 +93,16 @@ class JsonObject:
             self.refuse(key, f"a text of 1 to {counted(longest)} characters")
         return str(value)
 
-    def names(self, key: str, most: int = 100) -> tuple[str, ...] | None:
-        """A list of names; an empty one counts as not given."""
+    def texts(self, key: str, most: int, longest: int) -> tuple[str, ...] | None:
+        """A list of different texts, none of them empty; an empty list reads as None."""
         value = self.values.get(key)
         if value is None:
             return None
         is_list = isinstance(value, list | tuple) and len(value) <= most
-        if not is_list or not all(is_text(name) and 1 <= len(name) <= 1000 for name in value):
-            self.refuse(key, f"a list of at most {most} names")
+        if not is_list or not all(is_text(text) and 1 <= len(text) <= longest for text in value):
+            self.refuse(key, f"a list of at most {most} texts of 1 to {counted(longest)} characters")
+        if len(set(value)) < len(value):
+            self.refuse(key, "a list in which nothing stands twice")
         return tuple(value) or None
 
 

@@ -10,13 +10,15 @@ from inference.json_object import JsonObject
 PRECISIONS = ("f32", "bf16", "f16")
 
 MIB = 1024 * 1024
+MOST_ENDS = 64
+LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds.
 
-    `graph_inputs` and `graph_outputs` are the ends of a frozen graph, by name.
+    `graph_inputs` and `graph_outputs` name the tensors (`node` or `node:1`) that are meant as a frozen graph's ends.
     """
 
     precision: str | None = None
@@ -49,6 +51,6 @@ def parse_options(value: object) -> Options:
         queue_limit=given.integer("queue_limit", 1, 100_000),
         memory_limit_bytes=given.integer("memory_limit_bytes", MIB, 2**50),
         predict_timeout_s=given.number("predict_timeout_s", 0.1, 3600),
-        graph_inputs=given.names("graph_inputs"),
-        graph_outputs=given.names("graph_outputs"),
+        graph_inputs=given.texts("graph_inputs", MOST_ENDS, LONGEST_NAME),
+        graph_outputs=given.texts("graph_outputs", MOST_ENDS, LONGEST_NAME),
     )

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from inference.compiled import take_compiled
 from inference.output import OutputRing
 from inference.processes import memory_bytes
 from inference.reporting import Ready, Receipt, Reporter
@@ -35,6 +36,7 @@ LOAD_LIMIT_S = 300.0
 SILENCE_MARGIN_S = 5.0
 STOP_GRACE_S = 2.0
 OUTPUT_CHUNK_BYTES = 65536
+COMPILED_BYTES = 64 * 2**20
 
 
 class Call(Enum):
@@ -308,6 +310,14 @@ class Owner:
         runner.vitals = replace(runner.vitals, memory_bytes=facts.memory_bytes)
         if not self._reporter.ready(facts):
             self._asked_at = 0.0  # somebody else was faster: look at once
+        self._keep_compiled()
+
+    def _keep_compiled(self) -> None:
+        """Only now that it is ready and said so: nobody waits for the copy."""
+        cache = self._assignment.cache
+        if cache is not None:
+            most_bytes = COMPILED_BYTES + 3 * self._assignment.source.stat().st_size
+            take_compiled(self._assignment.workspace.cache_directory, cache, most_bytes)
 
     def _memory_every_s(self) -> float:
         has_limit = self._assignment.config.memory_limit_bytes is not None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from inference.compiled import lend_compiled
 from inference.processes import ProcessIdentity, identify, scrubbed_environment
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
@@ -36,6 +37,8 @@ class Assignment:
     log_path: Path
     environment: Mapping[str, str]
     grace_s: float = 30.0
+    cache: Path | None = None
+    """A folder of this version alone that outlives the runner: what its engine compiled, for the next load."""
 
     @property
     def control_path(self) -> Path:
@@ -146,7 +149,11 @@ def start_runner(assignment: Assignment, now: float) -> StartedRunner:
     Call it from the main thread only: the parent-death signal follows the thread that forked.
     """
     path = assignment.workspace.prepare(assignment.source, assignment.file_name)
-    config = replace(assignment.config, model_path=str(path), owner_pid=os.getpid())
+    cache_directory = ""
+    if assignment.cache is not None:
+        lend_compiled(assignment.cache, assignment.workspace.cache_directory)
+        cache_directory = str(assignment.workspace.cache_directory)
+    config = replace(assignment.config, model_path=str(path), cache_directory=cache_directory, owner_pid=os.getpid())
     socket_path = assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
     ours, theirs = socket.socketpair()
     with theirs, _listen(socket_path) as listener:

@@ -28,6 +28,11 @@ class Workspace:
         return self.root / "tmp"
 
     @property
+    def cache_directory(self) -> Path:
+        """Where an engine finds what it compiled before, and leaves what it compiles."""
+        return self.tmp_directory / "compiled"
+
+    @property
     def canary(self) -> Path:
         """A file that the runner must not be able to open."""
         return self.root / "canary"

@@ -50,6 +50,6 @@ def _sample() -> None:
     facts = json.loads((SAMPLES / "digits.json").read_text("utf-8"))
     received = files.receive_copy(SAMPLES / facts["file"], facts["file"])
     use = upload.VersionSettings.from_fields(
-        {key: facts[key] for key in ("labels", "preprocessing", "postprocessing") if key in facts}
+        {key: facts[key] for key in ("labels", "preprocessing", "postprocessing", "engine") if key in facts}
     )
     upload.create_model(facts["name"], received, use, by=None, description=facts["description"])

@@ -16,7 +16,7 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 import pytest
 
 from tests import real_models
-from tests.engine_fixtures import converted
+from tests.engine_fixtures import all_converted
 from tests.people import People
 from tests.running_portal import ROOT, Api, RunningPortal, running_portal
 from tests.small_portal import SMALL_UPLOAD_BYTES, SmallPortal, small_disk
@@ -96,6 +96,6 @@ def fer_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A real model, saved by an old Keras, converted to every format."""
     folder, source = tmp_path_factory.mktemp("fer"), real_models.fer_hdf5()
     targets = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
-    forms = {target: converted(folder, source, "hdf5", target) for target in targets}
+    forms = all_converted(folder, source, "hdf5", targets)
     assert all(not form.names for form in forms.values())
     return {target: form.path for target, form in forms.items()}

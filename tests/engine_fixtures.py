@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,23 @@ def run_engines(folder: Path, *tasks: Task) -> list[Ran]:
 
 
 def converted(folder: Path, source: Path, source_format: str, target: str) -> Converted:
-    """Convert into `folder`, which keeps the file."""
-    workspace = Workspace(folder / f"{source.stem}-{source_format}-{target}")
-    return convert(source, source_format, target, workspace, progress=lambda percent, detail: None)
+    """Convert into `folder`, which keeps the file. Raises what stands in the way."""
+    return all_converted(folder, source, source_format, [target])[target]
+
+
+def all_converted(folder: Path, source: Path, source_format: str, targets: Sequence[str]) -> dict[str, Converted]:
+    """Convert into `folder` in one child, which keeps the files. Raises what stands in the way of one."""
+    workspace = Workspace(folder / f"{source.stem}-{source_format}-{'-'.join(targets)}")
+    made: dict[str, Converted] = {}
+    for target, outcome in convert(source, source_format, targets, workspace, progress=_quiet, sandbox="auto").items():
+        if isinstance(outcome, Exception):
+            raise outcome
+        made[target] = outcome
+    return made
+
+
+def _quiet(percent: int, detail: str) -> None:
+    pass
 
 
 def model_data(models: Path, name: str) -> tuple[Arrays, Arrays]:

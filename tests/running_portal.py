@@ -20,6 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "a-password-of-the-tests"
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 35.0
+ENGINE_OF_SUFFIX = {
+    ".keras": "tensorflow",
+    ".h5": "tensorflow",
+    ".hdf5": "tensorflow",
+    ".pb": "tensorflow",
+    ".onnx": "onnxruntime",
+    ".tflite": "litert",
+}
 
 T = TypeVar("T")
 
@@ -62,7 +70,11 @@ class Api(requests.Session):
     # ---- what tests do all the time
 
     def upload(self, name: str, path: Path, **fields: str) -> dict[str, Any]:
-        """Upload a new model and wait for the end of its check; returns the VERSION."""
+        """Upload a new model and wait for the end of its check; returns the VERSION.
+
+        With the engine that made the file, unless one is named: `auto` measures in the background.
+        """
+        fields.setdefault("engine", ENGINE_OF_SUFFIX.get(path.suffix, "auto"))
         with path.open("rb") as file:
             answer = self.post("/api/models/", data={"name": name, **fields}, files={"file": (path.name, file)})
         assert answer.status_code == 201, answer.text
@@ -168,7 +180,8 @@ class RunningPortal:
                     continue
                 arguments = process.cmdline()
                 if process.environ().get("PORTAL_DATA_DIR") == str(self.data_dir) or (
-                    "inference.runner" in arguments and str(self.data_dir) in process.cwd()
+                    any(argument.startswith("inference.") for argument in arguments)
+                    and str(self.data_dir) in process.cwd()
                 ):
                     found[process.pid] = process
             except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -176,7 +189,11 @@ class RunningPortal:
         return list(found.values())
 
     def runners(self) -> list[psutil.Process]:
-        return [p for p in self.processes() if "inference.runner" in p.cmdline()]
+        return self.children_at("inference.runner")
+
+    def children_at(self, module: str) -> list[psutil.Process]:
+        """The processes that work for this portal at a module of `inference`."""
+        return [p for p in self.processes() if any(word.startswith(module) for word in _words(p))]
 
     def kill_everything(self) -> None:
         """SIGKILL to every process of this portal at once."""
@@ -223,6 +240,13 @@ class RunningPortal:
             timeout=timeout,
             check=False,
         )
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextmanager

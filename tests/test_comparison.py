@@ -11,7 +11,7 @@ import pytest
 from inference.comparison import BRIEF, Candidate, Comparison, Row, compare, measure, random_inputs, recommend
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
-from tests.engine_fixtures import converted, model_data
+from tests.engine_fixtures import all_converted, model_data
 
 REFERENCE = Row("tensorflow", "f32", 0.0, 0.0, 1.0, per_second=30.0)
 FAST = Row("openvino", "f32", 1e-6, 1e-5, 1.0, per_second=180.0)
@@ -24,8 +24,8 @@ COLUMNS = (
 @pytest.fixture(scope="module")
 def mobilenet_files(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> dict[str, Path]:
     folder, source = tmp_path_factory.mktemp("mobilenet"), engine_models / "mobilenet.keras"
-    made = {form: converted(folder, source, "keras", form).path for form in ("openvino", "onnx", "tflite")}
-    return {"keras": source, **made}
+    made = all_converted(folder, source, "keras", ("openvino", "onnx", "tflite"))
+    return {"keras": source, **{form: file.path for form, file in made.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def mobilenet(
         given,
         Workspace(tmp_path_factory.mktemp("comparison") / "work"),
         progress=lambda percent, detail: None,
+        sandbox="auto",
     )
 
 
@@ -79,7 +80,7 @@ def test_openvino_is_faster_with_one_picture(
     best: dict[str, float] = {row.engine: row.p50_ms or 0.0 for row in mobilenet.rows if row.precision == "f32"}
     for engine, form in (("tensorflow", "keras"), ("openvino", "openvino")):
         candidate = Candidate(engine, mobilenet_files[form], form)
-        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), effort=BRIEF, max_batch=1)
+        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), sandbox="auto", effort=BRIEF, max_batch=1)
         assert row.p50_ms is not None
         best[engine] = min(best[engine], row.p50_ms)
 
@@ -107,6 +108,7 @@ def test_a_file_that_an_engine_cannot_open_is_a_row_with_an_error(tmp_path: Path
         {"x": np.zeros((2, 4), np.float32)},
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: None,
+        sandbox="auto",
     )
 
     assert all(row.error for row in made.rows)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.conversion import CannotConvert, ConversionFailed, convert, read_names
+from inference.conversion import CannotConvert, ConversionFailed, Converted, Outcome, convert, read_names
 from inference.limited_child import Limits
+from inference.runner.sandbox import available
 from inference.workspace import Workspace
 from tests import real_models
 from tests.engine_fixtures import Task, converted, difference, model_data, run_engines
@@ -21,11 +22,18 @@ ENGINE_OF = {
     "openvino": "openvino",
     "tflite": "litert",
 }
+needs_everything = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")
 PLENTY = Limits(seconds=300.0, memory_bytes=6 * 10**9)
 
 
 def quiet(percent: int, detail: str) -> None:
     pass
+
+
+def failure(outcome: Outcome) -> str:
+    """The sentence of a conversion that failed."""
+    assert isinstance(outcome, ConversionFailed)
+    return str(outcome)
 
 
 def children() -> list[int]:
@@ -98,53 +106,110 @@ def test_a_format_that_is_not_made_from_another_is_refused_at_once(tmp_path: Pat
 def test_a_conversion_that_takes_too_long_is_stopped(tmp_path: Path, engine_models: Path) -> None:
     workspace = Workspace(tmp_path / "work")
 
-    with pytest.raises(ConversionFailed, match="It took more than 12 s and was stopped"):
-        convert(
-            engine_models / "loop.pb",
-            "frozen_graph",
-            "openvino",
-            workspace,
-            progress=quiet,
-            limits=Limits(seconds=12.0, memory_bytes=PLENTY.memory_bytes),
-        )
+    made = convert(
+        engine_models / "loop.pb",
+        "frozen_graph",
+        ["openvino"],
+        workspace,
+        progress=quiet,
+        sandbox="auto",
+        limits=Limits(seconds=12.0, memory_bytes=PLENTY.memory_bytes),
+    )
 
+    assert "It took more than 12 s and was stopped" in failure(made["openvino"])
     assert children() == []
     assert not workspace.root.exists()
 
 
 def test_a_conversion_that_takes_too_much_memory_is_stopped(tmp_path: Path, engine_models: Path) -> None:
-    with pytest.raises(ConversionFailed, match=r"It took more than 0\.2 GB of memory and was stopped"):
-        convert(
-            engine_models / "mobilenet.keras",
-            "keras",
-            "onnx",
-            Workspace(tmp_path / "work"),
-            progress=quiet,
-            limits=Limits(seconds=200.0, memory_bytes=2 * 10**8),
-        )
+    made = convert(
+        engine_models / "mobilenet.keras",
+        "keras",
+        ["onnx", "tflite"],
+        Workspace(tmp_path / "work"),
+        progress=quiet,
+        sandbox="auto",
+        limits=Limits(seconds=200.0, memory_bytes=2 * 10**8),
+    )
 
+    assert set(made) == {"onnx", "tflite"}
+    for outcome in made.values():
+        assert "It took more than 0.2 GB of memory and was stopped" in failure(outcome)
     assert children() == []
 
 
-def test_a_conversion_that_is_killed_fails_with_a_reason(tmp_path: Path, engine_models: Path) -> None:
+def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:
+    def kill(percent: int, detail: str) -> None:
+        if "tflite" in detail:
+            for pid in children():
+                os.kill(pid, signal.SIGKILL)
+
+    targets = ["onnx", "tflite", "frozen_graph"]
+    workspace = Workspace(tmp_path / "work")
+    made = convert(engine_models / "two_ends.keras", "keras", targets, workspace, progress=kill, sandbox="auto")
+
+    assert list(made) == targets
+    assert "The file ended the process that worked on it" in failure(made["tflite"])
+    for target in ("onnx", "frozen_graph"):
+        outcome = made[target]
+        assert isinstance(outcome, Converted)
+        assert outcome.path.stat().st_size > 100
+
+
+def test_a_conversion_that_is_killed_while_it_opens_the_file_leaves_nothing(
+    tmp_path: Path, engine_models: Path
+) -> None:
     def kill(percent: int, detail: str) -> None:
         for pid in children():
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(ConversionFailed, match="The file ended the process that worked on it"):
-        convert(engine_models / "two_ends.keras", "keras", "onnx", Workspace(tmp_path / "work"), progress=kill)
+    workspace = Workspace(tmp_path / "work")
+    made = convert(engine_models / "two_ends.keras", "keras", ["onnx"], workspace, progress=kill, sandbox="auto")
 
+    assert "The file ended the process that worked on it" in failure(made["onnx"])
     assert not (tmp_path / "work").exists()
+
+
+def test_one_opening_makes_all_targets_and_one_that_cannot_be_made_loses_no_other(
+    tmp_path: Path, engine_models: Path
+) -> None:
+    targets = ["onnx", "saved_model", "tflite", "keras"]
+    heard: list[str] = []
+    made = convert(
+        engine_models / "digamma.pb",
+        "frozen_graph",
+        targets,
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: heard.append(detail),
+        sandbox="auto",
+    )
+
+    assert list(made) == targets
+    assert sum("Opening" in detail for detail in heard) == 1
+    assert isinstance(made["saved_model"], Converted)
+    assert [made[target].operation for target in ("onnx", "tflite")] == ["Digamma", "Digamma"]  # type: ignore[union-attr]
+    assert str(made["keras"]) == "A frozen_graph file cannot be converted to keras."
+
+
+@needs_everything
+def test_every_format_is_made_inside_the_whole_sandbox(tmp_path: Path, engine_models: Path) -> None:
+    """`require` refuses whatever is not walled in on all sides, so a file that is made was made inside."""
+    targets = list(ENGINE_OF)
+    workspace = Workspace(tmp_path / "work")
+
+    made = convert(engine_models / "two_ends.keras", "keras", targets, workspace, progress=quiet, sandbox="require")
+
+    assert {target: type(outcome) for target, outcome in made.items()} == dict.fromkeys(targets, Converted)
 
 
 def test_a_file_that_cannot_be_opened_fails_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(real_models.orientation_onnx().read_bytes()[:50_000])
 
-    with pytest.raises(ConversionFailed, match="ONNX Runtime cannot read the file") as failure:
+    with pytest.raises(ConversionFailed, match="ONNX Runtime cannot read the file") as refusal:
         converted(tmp_path, path, "onnx", "openvino")
 
-    assert str(tmp_path) not in str(failure.value)
+    assert str(tmp_path) not in str(refusal.value)
 
 
 def test_progress_rises_and_says_what_is_done(tmp_path: Path) -> None:
@@ -153,9 +218,10 @@ def test_progress_rises_and_says_what_is_done(tmp_path: Path) -> None:
     convert(
         real_models.orientation_onnx(),
         "onnx",
-        "openvino",
+        ["openvino"],
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: heard.append((percent, detail)),
+        sandbox="auto",
     )
 
     assert [percent for percent, _ in heard] == sorted({percent for percent, _ in heard})

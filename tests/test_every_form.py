@@ -16,12 +16,12 @@ from tests.running_portal import Api, RunningPortal
 pytestmark = pytest.mark.portal
 
 FORMS = [
-    ("saved_model", "auto", "tensorflow"),
-    ("frozen_graph", "auto", "tensorflow"),
-    ("onnx", "auto", "onnxruntime"),
+    ("saved_model", "tensorflow", "tensorflow"),
+    ("frozen_graph", "tensorflow", "tensorflow"),
+    ("onnx", "onnxruntime", "onnxruntime"),
     ("onnx", "openvino", "openvino"),
     ("openvino", "auto", "openvino"),
-    ("tflite", "auto", "litert"),
+    ("tflite", "litert", "litert"),
     ("tflite", "openvino", "openvino"),
 ]
 PREPROCESSING = '{"preset":"symmetric","color":"gray","size":[64,64]}'

@@ -20,7 +20,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
         api = portal.client()
         for name in ("a", "b", "c"):
             with SAMPLE.open("rb") as file:
-                api.post("/api/models/", data={"name": name, "labels": DIGIT_LABELS}, files={"file": file})
+                api.post(
+                    "/api/models/",
+                    data={"name": name, "labels": DIGIT_LABELS, "engine": "tensorflow"},
+                    files={"file": file},
+                )
         for name in ("a", "b", "c", "digits"):
             api.checked(name)
         yield portal

@@ -24,6 +24,8 @@ def test_what_was_given_comes_back() -> None:
         "queue_limit": 64,
         "memory_limit_bytes": 4 * 2**30,
         "predict_timeout_s": 10,
+        "graph_inputs": ["image"],
+        "graph_outputs": ["scores", "split:1"],
     }
 
     assert parse_options(given).as_json() == given
@@ -39,6 +41,9 @@ def test_what_was_given_comes_back() -> None:
         {"max_batch": 0}, {"max_batch": 100_000}, {"queue_limit": -1},
         {"max_wait_ms": -1}, {"max_wait_ms": float("nan")}, {"max_wait_ms": 10**400},
         {"memory_limit_bytes": 17}, {"predict_timeout_s": 0}, {"predict_timeout_s": float("inf")},
+        {"graph_inputs": "image"}, {"graph_inputs": [1]}, {"graph_inputs": [""]}, {"graph_outputs": {"a": 1}},
+        {"graph_outputs": ["a", "a"]}, {"graph_outputs": ["a"] * 100}, {"graph_outputs": ["a" * 501]},
+        {"graph_outputs": [["a"]]},
         {"predict_timeout_s": False}, {"threads": {}}, {"\ud800": 1},
     ],
 )  # fmt: skip

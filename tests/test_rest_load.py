@@ -116,7 +116,9 @@ def test_what_is_loaded_can_be_asked_but_neither_changed_nor_deleted(
 
 
 def test_an_unload_that_does_not_wait_is_a_202_and_a_deletion_may_unload_first(portal: RunningPortal, api: Api) -> None:
-    api.post("/api/models/", data={"name": "brief"}, files={"file": ("x.keras", SAMPLE.read_bytes())})
+    api.post(
+        "/api/models/", data={"name": "brief", "engine": "tensorflow"}, files={"file": ("x.keras", SAMPLE.read_bytes())}
+    )
     api.checked("brief")
     loaded = api.load("brief")
     folder = set((portal.data_dir / "models").iterdir())

@@ -18,7 +18,7 @@ def test_a_model_is_put_asked_replaced_kept_and_removed(
     small_portal: SmallPortal, digit: Callable[[str], bytes]
 ) -> None:
     api = small_portal.portal.client()
-    use = {"model_id": "origin", "labels": DIGIT_LABELS, "preprocessing": '{"preset": "unit"}'}
+    use = {"model_id": "origin", "labels": DIGIT_LABELS, "preprocessing": '{"preset": "unit"}', "engine": "tensorflow"}
     (small_portal.imports / "newer.keras").write_bytes(SAMPLE.read_bytes())
 
     first = api.put("/api/model/", data=use, files={"file": ("m.keras", SAMPLE.read_bytes())})

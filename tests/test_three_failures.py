@@ -67,7 +67,11 @@ def test_four_models_load_at_the_same_time_from_four_threads(portal: RunningPort
     names = [f"side-by-side-{i}" for i in range(4)]
     for name in names:
         with SAMPLE.open("rb") as file:
-            api.post("/api/models/", data={"name": name, "labels": DIGIT_LABELS}, files={"file": file})
+            api.post(
+                "/api/models/",
+                data={"name": name, "labels": DIGIT_LABELS, "engine": "tensorflow"},
+                files={"file": file},
+            )
     for name in names:
         api.checked(name)
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference.limited_child import ChildFailed, Limits, Said, run_child
+from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
+from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
 from inference.workspace import Workspace
 
@@ -23,6 +26,7 @@ Array = np.ndarray[Any, Any]
 LIMITS = Limits(seconds=180.0, memory_bytes=6 * 10**9)
 AGREES_BELOW = 1e-3
 MAX_INPUT_ROWS = 64
+MAX_OUTPUT_BYTES = 2**30
 _FREE_PICTURE = 224
 _FREE_OTHER = 16
 
@@ -41,7 +45,7 @@ FULL = Effort(latency_s=3.0, batch_s=1.5)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An engine at a precision with the file that it runs; `names` as in Converted."""
+    """An engine at a precision with the file that it runs; `names` as in Converted, the last three as in convert."""
 
     engine: str
     path: Path
@@ -49,6 +53,9 @@ class Candidate:
     precision: str = "f32"
     names: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
+    graph_inputs: Sequence[str] = ()
+    graph_outputs: Sequence[str] = ()
+    is_trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +98,25 @@ def compare(
     inputs: Mapping[str, Array],
     workspace: Workspace,
     *,
-    progress: Callable[[int, str], None],
+    progress: Progress,
+    sandbox: str,
     effort: Effort = BRIEF,
     max_batch: int = 16,
     limits: Limits = LIMITS,
 ) -> Comparison:
     """Measure each candidate, the first is the reference. `inputs` have the reference's names and dtypes, batch first.
 
-    An engine that fails has a row with an error; nothing is raised. Nothing is left in the workspace.
+    An engine that fails has a row with an error; nothing is raised. Nothing is left in the workspace. `sandbox` is what
+    PORTAL_SANDBOX says.
     """
     rows: list[Row] = []
     reference: dict[str, Array] | None = None
     try:
         for i, candidate in enumerate(candidates):
             progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}.")
-            row, outputs = measure(candidate, inputs, workspace, effort=effort, max_batch=max_batch, limits=limits)
+            row, outputs = measure(
+                candidate, inputs, workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, limits=limits
+            )
             if i == 0:
                 reference = outputs
             if outputs is not None and reference is not None:
@@ -122,6 +133,7 @@ def measure(
     inputs: Mapping[str, Array],
     workspace: Workspace,
     *,
+    sandbox: str,
     effort: Effort,
     max_batch: int,
     limits: Limits = LIMITS,
@@ -136,15 +148,22 @@ def measure(
         **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
         **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},
         **{"inputs": str(given), "input_names": list(inputs), "outputs": str(made)},
+        **{"graph_inputs": list(candidate.graph_inputs), "graph_outputs": list(candidate.graph_outputs)},
+        **{"is_trusted": candidate.is_trusted},
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
     try:
-        said = run_child("inference.comparison", request, workspace, limits, hear=lambda line: None)
-    except ChildFailed as failure:
+        said = run_child("inference.comparison.work", request, workspace, limits, sandbox=sandbox)
+    except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None
     if "error" in said:
         return dataclasses.replace(bare, error=str(said["error"])[:1000]), None
-    return _measured(bare, said), _outputs(made, said)
+    try:
+        return _measured(bare, said), _outputs(made, said)
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):
+        return dataclasses.replace(
+            bare, error="The process that measured answered something that makes no sense."
+        ), None
 
 
 def recommend(rows: Sequence[Row]) -> tuple[str, str]:
@@ -212,6 +231,12 @@ def _measured(bare: Row, said: Said) -> Row:
 
 
 def _outputs(path: Path, said: Said) -> dict[str, Array]:
+    """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment."""
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed")
+        if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
+            raise ValueError("too large")
     with np.load(path, allow_pickle=False) as made:
         return {str(name): made[f"arr_{i}"] for i, name in enumerate(said["output_names"])}
 

@@ -1,4 +1,4 @@
-"""Converting a model file to another format, in a killable child with limits of time and memory.
+"""Converting a model file to other formats, in a limited child.
 
 The names of inputs and outputs stay the same in every format. Where a format cannot hold one, the converted file's
 name → the original name is kept in a JSON file beside it and in `Converted.names`.
@@ -7,12 +7,15 @@ name → the original name is kept in a JSON file beside it and in `Converted.na
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inference.engines import SUFFIX_OF_FORMAT
-from inference.limited_child import ChildFailed, Limits, Said, run_child
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
+from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace
 
@@ -55,45 +58,119 @@ class Converted:
     names: Mapping[str, str]
 
 
+Outcome = Converted | CannotConvert | ConversionFailed
+
+
 def convert(
     source: Path,
     source_format: str,
-    target: str,
+    targets: Sequence[str],
     workspace: Workspace,
     *,
-    progress: Callable[[int, str], None],
+    progress: Progress,
+    sandbox: str,
     limits: Limits = LIMITS,
-    graph_inputs: tuple[str, ...] = (),
-    graph_outputs: tuple[str, ...] = (),
-) -> Converted:
-    """Convert `source`. Raises CannotConvert or ConversionFailed, and then leaves nothing in the workspace."""
-    if target not in TARGETS_BY_FORMAT.get(source_format, ()):
-        raise CannotConvert("", f"A {source_format} file cannot be converted to {target}.")
-    copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
-    path = workspace.tmp_directory / f"converted{SUFFIX_OF_FORMAT[target]}"
-    request = {
-        "source": str(copy),
-        "source_format": source_format,
-        "target": target,
-        "path": str(path),
-        "graph_inputs": list(graph_inputs),
-        "graph_outputs": list(graph_outputs),
+    graph_inputs: Sequence[str] = (),
+    graph_outputs: Sequence[str] = (),
+    is_trusted: bool = False,
+) -> dict[str, Outcome]:
+    """Convert `source` to each of `targets`; what became of each. Nothing is raised for what a file does.
+
+    The file is opened once for all targets. A child that dies or exceeds a limit loses the target it was at; the rest
+    is made in another one. `limits` are those of one child. `sandbox` is what PORTAL_SANDBOX says. What was converted
+    lies in the workspace, of which nothing is left where there is none.
+    """
+    outcomes: dict[str, Outcome] = {
+        target: CannotConvert("", f"A {source_format} file cannot be converted to {target}.")
+        for target in targets
+        if target not in TARGETS_BY_FORMAT.get(source_format, ())
     }
+    waiting = [target for target in dict.fromkeys(targets) if target not in outcomes]
+    if waiting:
+        copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
+        request = {
+            "source": str(copy),
+            "source_format": source_format,
+            "graph_inputs": list(graph_inputs),
+            "graph_outputs": list(graph_outputs),
+            "is_trusted": is_trusted,
+        }
+    while waiting:
+        attempt = _Attempt(workspace, waiting)
+        attempt.run(request, limits, sandbox, progress)
+        outcomes |= attempt.outcomes
+        waiting = [target for target in waiting if target not in outcomes]
+    if not any(isinstance(outcome, Converted) for outcome in outcomes.values()):
+        workspace.remove()
+    return {target: outcomes[target] for target in targets}
+
+
+@dataclass
+class _Attempt:
+    """One child and the targets that are still to be made; afterwards at least one of them has an outcome."""
+
+    workspace: Workspace
+    targets: Sequence[str]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    current: str = ""
+
+    def run(self, request: Mapping[str, Any], limits: Limits, sandbox: str, progress: Progress) -> None:
+        paths = {target: str(self._path(target)) for target in self.targets}
+        try:
+            run_child(
+                "inference.conversion.work", {**request, "paths": paths}, self.workspace, limits,
+                sandbox=sandbox, progress=progress, hear=self._hear,
+            )  # fmt: skip
+            self._fail(self.targets, "The conversion wrote no file.")
+        except SandboxMissing as missing:
+            self._fail(self.targets, str(missing))
+        except ChildFailed as failure:
+            stopped = [self.current] if self.current and self.current not in self.outcomes else self.targets
+            for target in stopped:
+                self._fail([target], f"The conversion to {target} ended early. {failure}")
+
+    def _hear(self, part: Said) -> None:
+        """`{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot", "sentence"}`,
+        `{"target", "failed"}`."""
+        if "begun" in part:
+            self.current = str(part["begun"])
+            return
+        target = str(part.get("target"))
+        if target not in self.targets or target in self.outcomes:
+            raise ChildFailed(NONSENSE)
+        try:
+            self.outcomes[target] = self._outcome(part, self._path(target))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChildFailed(NONSENSE) from error
+
+    def _outcome(self, part: Said, path: Path) -> Outcome:
+        if "cannot" in part:
+            return CannotConvert(str(part["cannot"])[:200], str(part["sentence"])[:1000])
+        if "failed" in part or not _is_plain_file(path):
+            path.unlink(missing_ok=True)
+            return ConversionFailed(str(part.get("failed", "The conversion wrote no file."))[:1000])
+        names = {str(name): str(original) for name, original in dict(part["names"]).items()}
+        signature = Signature.from_json(part["signature"])
+        if names:
+            names_path(path).write_text(json.dumps(names))
+        return Converted(path, signature, names)
+
+    def _path(self, target: str) -> Path:
+        return self.workspace.tmp_directory / f"converted{SUFFIX_OF_FORMAT[target]}"
+
+    def _fail(self, targets: Sequence[str], sentence: str) -> None:
+        for target in targets:
+            if target not in self.outcomes:
+                self._path(target).unlink(missing_ok=True)
+                self.outcomes[target] = ConversionFailed(sentence)
+
+
+def _is_plain_file(path: Path) -> bool:
+    """No link to somebody else's file."""
     try:
-        said = run_child(
-            "inference.conversion",
-            request,
-            workspace,
-            limits,
-            hear=lambda line: progress(int(line["progress"]), str(line.get("detail", ""))[:200]),
-        )
-        return _converted(said, path)
-    except ChildFailed as failure:
-        workspace.remove()
-        raise ConversionFailed(f"The conversion to {target} ended early. {failure}") from failure
-    except (CannotConvert, ConversionFailed):
-        workspace.remove()
-        raise
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def names_path(converted: Path) -> Path:
@@ -107,14 +184,3 @@ def read_names(converted: Path) -> dict[str, str]:
         return {str(name): str(original) for name, original in json.loads(names_path(converted).read_text()).items()}
     except FileNotFoundError:
         return {}
-
-
-def _converted(said: Said, path: Path) -> Converted:
-    if "cannot" in said:
-        raise CannotConvert(str(said["cannot"])[:200], str(said["sentence"])[:1000])
-    if "failed" in said or not path.is_file():
-        raise ConversionFailed(str(said.get("failed", "The conversion wrote no file."))[:1000])
-    names = {str(name): str(original) for name, original in dict(said["names"]).items()}
-    if names:
-        names_path(path).write_text(json.dumps(names))
-    return Converted(path, Signature.from_json(said["signature"]), names)

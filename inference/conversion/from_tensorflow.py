@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +48,41 @@ class FrozenGraph:
         return _changed(self.signature, self.inputs, self.outputs)
 
 
-def convert_traced(traced: Traced, target: str, path: Path, progress: Callable[[int, str], None]) -> dict[str, str]:
-    """Write the file at `path`; the names that had to change. Raises CannotConvert."""
-    if target == "saved_model":
-        return _write_saved_model(traced, path)
-    frozen = _frozen(_one_at_a_time(traced) if target == "tflite" else traced)
-    progress(50, "The weights are in the graph.")
-    match target:
-        case "frozen_graph":
-            path.write_bytes(_serialized(frozen))
-            return frozen.names
-        case "onnx":
-            _write_onnx(frozen, path)
-            return {}
-        case "openvino":
-            with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
-                graph = Path(folder) / "graph.pb"
-                graph.write_bytes(_serialized(frozen))
-                write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
-            return {}
-        case _:
-            _write_tflite(frozen, path)
-            return frozen.names
+class TracedConversion:
+    """Writes one target after the other of one model, which is frozen once."""
+
+    def __init__(self, traced: Traced) -> None:
+        self._traced = traced
+
+    def write(self, target: str, path: Path) -> dict[str, str]:
+        """Write the file at `path`; the names that had to change. Raises CannotConvert."""
+        match target:
+            case "saved_model":
+                return _write_saved_model(self._traced, path)
+            case "frozen_graph":
+                path.write_bytes(_serialized(self._frozen))
+                return self._frozen.names
+            case "onnx":
+                _write_onnx(self._frozen, path)
+                return {}
+            case "openvino":
+                self._write_openvino(self._frozen, path)
+                return {}
+            case _:
+                frozen = _frozen(_one_at_a_time(self._traced))
+                _write_tflite(frozen, path)
+                return frozen.names
+
+    @cached_property
+    def _frozen(self) -> FrozenGraph:
+        return _frozen(self._traced)
+
+    @staticmethod
+    def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
+            graph = Path(folder) / "graph.pb"
+            graph.write_bytes(_serialized(frozen))
+            write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
 
 
 def _concrete(traced: Traced) -> Any:

@@ -69,7 +69,7 @@ class EngineSettings:
     `streams` is how many calls of `run` an engine may compute side by side; only OpenVINO takes more than one.
     `cache_directory` keeps what an engine compiled, for the next load. `names` are the names that a conversion had to
     change, the converted file's → the original's. `graph_inputs` and `graph_outputs` choose the ends of a frozen graph
-    where its own are not meant.
+    where its own are not meant. `is_trusted`: somebody answers for the file; it may bring Python code (Keras' Lambda).
     """
 
     precision: str = "f32"
@@ -79,6 +79,7 @@ class EngineSettings:
     names: Mapping[str, str] = field(default_factory=dict)
     graph_inputs: tuple[str, ...] = ()
     graph_outputs: tuple[str, ...] = ()
+    is_trusted: bool = False
 
 
 class ModelUnusable(Exception):

@@ -92,7 +92,7 @@ def dtype_of(spec: TensorSpec) -> Any:
 def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
     match format_name:
         case "keras" | "hdf5":
-            return _open_keras(path, format_name)
+            return _open_keras(path, format_name, is_trusted=settings.is_trusted)
         case "saved_model":
             return _of_graph(open_saved_model(path))
         case "frozen_graph":
@@ -104,10 +104,10 @@ def _of_graph(graph: GraphModel) -> Traced:
     return Traced(graph.call, graph.signature, keep=graph.keep)
 
 
-def _open_keras(path: Path, format_name: str) -> Traced:
+def _open_keras(path: Path, format_name: str, *, is_trusted: bool) -> Traced:
     try:
         with readable_copy(path, format_name) as readable:
-            model = keras.models.load_model(readable, compile=False, safe_mode=True)
+            model = keras.models.load_model(readable, compile=False, safe_mode=not is_trusted)
     except ModelUnusable:
         raise
     except Exception as error:

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from inference.archives import is_archive, unpack
 from inference.engines import ModelUnusable, first_line
+from inference.formats.frozen_graph import find_ends
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
 _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
-_NO_OUTPUTS = frozenset({"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Variable", "VariableV2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,19 @@ def _lay_out(path: Path, folder: Path) -> None:
 
 
 def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> GraphModel:
-    """A GraphDef whose variables are constants. Without names given, its placeholders go in and what nobody uses comes
-    out. Raises ModelUnusable with a sentence."""
+    """A GraphDef whose variables are constants. Without names given, all go in and come out that may be meant. Raises
+    ModelUnusable with a sentence."""
     graph_def = tf.compat.v1.GraphDef()
     try:
         graph_def.ParseFromString(path.read_bytes())
-        feeds, fetches = _ends(graph_def, inputs, outputs)
+        ends = find_ends(path, inputs, outputs)
         return _of_graph_def(
-            graph_def, {_short(name): name for name in feeds}, {_short(name): name for name in fetches}
+            graph_def, {_short(name): name for name in ends.inputs}, {_short(name): name for name in ends.outputs}
         )
     except ModelUnusable:
         raise
+    except FileRejected as refusal:
+        raise ModelUnusable(refusal.message) from refusal
     except Exception as error:
         raise ModelUnusable(f"TensorFlow cannot read the graph: {first_line(error)}") from error
 
@@ -176,35 +178,8 @@ def _root_of(folder: Path) -> Path:
     return found[0]
 
 
-def _ends(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tensor names that go in and come out."""
-    nodes = {node.name: node for node in graph_def.node}
-    used = {_node_of(name) for node in graph_def.node for name in node.input}
-    fetches = list(outputs) or [n.name for n in graph_def.node if n.name not in used and n.op not in _NO_OUTPUTS]
-    if not fetches:
-        raise ModelUnusable("The graph has no output. Save it again with the node that answers in it.")
-    needed: set[str] = set()
-    waiting = [_node_of(name) for name in fetches]
-    while waiting:
-        name = waiting.pop()
-        if name in needed:
-            continue
-        if name not in nodes:
-            raise ModelUnusable(f"The graph has no node called {name}. Name one that it has.")
-        needed.add(name)
-        waiting.extend(_node_of(source) for source in nodes[name].input)
-    feeds = list(inputs) or [n.name for n in graph_def.node if n.op == "Placeholder" and n.name in needed]
-    if not feeds:
-        raise ModelUnusable("The graph has no input (placeholder). Save it again with one.")
-    return [_tensor_name(name) for name in feeds], [_tensor_name(name) for name in fetches]
-
-
 def _node_of(name: str) -> str:
     return name.removeprefix("^").split(":")[0]
-
-
-def _tensor_name(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
 
 
 def _short(name: str) -> str:

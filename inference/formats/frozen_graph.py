@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inference.formats.facts import Candidates, FileFacts, FileRejected, listed, shown
-from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, read_shape
+from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, read_shape, tensor_name
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import COUNTED_BY, DTYPES, OUTPUT_COUNTS, VARIABLE_OPS
 from inference.signature import Shape, Signature, TensorSpec
@@ -41,20 +41,38 @@ def inspect_frozen_graph(
         if not graph.nodes:
             raise FileRejected(DAMAGED)
         candidates = _candidates(graph)
-        chosen_outputs = tuple(_tensor(graph, name) for name in outputs) or candidates.outputs
+        chosen_inputs, chosen_outputs = _chosen(graph, candidates, inputs, outputs)
         check = OpCheck(graph, is_trusted=is_trusted)
-        check.check(starts=chosen_outputs)
+        check.check(starts=chosen_outputs, given=chosen_inputs)
         if check.ops & VARIABLE_OPS:
             raise FileRejected(NOT_FROZEN)
-        chosen_inputs = tuple(_tensor(graph, name) for name in inputs) or _needed(graph, candidates, chosen_outputs)
         ins = [_spec(graph, tensor) for tensor in chosen_inputs]
         outs = [_spec(graph, tensor) for tensor in chosen_outputs]
-        notes = () if outputs and inputs else _notes(candidates)
+        notes = _notes(() if inputs else chosen_inputs, () if outputs else chosen_outputs)
     known = [spec for spec in (*ins, *outs) if spec is not None]
     signature = None
     if len(known) == len(ins) + len(outs):
         signature = Signature(tuple(known[: len(ins)]), tuple(known[len(ins) :]))
     return FileFacts("frozen_graph", ".pb", "", signature=signature, notes=notes, candidates=candidates)
+
+
+def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Candidates:
+    """The tensors that go in and come out, as `inspect_frozen_graph` takes them. Raises FileRejected."""
+    with opened_bytes(path) as raw:
+        graph = GraphDef.read(Message(raw, Budget()))
+        return Candidates(*_chosen(graph, _candidates(graph), inputs, outputs))
+
+
+def _chosen(
+    graph: GraphDef, candidates: Candidates, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What was chosen, and where nothing was, all that may be meant."""
+    chosen_inputs = tuple(_tensor(graph, name, "input", candidates.inputs) for name in inputs)
+    chosen_outputs = tuple(_tensor(graph, name, "output", candidates.outputs) for name in outputs) or candidates.outputs
+    if not chosen_inputs:
+        return _needed(graph, candidates, chosen_outputs), chosen_outputs
+    _check_complete(graph, chosen_inputs, chosen_outputs)
+    return chosen_inputs, chosen_outputs
 
 
 def _candidates(graph: GraphDef) -> Candidates:
@@ -98,18 +116,39 @@ def _needed(graph: GraphDef, candidates: Candidates, outputs: Sequence[str]) -> 
     return tuple(tensor for tensor in candidates.inputs if node_name(tensor) in upstream)
 
 
-def _tensor(graph: GraphDef, name: str) -> str:
-    if node_name(name) not in graph.nodes:
-        raise FileRejected(f"The graph has no node called '{shown(node_name(name))}'. Choose one that it has.")
-    return name if ":" in name else f"{name}:0"
+def _tensor(graph: GraphDef, name: str, word: str, candidates: Sequence[str]) -> str:
+    node, _, number = name.partition(":")
+    if node not in graph.nodes or not (number or "0").isdecimal():
+        raise FileRejected(
+            f"The graph has no {word} called '{shown(name)}'. Name those that are meant in the option graph_{word}s; "
+            f"it has {_in_short(candidates)}."
+        )
+    return tensor_name(name)
 
 
-def _notes(candidates: Candidates) -> tuple[str, ...]:
-    notes = []
-    for word, names in (("inputs", candidates.inputs), ("outputs", candidates.outputs)):
-        if len(names) > 1:
-            notes.append(f"The graph does not say which {word} are meant; all were taken: {listed(names)}.")
-    return tuple(notes)
+def _check_complete(graph: GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """With these inputs there must be nothing left that the outputs wait for."""
+    upstream = graph.upstream(outputs, given=inputs)
+    missing = [n.name for n in upstream if n.op in _PLACEHOLDERS and f"{n.name}:0" not in inputs]
+    if missing:
+        raise FileRejected(
+            f"The outputs also need the inputs {listed(missing)}. Add them to the option graph_inputs, or choose other "
+            "outputs in graph_outputs."
+        )
+
+
+def _notes(inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+    """What was taken although several may be meant."""
+    return tuple(
+        f"The graph does not say which {word} are meant; all were taken: {_in_short(names)}. "
+        f"Name others in the option graph_{word}."
+        for word, names in (("inputs", inputs), ("outputs", outputs))
+        if len(names) > 1
+    )
+
+
+def _in_short(names: Sequence[str]) -> str:
+    return listed([name.removesuffix(":0") for name in names])
 
 
 def _output_count(node: Node) -> int:

@@ -112,8 +112,9 @@ class GraphDef:
                 functions[name] = function
         return cls(nodes, functions)
 
-    def upstream(self, starts: Iterable[str]) -> list[Node]:
-        """The nodes of the graph itself that these tensors or nodes need. Raises FileRejected for a missing one."""
+    def upstream(self, starts: Iterable[str], *, given: Collection[str] = ()) -> list[Node]:
+        """The nodes of the graph itself that these tensors or nodes need where the tensors `given` (`node:0`) are
+        there already. Raises FileRejected for a missing one."""
         found: dict[str, Node] = {}
         waiting = [node_name(start) for start in starts]
         while waiting:
@@ -123,7 +124,7 @@ class GraphDef:
             if name not in self.nodes:
                 raise FileRejected(DAMAGED)
             found[name] = self.nodes[name]
-            waiting.extend(node_name(source) for source in self.nodes[name].inputs)
+            waiting.extend(node_name(s) for s in self.nodes[name].inputs if tensor_name(s) not in given)
         return list(found.values())
 
 
@@ -139,15 +140,20 @@ class OpCheck:
         self.ops: set[str] = set()
 
     def check(
-        self, *, starts: Iterable[str] = (), functions: Iterable[str] = (), also: Collection[str] = frozenset()
+        self,
+        *,
+        starts: Iterable[str] = (),
+        given: Collection[str] = (),
+        functions: Iterable[str] = (),
+        also: Collection[str] = frozenset(),
     ) -> None:
-        """All that these nodes of the graph need and all that these functions of the library call may only be
-        PURE_OPS or `also`. Raises FileRejected that names the operation.
+        """All that these nodes of the graph need besides what is `given`, and all that these functions of the library
+        call may only be PURE_OPS or `also`. Raises FileRejected that names the operation.
 
         In a function every node counts, because those with side effects run whether somebody needs them or not.
         """
         waiting = list(functions)
-        for node in self.graph.upstream(starts):
+        for node in self.graph.upstream(starts, given=given):
             waiting.extend(self._check_node(node, also))
         allowed = frozenset(also)
         while waiting:
@@ -181,6 +187,11 @@ def refused(node: Node, reason: str) -> FileRejected:
 
 def node_name(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
+
+
+def tensor_name(name: str) -> str:
+    """`node:0` for `node`; a control edge stays as it is."""
+    return name if ":" in name or name[:1] == "^" else f"{name}:0"
 
 
 def read_shape(message: Message) -> Shape | None:

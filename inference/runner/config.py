@@ -21,13 +21,24 @@ class RunnerConfig:
     engine: str
     preprocessing: dict[str, Any] = field(default_factory=dict)
     signature: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """What a conversion had to call otherwise: the converted file's names → the original's."""
     precision: str = "f32"
     threads: int | None = None
+    streams: int | None = None
+    """How many calls the engine computes side by side; None: what is faster here."""
+    cache_directory: str = ""
+    """Where the engine keeps what it compiled, inside of the runner's own folders; the owner says it."""
     max_batch: int = DEFAULT_MAX_BATCH
     max_wait_ms: float = 0.0
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     memory_limit_bytes: int | None = None
     predict_timeout_s: float = 30.0
+    graph_inputs: tuple[str, ...] = ()
+    graph_outputs: tuple[str, ...] = ()
+    """The ends of a frozen graph where its own are not meant."""
+    is_trusted: bool = False
+    """Somebody answers for the file: it may bring Python code, inside the sandbox."""
     owner_pid: int = 0
     sandbox: str = "auto"
     """What PORTAL_SANDBOX says: auto, require or off."""

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -49,7 +50,16 @@ def serve_model(
 
 
 def _load(config: RunnerConfig) -> Engine:
-    settings = EngineSettings(precision=config.precision, threads=config.threads)
+    settings = EngineSettings(
+        precision=config.precision,
+        threads=config.threads,
+        streams=config.streams or 1,
+        cache_directory=Path(config.cache_directory) if config.cache_directory else None,
+        names=config.names,
+        graph_inputs=tuple(config.graph_inputs),
+        graph_outputs=tuple(config.graph_outputs),
+        is_trusted=config.is_trusted,
+    )
     engine = open_engine(config.engine, config.path, config.format, settings)
     if not config.signature:
         return engine

@@ -92,7 +92,9 @@ def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]
     """What the service is to change. Raises ValidationFailed."""
     if what == "ends":
         ends = {
-            f"graph_{kind}": [*typed.getlist(f"pick_{kind}"), *typed_names(typed.get(f"graph_{kind}", ""))]
+            f"graph_{kind}": list(
+                dict.fromkeys([*typed.getlist(f"pick_{kind}"), *typed_names(typed.get(f"graph_{kind}", ""))])
+            )
             for kind in ("inputs", "outputs")
         }
         kept = {name: value for name, value in version.options_json.items() if name not in ends}

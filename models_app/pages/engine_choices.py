@@ -25,7 +25,8 @@ _PRECISION_WORDS = {
     "bf16": "bf16: faster, less exact, openvino only",
     "f16": "f16: faster, less exact, openvino only",
 }
-_LISTED = re.compile(r"(inputs|outputs)\b[^:']*:\s*((?:'[^']+'(?:, | and )?)+)")
+_LISTED = re.compile(r"(inputs|outputs)\b(?:[^:']*(?::|; it has))?\s*((?:'[^']+'(?:, | and )?)+)")
+"""As the sentences of inference/formats/frozen_graph.py list names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
     """Change the fields that are given.
 
     Raises InUse while it is loaded, NotReady while it is checked, ValidationFailed that names the field. New labels of
-    a rejected version have it checked again.
+    a rejected version have it checked again, and so do other ends of a frozen graph.
     """
     if unknown := sorted(set(map(str, given)) - set(FIELDS)):
         raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")
@@ -41,20 +41,23 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         ends = _ends(locked)
         for name, value in fields.items():
             setattr(locked, name, value)
-        if locked.status == FileStatus.READY:
+        is_checked_again = _ends(locked) != ends or locked.status == FileStatus.REJECTED
+        if locked.status == FileStatus.READY and any(_ends(locked)) and locked.format != "frozen_graph":
+            raise ValidationFailed.of("options", f"A {locked.format} file says itself what its inputs and outputs are.")
+        if not is_checked_again:
             _check_fit(locked, given)
         locked.save(update_fields=[*fields])
-        if locked.status == FileStatus.READY and {"engine", "options"} & set(given):
+        if not is_checked_again and {"engine", "options"} & set(given):
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(locked, by=by))
         if fields:
             record(locked, locked.status, locked.status, reason=f"Changed: {', '.join(given)}.", by=actor_name(by))
-        if (locked.status == FileStatus.REJECTED and fields) or _ends(locked) != ends:
+        if is_checked_again and fields:
             ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
             request_check(locked, by=by)
 
 
 def _ends(version: ModelVersion) -> tuple[object, object]:
-    """The ends of a frozen graph that were chosen: with others it is another model."""
+    """The inputs and outputs that somebody chose of a frozen graph; they decide the signature."""
     return version.options.graph_inputs, version.options.graph_outputs
 
 

@@ -28,7 +28,6 @@ def request_check(version: ModelVersion, *, by: Actor) -> Job:
 def check(job: Job, progress: Progress) -> Outcome:
     """The job: check the file and write down what it is. That it is refused is an outcome too. Does nothing twice."""
     version = job.version
-    options = version.options
     try:
         if not files.is_unchanged(version.path, version.sha256):
             raise FileRefused("The file on disk is not the one that was uploaded. Upload it again.")
@@ -38,8 +37,8 @@ def check(job: Job, progress: Progress) -> Outcome:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
-            graph_inputs=options.graph_inputs or (),
-            graph_outputs=options.graph_outputs or (),
+            graph_inputs=version.options.graph_inputs or (),
+            graph_outputs=version.options.graph_outputs or (),
         )
         _accept(version, checked, job.by)
     except (FileRefused, ValidationFailed) as refusal:
@@ -64,7 +63,7 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
         is_ours = _finish(
             version,
             FileStatus.READY,
-            "",
+            " ".join(checked.notes),
             format=checked.format,
             signature_json=checked.signature.as_json(),
             labels=labels,
@@ -80,5 +79,6 @@ def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: ob
             status=status, status_detail=detail, **fields
         )
         if changed:
-            record(version, FileStatus.CHECKING, status, reason=detail or "The file was checked.")
+            checked = "The file was checked. " if status == FileStatus.READY else ""
+            record(version, FileStatus.CHECKING, status, reason=f"{checked}{detail}".strip())
     return bool(changed)

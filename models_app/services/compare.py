@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import transaction
@@ -57,8 +57,8 @@ def compare_version(
     """Convert what is missing, measure, keep the rows. An engine that cannot run it has a row that says why."""
     engines = ENGINES_BY_FORMAT[version.format]
     targets = [target for engine in engines if (target := target_for(version, engine))]
-    made = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
-    able = [_able(version, engine, made, all_precisions) for engine in engines]
+    conversions = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
+    able = [_able(version, engine, conversions, all_precisions) for engine in engines]
     candidates = [candidate for chosen in able for candidate in chosen.candidates]
     measured = measure_all(
         candidates,
@@ -78,20 +78,25 @@ class _Able:
 
 
 def _able(
-    version: ModelVersion, engine: str, made: Mapping[str, Conversion | ConversionFailed], all_precisions: bool
+    version: ModelVersion, engine: str, conversions: Mapping[str, Conversion | ConversionFailed], all_precisions: bool
 ) -> _Able:
     """What there is to measure of one engine, or the row that says why there is nothing."""
     precisions = PRECISIONS_BY_ENGINE[engine] if all_precisions else ("f32",)
-    path, file_format, names = version.path, version.format, {}
-    if target := target_for(version, engine):
-        conversion = made[target]
-        if isinstance(conversion, ConversionFailed):
-            return _Able(unable=[Row(engine, "f32", error=str(conversion))])
-        if not conversion.is_made:
-            return _Able(unable=[Row(engine, "f32", error=conversion.sentence)])
-        path, file_format, names = conversion.path, target, conversion.names
-    threads = version.options.threads
-    return _Able([Candidate(engine, path, file_format, precision, names, threads) for precision in precisions])
+    threads, is_trusted = version.options.threads, bool(version.trusted_by)
+    target = target_for(version, engine)
+    if not target:
+        source = Candidate(
+            engine, version.path, version.format, threads=threads, is_trusted=is_trusted,
+            graph_inputs=version.options.graph_inputs or (), graph_outputs=version.options.graph_outputs or (),
+        )  # fmt: skip
+        return _Able([replace(source, precision=precision) for precision in precisions])
+    made = conversions[target]
+    if isinstance(made, ConversionFailed):
+        return _Able(unable=[Row(engine, "f32", error=str(made))])
+    if not made.is_made:
+        return _Able(unable=[Row(engine, "f32", error=made.sentence)])
+    converted = Candidate(engine, made.path, target, names=made.names, threads=threads, is_trusted=is_trusted)
+    return _Able([replace(converted, precision=precision) for precision in precisions])
 
 
 def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:

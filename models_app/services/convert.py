@@ -66,6 +66,7 @@ def _make(
             sandbox=settings.PORTAL_SANDBOX,
             graph_inputs=options.graph_inputs or (),
             graph_outputs=options.graph_outputs or (),
+            is_trusted=bool(version.trusted_by),
         )
         return {target: _keep(version, target, answer) for target, answer in answers.items()}
     finally:

@@ -98,6 +98,11 @@ def remove(key: str) -> None:
     shutil.rmtree(Path(settings.PORTAL_FILES_DIR) / key, ignore_errors=True)
 
 
+def compiled_directory(version: ModelVersion) -> Path:
+    """What engines compiled from this file; goes with it."""
+    return version.directory / "compiled"
+
+
 def is_unchanged(path: Path, sha256: str) -> bool:
     """Whether the file is the one that was kept. Damage is silent: most flipped bytes load and run."""
     try:

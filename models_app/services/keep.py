@@ -34,6 +34,7 @@ from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion
+from models_app.services import files
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
@@ -141,6 +142,9 @@ class Keeper:
             queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
             memory_limit_bytes=options.memory_limit_bytes,
             predict_timeout_s=float(options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
+            graph_inputs=options.graph_inputs or (),
+            graph_outputs=options.graph_outputs or (),
+            is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
         )
         return Assignment(
@@ -152,6 +156,7 @@ class Keeper:
             sockets=settings.PORTAL_SOCKETS_DIR,
             log_path=log_path(version),
             environment=visible_devices_environment(self.device),
+            cache=files.compiled_directory(version),
         )
 
     # ---- Reporter: what the owner sees

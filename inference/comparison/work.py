@@ -1,7 +1,4 @@
-"""`python -m inference.comparison PARENT`: measures one engine; asked as JSON on standard input.
-
-Answers one line: the figures and `output_names`, or `{"error": sentence}`.
-"""
+"""What a measuring child does: opens one file in one engine, asks it and times it."""
 
 from __future__ import annotations
 
@@ -16,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from inference.engines import Engine, EngineSettings, ModelUnusable, Tensors, first_line, open_engine
-from inference.limited_child import Said, begin_child, end_child
+from inference.limited_child import Said
+from inference.limited_child.report import Report
 from inference.processes import memory_bytes
 from inference.runner.batching import is_batchable
 
@@ -29,23 +27,27 @@ NO_HOPE = 0.7
 """Larger batches are not tried once one does less than this share of the best."""
 
 
-def main() -> None:
-    request, say = begin_child()
+def work(request: Said, report: Report) -> dict[str, Any]:
+    """The figures and `output_names`, or `{"error": sentence}`."""
     try:
-        say(**_measure(request))
+        return _measure(request)
     except ModelUnusable as refusal:
-        say(error=str(refusal))
+        return {"error": str(refusal)}
     except MemoryError:
-        say(error="There was not enough memory.")
+        return {"error": "There was not enough memory."}
     except Exception as error:
         traceback.print_exc()
-        say(error=f"The engine failed: {first_line(error)}")
-    end_child()
+        return {"error": f"The engine failed: {first_line(error)}"}
 
 
 def _measure(request: Said) -> dict[str, Any]:
     settings = EngineSettings(
-        precision=str(request["precision"]), threads=request["threads"], names=dict(request["names"])
+        precision=str(request["precision"]),
+        threads=request["threads"],
+        names=dict(request["names"]),
+        graph_inputs=tuple(request["graph_inputs"]),
+        graph_outputs=tuple(request["graph_outputs"]),
+        is_trusted=bool(request["is_trusted"]),
     )
     began = time.perf_counter()
     engine = open_engine(str(request["engine"]), Path(request["path"]), str(request["format"]), settings)
@@ -142,7 +144,3 @@ def _timed(call: Callable[[], object], seconds: float) -> Iterator[float]:
             return
         call()
         yield time.perf_counter() - before
-
-
-if __name__ == "__main__":
-    main()

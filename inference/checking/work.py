@@ -1,0 +1,39 @@
+"""What a checking child is asked: what a file is, without an engine, and whether an engine opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inference.engines import EngineSettings, ModelUnusable, open_engine
+from inference.formats import FileRejected, inspect_file
+from inference.limited_child import Said
+from inference.limited_child.report import Report
+
+
+def work(request: Said, report: Report) -> dict[str, Any]:
+    """The facts, or `{"refused": sentence}`."""
+    try:
+        return _inspect(request) if request["verb"] == "inspect" else _open(request)
+    except (FileRejected, ModelUnusable) as refusal:
+        return {"refused": str(refusal)}
+
+
+def _inspect(request: Said) -> dict[str, Any]:
+    facts = inspect_file(
+        Path(request["path"]),
+        inputs=request["graph_inputs"],
+        outputs=request["graph_outputs"],
+        is_trusted=request["is_trusted"],
+    )
+    return {"format": facts.format, "labels": list(facts.labels), "notes": list(facts.notes)}
+
+
+def _open(request: Said) -> dict[str, Any]:
+    settings = EngineSettings(
+        graph_inputs=tuple(request["graph_inputs"]),
+        graph_outputs=tuple(request["graph_outputs"]),
+        is_trusted=request["is_trusted"],
+    )
+    engine = open_engine(request["engine"], Path(request["path"]), request["format"], settings)
+    return {"signature": engine.signature.as_json()}

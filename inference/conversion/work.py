@@ -1,0 +1,83 @@
+"""What a converting child does: opens the file once and makes one target after the other."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inference.conversion import CannotConvert
+from inference.engines import ENGINES_BY_FORMAT, EngineSettings, ModelUnusable, first_line, open_engine
+from inference.limited_child import Said
+from inference.limited_child.report import Report
+
+OPENED_PERCENT, DONE_PERCENT = 30, 95
+
+Write = Callable[[str, Path], dict[str, str]]
+
+
+def work(request: Said, report: Report) -> dict[str, Any]:
+    """Each target's outcome is a part, see inference.conversion; nothing is answered."""
+    paths = {str(target): Path(path) for target, path in dict(request["paths"]).items()}
+    try:
+        engine, write = _open(request, report)
+    except (ModelUnusable, MemoryError) as refusal:
+        for target in paths:
+            report.part(target=target, failed=_sentence(refusal))
+        return {}
+    for i, (target, path) in enumerate(paths.items()):
+        share = (DONE_PERCENT - OPENED_PERCENT) * i // len(paths)
+        report.part(begun=target)
+        report.progress(OPENED_PERCENT + share, f"Converting it to {target}.")
+        try:
+            names = write(target, path)
+            report.part(target=target, signature=engine.signature.as_json(), names=names)
+        except CannotConvert as answer:
+            report.part(target=target, cannot=answer.operation, sentence=answer.sentence)
+        except (ModelUnusable, MemoryError) as refusal:
+            report.part(target=target, failed=_sentence(refusal))
+        except Exception as error:
+            traceback.print_exc()
+            report.part(target=target, failed=f"The conversion to {target} failed: {first_line(error)}")
+    report.progress(DONE_PERCENT, "Keeping what was converted.")
+    return {}
+
+
+def _open(request: Said, report: Report) -> tuple[Any, Write]:
+    """The reference engine with the file, and what writes a target and returns the names that had to change."""
+    source, source_format = Path(request["source"]), str(request["source_format"])
+    engine_name = ENGINES_BY_FORMAT[source_format][0]
+    report.progress(5, f"Opening the file with {engine_name}.")
+    settings = EngineSettings(
+        graph_inputs=tuple(request["graph_inputs"]),
+        graph_outputs=tuple(request["graph_outputs"]),
+        is_trusted=bool(request["is_trusted"]),
+    )
+    engine: Any = open_engine(engine_name, source, source_format, settings)
+    convert: Write
+    if engine_name == "tensorflow":
+        from inference.conversion.from_tensorflow import TracedConversion
+
+        convert = TracedConversion(engine.traced).write
+    else:
+        from inference.conversion.to_openvino import convert_file
+
+        def convert(target: str, path: Path) -> dict[str, str]:
+            convert_file(source, source_format, engine, path)
+            return {}
+
+    def write(target: str, path: Path) -> dict[str, str]:
+        if target != source_format:
+            return convert(target, path)
+        shutil.copyfile(source, path)
+        return {}
+
+    return engine, write
+
+
+def _sentence(refusal: ModelUnusable | MemoryError) -> str:
+    if isinstance(refusal, MemoryError):
+        return "There was not enough memory to convert the model."
+    return str(refusal)

@@ -1,0 +1,182 @@
+"""A killable child for work on somebody's file: inside the sandbox, with a clock and a memory limit.
+
+Everything that parses, opens, converts or measures an uploaded file is started here. A timeout kills the process: an
+exception does not interrupt native code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from inference.processes import memory_bytes, scrubbed_environment
+from inference.runner.sandbox import SandboxMissing
+from inference.workspace import Workspace
+
+logger = logging.getLogger("child")
+
+PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent
+SAID_BYTES = 4 * 2**20
+LONGEST_DETAIL = 200
+ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
+NONSENSE = "The process that worked on the file answered something that makes no sense."
+_LOOK_EVERY_S = 0.1
+_OUTPUT_TAIL_BYTES = 4000
+
+Said = dict[str, Any]
+Progress = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may take: seconds of the clock, bytes of memory (PSS)."""
+
+    seconds: float
+    memory_bytes: int
+
+
+class ChildFailed(Exception):
+    """The child exceeded a limit or ended without an answer; the text is a sentence for people."""
+
+
+def run_child(
+    work: str,
+    request: Mapping[str, Any],
+    workspace: Workspace,
+    limits: Limits,
+    *,
+    sandbox: str,
+    progress: Progress | None = None,
+    hear: Callable[[Said], None] | None = None,
+) -> Said:
+    """What the function `work` of the module named `work` answers to `request` (JSON) in a child of its own.
+
+    `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
+    PORTAL_SANDBOX says. `hear` is given each part of the answer as soon as it is there; parts that were heard count,
+    whatever happens to the child later. What the child says is untrusted beyond being JSON objects.
+
+    Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
+    returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
+    the kernel kills the child with that thread.
+    """
+    tmp = str(workspace.tmp_directory)
+    own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "CUDA_VISIBLE_DEVICES": "-1"}
+    conversation = _Conversation(limits, progress or _nobody, hear or _nobody)
+    # Read through this descriptor, not by name: the child may have put something else in the place of the file.
+    with (workspace.tmp_directory / "output").open("w+b") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-s", "-P", "-B", "-m", __name__, str(os.getpid()), sandbox, str(workspace.root), work],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd=tmp,
+            env=scrubbed_environment(own),
+            process_group=0,
+            umask=0o077,
+        )
+        try:
+            conversation.hold(process, json.dumps(dict(request)).encode())
+        finally:
+            _kill(process)
+        if conversation.unwalled:
+            raise SandboxMissing(conversation.unwalled)
+        if conversation.answer is None:
+            logger.warning("%s ended with %s and no answer: %s", work, process.returncode, _tail(output))
+            raise ChildFailed(
+                "The file ended the process that worked on it. It needs more than there is, or is damaged."
+            )
+        return conversation.answer
+
+
+class _Conversation:
+    """What is said between a child's start and its end: lines of JSON with one of the keys below."""
+
+    def __init__(self, limits: Limits, progress: Progress, hear: Callable[[Said], None]) -> None:
+        self._limits = limits
+        self._progress = progress
+        self._hear = hear
+        self.answer: Said | None = None
+        self.unwalled = ""
+
+    def hold(self, process: subprocess.Popen[bytes], request: bytes) -> None:
+        """Until the child closes its side. Raises ChildFailed beyond a limit."""
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(request)
+            process.stdin.close()
+        except BrokenPipeError:
+            return
+        deadline = time.monotonic() + self._limits.seconds
+        waiting, received = b"", 0
+        while True:
+            if select.select([process.stdout], [], [], _LOOK_EVERY_S)[0]:
+                data = os.read(process.stdout.fileno(), 65536)
+                if not data:
+                    return
+                received += len(data)
+                *lines, waiting = (waiting + data).split(b"\n")
+                for line in lines:
+                    self._understand(line)
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"It took more than {self._limits.seconds:.0f} s and was stopped.")
+            if received > SAID_BYTES:
+                raise ChildFailed("The process that worked on the file said more than it should and was stopped.")
+            if (memory_bytes(process.pid) or 0) > self._limits.memory_bytes:
+                raise ChildFailed(
+                    f"It took more than {self._limits.memory_bytes / 10**9:.1f} GB of memory and was stopped."
+                )
+
+    def _understand(self, line: bytes) -> None:
+        kind, said = _parsed(line)
+        if kind == "progress":
+            self._progress(*said)
+        elif kind == "part":
+            self._hear(said)
+        elif kind == "unwalled":
+            self.unwalled = said
+        else:
+            self.answer = said
+
+
+def _parsed(line: bytes) -> tuple[str, Any]:
+    """What kind of line it is, and its content in the types that are expected. Raises ChildFailed."""
+    try:
+        said = json.loads(line)
+        if "progress" in said:
+            return "progress", (min(100, max(0, int(said["progress"]))), str(said["detail"])[:LONGEST_DETAIL])
+        if "part" in said:
+            return "part", dict(said["part"])
+        if "unwalled" in said:
+            return "unwalled", str(said["unwalled"])[:1000]
+        return "answer", dict(said["answer"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        raise ChildFailed(NONSENSE) from None
+
+
+def _nobody(*_: object) -> None:
+    pass
+
+
+def _tail(output: BinaryIO) -> str:
+    output.seek(max(0, output.seek(0, os.SEEK_END) - _OUTPUT_TAIL_BYTES))
+    return output.read(_OUTPUT_TAIL_BYTES).decode("utf-8", "replace")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+    except ProcessLookupError:
+        pass
+    process.wait()

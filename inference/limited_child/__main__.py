@@ -1,0 +1,52 @@
+"""`python -m inference.limited_child PARENT MODE WORKSPACE MODULE`: the child's side of `run_child`.
+
+MODE is what PORTAL_SANDBOX says. Reads the request, ties its life to its parent's, enters the sandbox, and only then
+imports MODULE, whose function `work(request, report)` gives the answer. Lines on standard output are JSON objects with
+one of the keys `progress` (and `detail`), `part`, `answer`, `unwalled`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from inference.limited_child.report import Report
+from inference.processes import die_with_parent
+from inference.runner.limits import apply_limits
+from inference.runner.sandbox import Allowed, SandboxMissing, enter_as
+from inference.workspace import Workspace
+
+
+def main() -> None:
+    parent, mode, root, module = sys.argv[1:]
+    die_with_parent(int(parent))
+    apply_limits()
+    request = json.loads(sys.stdin.buffer.read())
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what libraries print must not mix with the answer
+    report = Report(answer)
+    try:
+        level = enter_as(mode, Allowed.for_workspace(Workspace(Path(root)), descriptors=(answer,)))
+    except SandboxMissing as missing:
+        report.say(unwalled=str(missing))
+        _leave()
+    if level.missing:
+        sys.stderr.write(f"sandbox {level.name}: {level.missing}\n")
+    # Only now: NumPy and the engines start threads, which would stay outside of Landlock, and no file is to be trusted.
+    found: dict[str, Any] = importlib.import_module(module).work(request, report)
+    report.say(answer=found)
+    _leave()
+
+
+def _leave() -> None:
+    """At once: destructors of an engine can take seconds."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

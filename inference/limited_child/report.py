@@ -1,0 +1,26 @@
+"""What a limited child tells its parent while it works."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+
+class Report:
+    """Writes lines of JSON to the descriptor, each at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def progress(self, percent: int, detail: str) -> None:
+        """`detail` is a sentence for people."""
+        self.say(progress=percent, detail=detail)
+
+    def part(self, **facts: Any) -> None:
+        """A part of the answer that counts even if this process does not live to the end."""
+        self.say(part=facts)
+
+    def say(self, **facts: Any) -> None:
+        with os.fdopen(os.dup(self._descriptor), "wb") as line:
+            line.write(json.dumps(facts).encode() + b"\n")
