@@ -24,6 +24,8 @@ COLOR_OF_CHANNELS: dict[int, Color] = {1: "gray", 3: "rgb", 4: "rgba"}
 
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 4096
+SCALES_ITSELF = "The model scales its inputs itself"
+"""How the note begins that a file gets whose first layers do what a preset would do."""
 LARGEST = 1e12
 SMALLEST = 1e-12
 

@@ -10,6 +10,7 @@ from inference.formats.facts import FileFacts, FileRejected
 from inference.formats.hdf5_tree import DAMAGED, walk_tree
 from inference.formats.json_text import parse_config
 from inference.formats.keras_config import check_config
+from inference.formats.keras_scaling import scaling_notes
 
 WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.save('name.keras') and upload that file."
 KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
@@ -33,8 +34,10 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
                 "model.save('name.keras') and upload that file."
             )
         version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version")
-    check_config(parse_config(raw), stored, is_trusted=is_trusted)
-    return FileFacts("hdf5", ".h5", f"Keras {version.decode(errors='replace')[:40]}" if version else "")
+    config = parse_config(raw)
+    check_config(config, stored, is_trusted=is_trusted)
+    saved_with = f"Keras {version.decode(errors='replace')[:40]}" if version else ""
+    return FileFacts("hdf5", ".h5", saved_with, notes=scaling_notes(config))
 
 
 def _text_attribute(item: h5py.Group, name: str) -> bytes | None:

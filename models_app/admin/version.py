@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from models_app.admin import version_actions, version_form, version_views
+from models_app.admin import engine_views, version_actions, version_form, version_views
 from models_app.admin import version_columns as columns
 from models_app.admin.fragments import fragment_response
 from models_app.choices import OWNED
@@ -141,7 +141,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         one = [
             path(f"<path:object_id>/{name}/", own(view), name=f"models_app_modelversion_{name}")
-            for name, view in version_views.VIEWS.items()
+            for name, view in {**version_views.VIEWS, **engine_views.VIEWS}.items()
         ]
         jump = path("open/<slug:name>/<int:number>/", own(version_views.open_view), name="models_app_modelversion_open")
         return [jump, *one, *super().get_urls()]

@@ -1,4 +1,4 @@
-"""`?edit=labels|preprocessing|postprocessing|options|engine`: one form for each thing that may change."""
+"""`?edit=labels|preprocessing|postprocessing|options|engine|ends`: one form for each thing that may change."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINE_NAMES
 from inference.errors import PortalError, ValidationFailed
-from inference.options import PRECISIONS
 from inference.preprocessing import CHANNELS, RESIZES
 from models_app.admin.version_form import preprocessing_wish
+from models_app.choices import FileStatus
 from models_app.models import ModelVersion
+from models_app.pages.engine_choices import (
+    PRECISION_CHOICES,
+    check_precision,
+    engine_choices,
+    graph_ends,
+    precision_wish,
+    typed_names,
+)
 from models_app.pages.presets import PRESET_CHOICES
 from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
@@ -29,6 +36,7 @@ TITLES = {
     "postprocessing": "Scores",
     "options": "Options",
     "engine": "Engine",
+    "ends": "Inputs and outputs",
 }
 _OWN_FIELDS = ("preset", "size", "resize", "color")
 """Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
@@ -46,12 +54,12 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
     if request.method == "POST":
         typed = request.POST.dict()
         try:
-            change.change_version(version, {what: _read(what, typed)}, by=request.user)
+            change.change_version(version, _given(version, what, request.POST), by=request.user)
         except PortalError as error:
             errors = [text for texts in error.fields.values() for text in texts] or [error.message]
             status = error.status
         else:
-            messages.success(request, f"{TITLES[what]} of {version} changed. It counts from the next load.")
+            messages.success(request, f"{TITLES[what]} of {version} changed. {_from_when(version, what)}")
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
     row = version_row(version, Rights.of(request.user))
     context = {
@@ -65,12 +73,40 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "errors": errors,
         "presets": PRESET_CHOICES,
         "preset_chosen": typed.get("preset"),
-        "engines": ["auto", *DIRECT_ENGINES_BY_FORMAT.get(version.format, ENGINE_NAMES)],
+        "engines": engine_choices(version.format),
         "resizes": RESIZES,
         "colors": list(CHANNELS),
-        "precisions": PRECISIONS,
+        "precisions": PRECISION_CHOICES,
+        "ends": graph_ends(version),
     }
     return TemplateResponse(request, "admin/models_app/modelversion/edit.html", context, status=status)
+
+
+def _from_when(version: ModelVersion, what: str) -> str:
+    if what == "ends" or version.status == FileStatus.REJECTED:
+        return "It is checked again."
+    return "It counts from the next load."
+
+
+def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]:
+    """What the service is to change. Raises ValidationFailed."""
+    if what == "ends":
+        ends = {
+            f"graph_{kind}": list(
+                dict.fromkeys([*typed.getlist(f"pick_{kind}"), *typed_names(typed.get(f"graph_{kind}", ""))])
+            )
+            for kind in ("inputs", "outputs")
+        }
+        kept = {name: value for name, value in version.options_json.items() if name not in ends}
+        return {"options": {**kept, **{name: names for name, names in ends.items() if names}}}
+    given = {what: _read(what, typed.dict())}
+    precision = typed.get("precision", version.precision)
+    if what == "engine":
+        check_precision(str(given["engine"]), precision)
+        if precision != version.precision:
+            kept = {name: value for name, value in version.options_json.items() if name != "precision"}
+            given["options"] = {**kept, **precision_wish(precision)}
+    return given
 
 
 def _shown(version: ModelVersion, what: str) -> dict[str, Any]:
@@ -78,7 +114,9 @@ def _shown(version: ModelVersion, what: str) -> dict[str, Any]:
     if what == "labels":
         return {"labels": "\n".join(version.labels)}
     if what == "engine":
-        return {"engine": version.engine}
+        return {"engine": version.engine, "precision": version.precision}
+    if what == "ends":
+        return {}
     if what == "preprocessing":
         wish = version.preprocessing_json
         size = wish.get("size")

@@ -15,15 +15,24 @@ from django.urls import reverse
 
 from inference.engines import ENGINE_NAMES
 from inference.errors import PortalError, ValidationFailed
+from inference.options import PRECISIONS
 from inference.postprocessing import ACTIVATIONS
 from inference.preprocessing import CHANNELS, PRESETS, RESIZES
 from models_app.models import ModelVersion, RegisteredModel
+from models_app.pages.engine_choices import (
+    PRECISION_CHOICES,
+    check_precision,
+    engine_choices,
+    precision_wish,
+    typed_names,
+)
 from models_app.pages.presets import PRESET_CHOICES
 from models_app.pages.steps import STEPS_AHEAD
 from models_app.pages.words import plural, size_words
 from models_app.services import files, upload
+from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
-_FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "engine"}
+_FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "graph_inputs"}
 """Where an error of the settings is shown."""
 
 
@@ -36,7 +45,10 @@ class UploadForm(forms.Form):
         error_messages={"required": "Choose a file.", "missing": "Choose a file.", "empty": "The file is empty."}
     )
     name = forms.CharField(max_length=100, error_messages={"required": "A name is needed."})
-    engine = forms.ChoiceField(choices=_choices(["auto", *ENGINE_NAMES]), initial="auto")
+    engine = forms.ChoiceField(choices=_choices([AUTO, *ENGINE_NAMES]), initial=AUTO)
+    precision = forms.ChoiceField(choices=_choices(PRECISIONS), required=False)
+    graph_inputs = forms.CharField(required=False)
+    graph_outputs = forms.CharField(required=False)
     labels = forms.CharField(required=False, strip=False)
     preset = forms.ChoiceField(choices=_choices(PRESETS), initial="none")
     size = forms.CharField(required=False)
@@ -66,7 +78,8 @@ class UploadForm(forms.Form):
                     "labels": given.get("labels", ""),
                     "preprocessing": preprocessing_wish(given),
                     "postprocessing": {"activation": given["activation"]} if given.get("activation") else {},
-                    "engine": given.get("engine", "auto"),
+                    "engine": given.get("engine", AUTO),
+                    "options": options_wish(given),
                 }
             )
         except ValidationFailed as error:
@@ -93,6 +106,14 @@ def preprocessing_wish(given: Any) -> dict[str, Any]:
             raise ValidationFailed.of("size", "Write height and width as two numbers, like 224 × 224.")
         wish["size"] = [int(numbers[1]), int(numbers[2])]
     return wish
+
+
+def options_wish(given: Any) -> dict[str, Any]:
+    """The contract's `options` from the fields precision, graph_inputs and graph_outputs."""
+    precision = given.get("precision") or ""
+    check_precision(given.get("engine") or AUTO, precision or DEFAULT_PRECISION)
+    ends = {name: typed_names(given.get(name) or "") for name in ("graph_inputs", "graph_outputs")}
+    return {**precision_wish(precision), **{name: names for name, names in ends.items() if names}}
 
 
 def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
@@ -141,7 +162,8 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "steps": STEPS_AHEAD,
         "presets": PRESET_CHOICES,
         "preset_chosen": form["preset"].value(),
-        "engines": ["auto", *ENGINE_NAMES],
+        "engines": engine_choices(),
+        "precisions": PRECISION_CHOICES,
         "open_url": f"{reverse('admin:models_app_modelversion_changelist')}open/",
     }
     return TemplateResponse(request, "admin/models_app/modelversion/add_form.html", context, status=status)

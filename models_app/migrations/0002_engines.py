@@ -36,6 +36,11 @@ class Migration(migrations.Migration):
             name='kind',
             field=models.CharField(choices=[('check', 'Check of the file'), ('convert', 'Conversion'), ('compare', 'Comparison of the engines'), ('choose', 'Choice of the engine')], max_length=12),
         ),
+        migrations.AddField(
+            model_name='modelversion',
+            name='notes',
+            field=models.JSONField(blank=True, default=list, help_text='Sentences worth showing beside a good file.'),
+        ),
         migrations.CreateModel(
             name='Comparison',
             fields=[

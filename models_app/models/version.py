@@ -37,6 +37,8 @@ class ModelVersion(models.Model):
     format = models.CharField(max_length=20, blank=True, default="")
     signature_json = models.JSONField(default=dict, blank=True)
 
+    notes = models.JSONField(default=list, blank=True, help_text="Sentences worth showing beside a good file.")
+
     labels = models.JSONField(default=list, blank=True)
     preprocessing_json = models.JSONField(default=dict, blank=True)
     postprocessing_json = models.JSONField(default=dict, blank=True)

@@ -10,9 +10,14 @@ from inference.errors import BadInput
 from inference.output import read_lines
 from inference.preprocessing import describe
 from inference.signature import Signature
-from models_app.choices import OWNED, InstanceState
-from models_app.models import Instance, ModelVersion, Transition
+from models_app.choices import OWNED, InstanceState, JobKind
+from models_app.models import Comparison, Instance, ModelVersion, Transition
+from models_app.pages.background_work import Work, background_work, pending
+from models_app.pages.comparison_table import ComparisonTable, comparison_table
+from models_app.pages.downloads import Download, downloads
+from models_app.pages.engine_choices import GraphEnds, graph_ends, is_frozen_graph
 from models_app.pages.events import Event, history_events
+from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.signature_words import TensorWords, input_words, output_words
 from models_app.pages.steps import Step, check_steps
 from models_app.pages.words import count_words, date_words, moment_words, short_seconds, size_words
@@ -22,6 +27,8 @@ HISTORY_SHOWN = 30
 LOG_LINES_SHOWN = 12
 LABELS_SHOWN = 60
 _SANDBOX_TONES = {"full": "loaded", "partial": "restarting", "none": "failed"}
+_SHOWN_APART = {"precision", "graph_inputs", "graph_outputs"}
+"""Options that have a line of their own."""
 _BADGES = {"ready": "loaded", "stopped": "unloaded"}
 
 
@@ -56,6 +63,7 @@ class VersionPage:
     trusted: str
     engine_why: str
     engine_wish: str
+    precision: str
     options: str
     steps: tuple[Step, ...]
     instances: tuple[InstanceRow, ...]
@@ -69,12 +77,25 @@ class VersionPage:
     log: tuple[str, ...]
     log_note: str
     history: tuple[Event, ...]
+    work: tuple[Work, ...]
+    is_working: bool
+    is_measuring: bool
+    comparison: ComparisonTable | None
+    downloads: tuple[Download, ...]
+    next_engine: str
+    notes: tuple[str, ...]
+    scaling: str
+    ends: GraphEnds | None
+    ends_words: str
 
 
 def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
     signature = version.signature
     labels = tuple(Label(index, text) for index, text in enumerate(version.labels))
     transitions = history(version)
+    conversions, jobs = list(version.conversions.all()), list(version.jobs.all())
+    comparison = Comparison.objects.filter(version=version).first()
+    work_ahead = pending(jobs)
     log = tuple(read_lines(log_path(version)))
     return VersionPage(
         sha256=version.sha256,
@@ -84,11 +105,11 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         file_name=version.file_name,
         description=version.model.description,
         trusted=f"trusted by {version.trusted_by}: {version.trusted_reason}" if version.trusted_by else "",
-        engine_why=version.engine_reason,
+        engine_why=version.engine_reason.rstrip("."),
         engine_wish=version.engine,
+        precision=version.precision,
         options=", ".join(
-            f"{name} {' '.join(value) if isinstance(value, list) else value}"
-            for name, value in version.options_json.items()
+            f"{name} {value}" for name, value in version.options_json.items() if name not in _SHOWN_APART
         ),
         steps=check_steps(version),
         instances=tuple(_instance_row(i, now) for i in version.shown_instances if i.state in OWNED),
@@ -102,7 +123,26 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         log=log[-LOG_LINES_SHOWN:],
         log_note=log_note(version, transitions, bool(log), now),
         history=history_events(transitions, now),
+        work=background_work(jobs, conversions, comparison),
+        is_working=bool(work_ahead),
+        is_measuring=any(job.kind != JobKind.CONVERT for job in work_ahead),
+        comparison=comparison_table(version, comparison, now) if comparison else None,
+        downloads=downloads(version, conversions, jobs),
+        next_engine=next_engine(version),
+        notes=tuple(map(str, version.notes)),
+        scaling=scaling_hint(version),
+        ends=graph_ends(version) if is_frozen_graph(version) else None,
+        ends_words="as chosen"
+        if {"graph_inputs", "graph_outputs"} & set(version.options_json)
+        else "as found in the file",
     )
+
+
+def next_engine(version: ModelVersion) -> str:
+    """Engine and precision of the next load, where what runs now is another; else empty."""
+    wanted = f"{version.engine_selected} {version.precision}"
+    running = {f"{i.engine} {i.precision or 'f32'}" for i in version.shown_instances if i.state in OWNED and i.engine}
+    return wanted if running - {wanted} else ""
 
 
 def history(version: ModelVersion) -> Sequence[Transition]:

@@ -206,8 +206,6 @@ def state_sentence(version: ModelVersion, state: str, places: Places, now: datet
         return _loading_sentence(version, _first(instances, InstanceState.LOADING), now)
     if state == VersionState.UNLOADING:
         return "Its process is ending; running requests are finished first."
-    if state == VersionState.UNLOADED:
-        return version.status_detail
     wanted = {"loaded": "ready"}.get(state, state)
     return next((i.state_detail for i in instances if i.state == wanted and i.state_detail), "")
 

@@ -67,6 +67,7 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
             format=checked.format,
             signature_json=checked.signature.as_json(),
             labels=labels,
+            notes=list(checked.notes),
         )
         if is_ours:
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(version, by=by))

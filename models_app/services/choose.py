@@ -5,16 +5,20 @@ from __future__ import annotations
 from django.db import transaction
 
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
+from inference.errors import BadInput, ValidationFailed
 from models_app.choices import JobKind
 from models_app.models import Comparison, Job, ModelVersion
-from models_app.services.actor import Actor
+from models_app.services.actor import Actor, actor_name
 from models_app.services.compare import compare_version
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import target_for
+from models_app.services.find import check_ready
 from models_app.services.hand_out import request
+from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
 
 AUTO = "auto"
+DEFAULT_PRECISION = "f32"
 _ASKED_FOR = "asked for"
 _REFERENCE = "the engine that made the file"
 
@@ -25,7 +29,8 @@ def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
     A person's engine wins, and its file is made; for `auto` the reference serves until the others are measured.
     """
     if version.engine != AUTO:
-        if target := target_for(version, version.engine):
+        target = target_for(version, version.engine)
+        if target and not version.conversions.filter(format=target).exists():
             request_conversion(version, target, by=by)
         return {"engine_selected": version.engine, "engine_reason": _ASKED_FOR}
     known = Comparison.objects.filter(version=version).first()
@@ -34,8 +39,49 @@ def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
     reference = DIRECT_ENGINES_BY_FORMAT[version.format][0]
     if len(ENGINES_BY_FORMAT[version.format]) == 1:
         return {"engine_selected": reference, "engine_reason": _REFERENCE}
-    request(JobKind.CHOOSE, version, by=by, detail="Waiting to measure the engines.")
+    request_choice(version, by=by)
     return {"engine_selected": reference, "engine_reason": f"{_REFERENCE}; the others are measured"}
+
+
+def request_choice(version: ModelVersion, *, by: Actor) -> Job:
+    """Queue the brief measurement whose winner `auto` takes, unless it is on its way."""
+    return request(JobKind.CHOOSE, version, by=by, detail="Waiting to measure the engines.")
+
+
+def use_engine(version: ModelVersion, engine: str, precision: str, *, by: Actor) -> bool:
+    """Run it in this engine (or `auto`) at this precision from the next load on; False where it was so already.
+
+    Allowed while it is loaded: what runs keeps its own engine. Raises NotReady, ValidationFailed that names the field,
+    BadInput where the file cannot be converted for the engine.
+    """
+    with transaction.atomic():
+        locked = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        check_ready(locked)
+        _check_able(locked, engine, precision)
+        if (locked.engine, locked.precision) == (engine, precision):
+            return False
+        others = {name: value for name, value in locked.options_json.items() if name != "precision"}
+        locked.engine = engine
+        locked.options_json = others if precision == DEFAULT_PRECISION else {**others, "precision": precision}
+        locked.save(update_fields=["engine", "options_json"])
+        ModelVersion.objects.filter(pk=locked.pk).update(**settle(locked, by=by))
+        reason = f"Changed: {engine} {precision} from the next load."
+        record(locked, locked.status, locked.status, reason=reason, by=actor_name(by))
+    return True
+
+
+def _check_able(version: ModelVersion, engine: str, precision: str) -> None:
+    engines = ENGINES_BY_FORMAT[version.format]
+    if engine != AUTO and engine not in engines:
+        raise ValidationFailed.of("engine", f"A {version.format} file runs in {', '.join(engines)}.")
+    able = [other for other in engines if engine in (AUTO, other) and precision in PRECISIONS_BY_ENGINE[other]]
+    if not able:
+        raise ValidationFailed.of("precision", f"{engine} does not compute in {precision}.")
+    if engine == AUTO or not (target := target_for(version, engine)):
+        return
+    conversion = version.conversions.filter(format=target).first()
+    if conversion is not None and not conversion.is_made:
+        raise BadInput(f"{version} cannot run in {engine}: {conversion.sentence}")
 
 
 def choose(job: Job, progress: Progress) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inference.errors import PortalError
 from inference.postprocessing import DEFAULT_TOP, choose_output
 from inference.preprocessing import shown
+from inference.signature import CHANNEL_COUNTS
 from models_app.models import Instance, ModelVersion
 from models_app.pages.words import milliseconds_words, percent_words, plural
 from models_app.services.predict import Picture, ask_pictures, predict_tensors, see_picture
@@ -21,6 +22,7 @@ from models_app.tryit import drawings
 from models_app.tryit.inputs import image_plan, seen_words
 
 NUMBERS_SHOWN = 8
+MOST_EXAMPLES_APART = 8
 JSON_SHOWN = 4000
 MOST_SCORES_READ = 200_000
 """Up to so many scores are all looked at to tell whether they lie in 0–1; beyond it only the best of each picture."""
@@ -112,7 +114,7 @@ def answer_tensors(version: ModelVersion, instances: Sequence[Instance], body: M
     text = json.dumps(outputs, ensure_ascii=False)
     if len(text) > JSON_SHOWN:
         text = f"{text[:JSON_SHOWN]}\n… the first {JSON_SHOWN:,} of {len(text):,} characters"
-    answer = Answer("", outputs=[shown_output(output, has_batch=True) for output in outputs], json=text)
+    answer = Answer("", outputs=[shown for output in outputs for shown in _shown_rows(output)], json=text)
     return Answered(str(version), [answer], _timing(prediction["timing_ms"], 0, 0))
 
 
@@ -204,10 +206,21 @@ def shown_output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
     return _with_figure(result, inner)
 
 
+def _shown_rows(output: Mapping[str, Any]) -> list[Output]:
+    """Of tensors: few examples each by itself, so that every one has its line or picture; many in one."""
+    shape, data = tuple(output["shape"]), output["data"]
+    is_few = len(shape) > 1 and 1 < shape[0] <= MOST_EXAMPLES_APART and isinstance(data, list)
+    if not is_few or len(data) != shape[0]:
+        return [shown_output(output, has_batch=True)]
+    rows = [shown_output({**output, "shape": shape[1:], "data": row}, has_batch=False) for row in data]
+    return [replace(row, kind=f"{row.kind}, example {i} of {shape[0]}") for i, row in enumerate(rows, start=1)]
+
+
 def _with_figure(output: Output, values: NDArray[np.float64]) -> Output:
     drawing, points, words = None, "", ""
-    if values.ndim == 3 and values.shape[2] in (1, 3, 4) and min(values.shape[:2]) > 1:
-        drawing = drawings.drawn(values)
+    picture = _as_picture(values)
+    if picture is not None:
+        drawing = drawings.drawn(picture)
     elif values.ndim == 1 and values.size > 2:
         finite = values[np.isfinite(values)]
         points = drawings.plot_points(values)
@@ -217,6 +230,17 @@ def _with_figure(output: Output, values: NDArray[np.float64]) -> Output:
         if finite.size < values.size:
             words += f", {values.size - finite.size:,} of them not finite"
     return Output(output.name, output.kind, output.numbers, output.single, output.more, points, words, drawing)
+
+
+def _as_picture(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Channels last, where an output of three axes has the channels of a picture; None for all else."""
+    if values.ndim != 3:
+        return None
+    if values.shape[2] in CHANNEL_COUNTS and min(values.shape[:2]) > 1:
+        return values
+    if values.shape[0] in CHANNEL_COUNTS and min(values.shape[1:]) > 1:
+        return np.moveaxis(values, 0, 2)
+    return None
 
 
 def _more(count: int) -> str:

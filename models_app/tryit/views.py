@@ -22,6 +22,7 @@ from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
 from models_app.models import ModelVersion
 from models_app.pages.rights import Rights
+from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
@@ -143,6 +144,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "ask_word": "Ask when ready" if row.is_on_the_way else f"Ask {row.model}",
         "is_refreshing": row.is_moving and request.method == "GET" and "still" not in request.GET,
         "takes_pictures": takes_pictures(version),
+        "scaling": scaling_hint(version),
         "input_words": input_words(version),
         "example": json.dumps(example_rows(version)) if is_whole_example(version) else "",
         "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),

@@ -72,6 +72,13 @@ function body(isKnown) {
   const sent = new FormData();
   if (!isKnown) sent.set("name", nameField.value.trim());
   sent.set("engine", data.get("engine"));
+  const options = {};
+  if (data.get("precision") !== "f32") options.precision = data.get("precision");
+  for (const key of ["graph_inputs", "graph_outputs"]) {
+    const names = data.get(key).split(",").map((name) => name.trim()).filter(Boolean);
+    if (names.length) options[key] = names;
+  }
+  if (Object.keys(options).length) sent.set("options", JSON.stringify(options));
   if (data.get("labels").trim()) sent.set("labels", data.get("labels"));
   sent.set("preprocessing", JSON.stringify(wish));
   if (data.get("activation") !== "none") sent.set("postprocessing", JSON.stringify({ activation: data.get("activation") }));

@@ -1,0 +1,169 @@
+"""The comparison of engines as a table: readable figures, bars, and the one sentence that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from inference.comparison import AGREES_BELOW
+from inference.signature import Signature, image_axes
+from models_app.models import Comparison, ModelVersion
+from models_app.pages.words import count_words, milliseconds_words, moment_words, short_seconds, size_words
+from models_app.services.choose import AUTO
+
+_NONE = "–"
+_IN_A_FILE = "f32"
+"""The precision at which answers are compared for `auto`; any lower one is a person's choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """One engine at one precision. Texts are ready to print; with `error` only the names are set."""
+
+    engine: str
+    precision: str
+    error: str = ""
+    difference: str = _NONE
+    relative: str = ""
+    same_winner: str = _NONE
+    load: str = _NONE
+    latency: str = _NONE
+    rate: str = _NONE
+    rate_bar: float = 0.0
+    batch: str = ""
+    memory: str = _NONE
+    memory_bar: float = 0.0
+    is_recommended: bool = False
+    is_reference: bool = False
+    is_used: bool = False
+    differs: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTable:
+    """`noun` is what is counted a second, `one` a single one of them. `wish` is set where a person chose."""
+
+    rows: tuple[EngineRow, ...]
+    noun: str
+    one: str
+    asked: str
+    reason: str
+    choices: str
+    wish: str
+    max_rate: float
+    max_memory: float
+
+
+def comparison_table(version: ModelVersion, comparison: Comparison, now: datetime) -> ComparisonTable:
+    able = [row for row in comparison.rows if not row["error"]]
+    is_pictures = _takes_pictures(version.signature)
+    rows = sorted((_engine_row(version, comparison, row) for row in comparison.rows), key=_place)
+    return ComparisonTable(
+        rows=tuple(rows),
+        noun="Images" if is_pictures else "Examples",
+        one="image" if is_pictures else "example",
+        asked=f"{comparison.inputs}, {moment_words(comparison.measured_at, now)}".removeprefix(", "),
+        reason=comparison.reason,
+        choices=choice_sentence(comparison),
+        wish="" if version.engine == AUTO else f"{version.engine} {version.precision}",
+        max_rate=max((row["per_second"] or 0 for row in able), default=1) or 1,
+        max_memory=max((row["memory_bytes"] or 0 for row in able), default=1) or 1,
+    )
+
+
+def difference_words(number: float | None) -> str:
+    """`0`, `1.5e-6`, `0.013`, `2.4`: two digits, the way people write them."""
+    if number is None:
+        return _NONE
+    if number == 0:
+        return "0"
+    if number >= 10:
+        return count_words(round(number))
+    if number >= 0.001:
+        return f"{number:.2g}"
+    digits, _, power = f"{number:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
+def share_words(share: float | None) -> str:
+    """`100 %`, `96.9 %`; never 100 for less than all."""
+    if share is None:
+        return _NONE
+    return "100 %" if share >= 1 else f"{min(99.9, 100 * share):.1f} %"
+
+
+def speed_words(per_second: float | None) -> str:
+    """`12,400`, `278`, `4.2`."""
+    if per_second is None:
+        return _NONE
+    return count_words(round(per_second)) if per_second >= 10 else f"{per_second:.1f}"
+
+
+def choice_sentence(comparison: Comparison) -> str:
+    """What is faster than the recommended row and yet nobody's but the owner's to choose."""
+    rows = comparison.rows
+    best = next((row for row in rows if _is_recommended(comparison, row)), None)
+    if best is None or not best["per_second"]:
+        return ""
+    faster = [row for row in rows if not row["error"] and (row["per_second"] or 0) > best["per_second"]]
+    if not faster:
+        return ""
+    row = max(faster, key=lambda one: one["per_second"])
+    text = f"{row['engine']} {row['precision']} is faster still ({speed_words(row['per_second'])} a second)"
+    same = row["same_winner"]
+    if same is not None and same < 1:
+        text += f", but names the same winner on {share_words(same)} only"
+    elif row["max_rel_diff"] is not None and row["max_rel_diff"] >= AGREES_BELOW:
+        text += f", but its answers differ by up to {difference_words(row['max_rel_diff'])} of the largest value"
+    return f"{text}; it is yours to choose."
+
+
+def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str, Any]) -> EngineRow:
+    engine, precision = str(row["engine"]), str(row["precision"])
+    if row["error"]:
+        return EngineRow(engine, precision, error=f"Not possible: {row['error']}")
+    is_reference = engine == comparison.reference and precision == _IN_A_FILE
+    same, relative = row["same_winner"], row["max_rel_diff"]
+    load, batch = row["load_seconds"], row["best_batch"]
+    return EngineRow(
+        engine,
+        precision,
+        difference=_NONE if is_reference else difference_words(row["max_abs_diff"]),
+        relative="" if is_reference or not relative else f"relative {difference_words(relative)}",
+        same_winner=_NONE if is_reference else share_words(same),
+        load=_NONE if load is None else short_seconds(load),
+        latency=_latency(row["p50_ms"], row["p99_ms"]),
+        rate=speed_words(row["per_second"]),
+        rate_bar=row["per_second"] or 0,
+        batch=f"{count_words(batch)} at once" if batch else "",
+        memory=size_words(row["memory_bytes"]) or _NONE,
+        memory_bar=row["memory_bytes"] or 0,
+        is_recommended=_is_recommended(comparison, row),
+        is_reference=is_reference,
+        is_used=(engine, precision) == (version.engine_selected, version.precision),
+        differs=not is_reference and ((same is not None and same < 1) or (relative or 0) >= AGREES_BELOW),
+    )
+
+
+def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
+    if p50_ms is None or p99_ms is None:
+        return _NONE
+    return f"{milliseconds_words(p50_ms)} / {milliseconds_words(p99_ms)} ms"
+
+
+def _is_recommended(comparison: Comparison, row: Mapping[str, Any]) -> bool:
+    return row["engine"] == comparison.recommended and row["precision"] == _IN_A_FILE and not row["error"]
+
+
+def _place(row: EngineRow) -> tuple[bool, bool, float]:
+    """The recommended row first, then the fastest; what cannot run stands last."""
+    return bool(row.error), not row.is_recommended, -row.rate_bar
+
+
+def _takes_pictures(signature: Signature) -> bool:
+    return len(signature.inputs) == 1 and image_axes(signature.inputs[0]) is not None

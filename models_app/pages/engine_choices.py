@@ -1,0 +1,114 @@
+"""The choices of engine and precision with what each does, and the ends of a frozen graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.engines import ENGINE_NAMES, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
+from inference.errors import ValidationFailed
+from inference.options import PRECISIONS
+from models_app.choices import FileStatus
+from models_app.models import ModelVersion
+from models_app.services.choose import AUTO, DEFAULT_PRECISION
+
+_ENGINE_WORDS = {
+    AUTO: "auto: the fastest with the same answers",
+    "tensorflow": "tensorflow: runs Keras files, SavedModels and graphs as they are",
+    "openvino": "openvino: mostly the fastest on a CPU",
+    "onnxruntime": "onnxruntime: runs ONNX as it is",
+    "litert": "litert: runs TensorFlow Lite as it is",
+}
+_PRECISION_WORDS = {
+    "f32": "f32: as exact as the model was made",
+    "bf16": "bf16: faster, less exact, openvino only",
+    "f16": "f16: faster, less exact, openvino only",
+}
+_LISTED = re.compile(r"(inputs|outputs)\b(?:[^:']*(?::|; it has))?\s*((?:'[^']+'(?:, | and )?)+)")
+"""As the sentences of inference/formats/frozen_graph.py list names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    value: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A tensor of the graph that may be meant."""
+
+    name: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEnds:
+    """The ends that a sentence about the file listed, to be ticked; `other_…` are chosen names it did not list."""
+
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
+    other_inputs: str
+    other_outputs: str
+
+
+PRECISION_CHOICES = tuple(Choice(name, _PRECISION_WORDS[name]) for name in PRECISIONS)
+
+
+def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
+    """`auto` first, then the engines that run this format; before it is known, all of them."""
+    return tuple(
+        Choice(name, _ENGINE_WORDS[name]) for name in (AUTO, *ENGINES_BY_FORMAT.get(file_format, ENGINE_NAMES))
+    )
+
+
+def check_precision(engine: str, precision: str) -> None:
+    """Raises ValidationFailed where no engine that may be taken computes in this precision."""
+    if engine in PRECISIONS_BY_ENGINE and precision not in PRECISIONS_BY_ENGINE[engine]:
+        raise ValidationFailed.of("precision", f"{engine} computes in f32 only. Choose openvino for {precision}.")
+
+
+def precision_wish(precision: str) -> dict[str, str]:
+    """As options; the default is left out."""
+    return {"precision": precision} if precision and precision != DEFAULT_PRECISION else {}
+
+
+def typed_names(text: str) -> list[str]:
+    """Names that stand one a line, or with commas between them."""
+    return [name for part in re.split(r"[,\n]", text) if (name := part.strip())]
+
+
+def is_frozen_graph(version: ModelVersion) -> bool:
+    """What it is, or while that is not known, what its name says."""
+    if version.status == FileStatus.READY:
+        return version.format == "frozen_graph"
+    return version.file_name.lower().endswith(".pb")
+
+
+def graph_ends(version: ModelVersion) -> GraphEnds:
+    """The candidates that the check named, those in use ticked."""
+    listed = _listed([version.status_detail, *map(str, version.notes)])
+    options, signature = version.options, version.signature
+    inputs, others = _ends(listed["inputs"], options.graph_inputs, [spec.name for spec in signature.inputs])
+    outputs, more = _ends(listed["outputs"], options.graph_outputs, [spec.name for spec in signature.outputs])
+    return GraphEnds(inputs, outputs, "\n".join(others), "\n".join(more))
+
+
+def _listed(sentences: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"inputs": [], "outputs": []}
+    for sentence in sentences:
+        for kind, names in _LISTED.findall(sentence):
+            found[kind] += [name for name in re.findall(r"'([^']+)'", names) if name not in found[kind]]
+    return found
+
+
+def _ends(listed: list[str], chosen: Sequence[str] | None, used: list[str]) -> tuple[tuple[End, ...], list[str]]:
+    wanted = {_whole(name) for name in (chosen or used)}
+    others = [name for name in (chosen or ()) if _whole(name) not in {_whole(one) for one in listed}]
+    return tuple(End(name, _whole(name) in wanted) for name in listed), others
+
+
+def _whole(name: str) -> str:
+    """`node` is the first output of a node: `node:0`."""
+    return name if ":" in name else f"{name}:0"

@@ -1,0 +1,50 @@
+"""Whether pixels reach a model unscaled, or scaled twice: the two mistakes that nobody notices from the answers."""
+
+from __future__ import annotations
+
+from inference.errors import BadInput, ValidationFailed
+from inference.preprocessing import FLOAT_DTYPES, SCALES_ITSELF, ImagePlan, plan_image, value_range
+from inference.signature import image_axes
+from models_app.models import ModelVersion
+
+_UNSCALED_ABOVE = 100.0
+"""Values as large as this are pixels that nobody has scaled; all presets that scale end far below."""
+_FORMATS_READ = ("keras", "hdf5")
+"""Only of these is it known whether the model scales by itself."""
+
+
+def scaling_hint(version: ModelVersion) -> str:
+    """A sentence where the preprocessing and the model's own layers do not look as if they belonged together."""
+    plan = _plan(version)
+    if plan is None or plan.dtype not in FLOAT_DTYPES:
+        return ""
+    low, high = value_range(plan)
+    is_unscaled = not plan.per_image_standardize and max(abs(low), abs(high)) > _UNSCALED_ABOVE
+    own = next((str(note) for note in version.notes if str(note).startswith(SCALES_ITSELF)), "")
+    if own and not is_unscaled:
+        # A Normalization layer may have been fitted on pixels that were scaled before.
+        verb = "may be" if "Normalization" in own else "are"
+        return f"{own.rstrip('.')}; with {_wish(version)} they {verb} scaled twice. Choose the preset none."
+    # BGR minus the mean is the one way of preparing that leaves pixels large on purpose.
+    if own or not is_unscaled or any(plan.mean) or any(std != 1 for std in plan.std):
+        return ""
+    doubt = "" if version.format in _FORMATS_READ else ", unless the model scales them itself"
+    return (
+        "Pixels go in as 0–255; most models want 0–1 (the preset unit) or −1 to 1 (symmetric)"
+        f"{doubt}. Choose a preset if the answers look wrong."
+    )
+
+
+def _plan(version: ModelVersion) -> ImagePlan | None:
+    inputs = version.signature.inputs
+    if len(inputs) != 1 or image_axes(inputs[0]) is None:
+        return None
+    try:
+        return plan_image(version.preprocessing, inputs[0])
+    except (BadInput, ValidationFailed):
+        return None
+
+
+def _wish(version: ModelVersion) -> str:
+    preset = version.preprocessing_json.get("preset")
+    return f"the preset {preset}" if preset and preset != "none" else "this preprocessing"

@@ -1,0 +1,239 @@
+"""Engines on the pages: readable figures, the recommended row, work in the background, downloads, the steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from models_app.choices import FileStatus, JobKind, JobState
+from models_app.models import Comparison, Conversion, Job, ModelVersion
+from models_app.pages.background_work import background_work
+from models_app.pages.comparison_table import (
+    choice_sentence,
+    comparison_table,
+    difference_words,
+    share_words,
+    speed_words,
+)
+from models_app.pages.downloads import downloads
+from models_app.pages.engine_choices import check_precision, engine_choices, graph_ends, typed_names
+from models_app.pages.scaling_hint import scaling_hint
+from models_app.pages.steps import MEASURED, check_steps
+from tests.admin_rows import make_version
+from tests.engine_rows import make_comparison, row
+
+NOW = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (None, "–"), (0.0, "0"), (1.5e-6, "1.5e-6"), (2e-5, "2.0e-5"), (0.00099, "9.9e-4"), (0.013, "0.013"),
+        (2.44, "2.4"), (99.9, "100"), (1234.5, "1,234"), (3e-38, "3.0e-38"),
+    ],
+)  # fmt: skip
+def test_differences(number: float | None, words: str) -> None:
+    assert difference_words(number) == words
+
+
+def test_shares_and_speeds() -> None:
+    assert [share_words(n) for n in (None, 1.0, 0.96875, 0.9999, 0.0)] == ["–", "100 %", "96.9 %", "99.9 %", "0.0 %"]
+    assert [speed_words(n) for n in (None, 4.23, 278.4, 12_400.0)] == ["–", "4.2", "278", "12,400"]
+
+
+@pytest.mark.django_db
+def test_the_recommended_row_stands_first_and_what_cannot_run_last() -> None:
+    version = make_version()
+    table = comparison_table(version, make_comparison(version), NOW)
+
+    assert [str(r) for r in table.rows] == [
+        "openvino f32", "openvino bf16", "onnxruntime f32", "tensorflow f32", "litert f32",
+    ]  # fmt: skip
+    best, bf16, _, reference, impossible = table.rows
+    assert best.is_recommended and not best.differs
+    assert (best.difference, best.same_winner, best.load) == ("1.5e-6", "100 %", "0.4 s")
+    assert (best.latency, best.rate, best.batch, best.memory) == ("3.6 / 5.1 ms", "278", "16 at once", "118 MB")
+    assert bf16.differs and bf16.same_winner == "96.9 %"
+    assert reference.is_reference and reference.is_used
+    assert (reference.difference, reference.same_winner) == ("–", "–")
+    assert impossible.error == "Not possible: The operation ResizeBicubic stands in the way."
+    assert (table.noun, table.max_rate) == ("Images", 416.0)
+
+
+@pytest.mark.django_db
+def test_a_sentence_says_what_is_the_owners_own_choice() -> None:
+    version = make_version()
+
+    assert choice_sentence(make_comparison(version)) == (
+        "openvino bf16 is faster still (416 a second), but names the same winner on 96.9 % only; it is yours to choose."
+    )
+    rows = [row("tensorflow", per_second=10.0), row("litert", per_second=12.0, max_rel_diff=0.02)]
+    different = Comparison(reference="tensorflow", recommended="tensorflow", rows=rows)
+    assert choice_sentence(different) == (
+        "litert f32 is faster still (12 a second), but its answers differ by up to 0.02 of the largest value; "
+        "it is yours to choose."
+    )
+    alone = Comparison(reference="tensorflow", recommended="tensorflow", rows=rows[:1])
+    assert choice_sentence(alone) == ""
+
+
+@pytest.mark.django_db
+def test_nothing_could_be_measured_is_a_table_too() -> None:
+    version = make_version()
+    comparison = make_comparison(version, rows=[row("tensorflow", error="It ended early.", per_second=None)])
+
+    table = comparison_table(version, comparison, NOW)
+
+    assert [r.error for r in table.rows] == ["Not possible: It ended early."]
+    assert table.max_rate == 1 and table.max_memory == 1
+
+
+@pytest.mark.django_db
+def test_only_failures_that_nobody_made_good_are_kept() -> None:
+    version = make_version()
+    failed = {"state": JobState.FAILED, "finished_at": timezone.now(), "detail": "It took too much memory."}
+    Job.objects.create(version=version, kind=JobKind.CONVERT, target="onnx", **failed)
+    Job.objects.create(version=version, kind=JobKind.CONVERT, target="tflite", **failed)
+    Job.objects.create(version=version, kind=JobKind.CHOOSE, **failed)
+    Job.objects.create(version=version, kind=JobKind.COMPARE, state=JobState.RUNNING, progress=40, detail="Measuring.")
+    made = Conversion.objects.create(version=version, format="onnx")
+
+    work = background_work(version.jobs.all(), [made], None)
+    later = background_work(version.jobs.all(), [made], make_comparison(version))
+
+    assert [(w.title, w.word, w.verb) for w in work] == [
+        ("Conversion to TensorFlow Lite", "failed", "make"),
+        ("Choice of the engine", "failed", "choose"),
+        ("Comparison of the engines", "running", "compare"),
+    ]
+    assert work[2].progress == 40 and work[0].detail == "It took too much memory."
+    assert [w.title for w in later] == ["Conversion to TensorFlow Lite", "Comparison of the engines"]
+
+
+@pytest.mark.django_db
+def test_each_format_is_there_to_be_made_on_its_way_or_impossible() -> None:
+    version = make_version()
+    Conversion.objects.create(version=version, format="onnx", size_bytes=13_000_000)
+    Conversion.objects.create(version=version, format="tflite", sentence="The operation X cannot be had.")
+    Job.objects.create(version=version, kind=JobKind.CONVERT, target="openvino", state=JobState.RUNNING, progress=30)
+    Job.objects.create(version=version, kind=JobKind.CONVERT, target="saved_model", state=JobState.FAILED, detail="Ow.")
+
+    shown = {d.format: d for d in downloads(version, list(version.conversions.all()), version.jobs.all())}
+
+    assert {name: d.state for name, d in shown.items()} == {
+        "saved_model": "failed", "frozen_graph": "missing", "onnx": "made", "openvino": "pending",
+        "tflite": "impossible",
+    }  # fmt: skip
+    assert shown["onnx"].size == "13.0 MB" and shown["openvino"].progress == 30
+    assert shown["tflite"].sentence == "The operation X cannot be had."
+    assert downloads(make_version("b", FileStatus.CHECKING), [], []) == ()
+
+
+def test_a_files_own_format_is_the_original() -> None:
+    version = ModelVersion(format="onnx", status=FileStatus.READY)
+
+    assert [d.format for d in downloads(version, [], [])] == ["openvino"]
+
+
+@pytest.mark.django_db
+def test_with_auto_the_steps_go_on_until_the_engines_are_measured() -> None:
+    checking = make_version("a", FileStatus.CHECKING)
+    named = make_version("b", FileStatus.CHECKING, engine="tensorflow")
+    ready = make_version("c")
+    job = Job.objects.create(version=ready, kind=JobKind.CHOOSE, state=JobState.RUNNING, detail="Measuring litert.")
+
+    assert check_steps(checking)[-1].text == MEASURED and check_steps(named)[-1].text == "Ready"
+    assert [s.state for s in check_steps(ready)] == ["done"] * 5 + ["now"]
+    assert check_steps(ready)[-1].detail == "Measuring litert."
+    Job.objects.filter(pk=job.pk).update(state=JobState.DONE)
+    assert check_steps(ready) == ()
+
+
+def image_version(notes: list[str], preset: str = "", **fields: Any) -> ModelVersion:
+    spec = {"name": "image", "dtype": fields.pop("dtype", "float32"), "shape": [None, 8, 8, 3]}
+    return ModelVersion(
+        signature_json={"inputs": [spec], "outputs": []},
+        preprocessing_json={"preset": preset} if preset else {},
+        notes=notes,
+        **{"format": "keras", **fields},
+    )
+
+
+SCALES = ["The model scales its inputs itself (Rescaling 1/255)."]
+
+
+@pytest.mark.parametrize("preset", ["unit", "symmetric", "imagenet-torch"])
+def test_what_is_scaled_twice_is_told(preset: str) -> None:
+    assert scaling_hint(image_version(SCALES, preset)) == (
+        f"The model scales its inputs itself (Rescaling 1/255); with the preset {preset} they are scaled twice. "
+        "Choose the preset none."
+    )
+    fitted = ["The model scales its inputs itself (Normalization)."]
+    assert "may be scaled twice" in scaling_hint(image_version(fitted, preset))
+
+
+def test_what_is_not_scaled_at_all_is_told() -> None:
+    assert scaling_hint(image_version([])).startswith("Pixels go in as 0–255; most models want 0–1")
+    assert "unless the model scales them itself" in scaling_hint(image_version([], format="onnx"))
+    assert scaling_hint(image_version([], dtype="uint8")) == ""
+
+
+@pytest.mark.parametrize(
+    ("notes", "preset"), [(SCALES, ""), (SCALES, "none"), ([], "unit"), ([], "imagenet-caffe"), ([], "imagenet-torch")]
+)
+def test_what_fits_together_needs_no_hint(notes: list[str], preset: str) -> None:
+    assert scaling_hint(image_version(notes, preset)) == ""
+
+
+def test_a_model_of_numbers_needs_no_hint() -> None:
+    version = ModelVersion(signature_json={"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4]}]})
+    version.signature_json["outputs"] = []
+
+    assert scaling_hint(version) == ""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "inputs", "outputs"),
+    [
+        ("The graph does not say which outputs are meant; all were taken: 'a', 'b:1'. Name others in the option "
+         "graph_outputs.", [], ["a", "b:1"]),
+        ("The graph has no output called 'x'. Name those that are meant in the option graph_outputs; it has 'a' and "
+         "3 more.", [], ["a"]),
+        ("The outputs also need the inputs 'x', 'y'. Add them to the option graph_inputs, or choose other outputs in "
+         "graph_outputs.", ["x", "y"], []),
+        ("The file holds weights only.", [], []),
+    ],
+)  # fmt: skip
+def test_candidates_are_read_from_the_sentences_of_the_check(
+    sentence: str, inputs: list[str], outputs: list[str]
+) -> None:
+    ends = graph_ends(ModelVersion(status_detail=sentence))
+
+    assert ([e.name for e in ends.inputs], [e.name for e in ends.outputs]) == (inputs, outputs)
+
+
+def test_the_ends_that_a_check_listed_can_be_ticked() -> None:
+    version = ModelVersion(
+        status=FileStatus.REJECTED,
+        status_detail="The graph does not say which outputs are meant; all were taken: 'probs:0', 'aux/add:0'.",
+        options_json={"graph_outputs": ["probs", "hidden:0"]},
+    )
+
+    ends = graph_ends(version)
+
+    assert ends.inputs == ()
+    assert [(e.name, e.is_chosen) for e in ends.outputs] == [("probs:0", True), ("aux/add:0", False)]
+    assert ends.other_outputs == "hidden:0"
+    assert typed_names(" a:0, b\n\nc ,") == ["a:0", "b", "c"]
+
+
+def test_auto_stands_first_among_the_engines_of_a_format() -> None:
+    assert [c.value for c in engine_choices()] == ["auto", "tensorflow", "openvino", "onnxruntime", "litert"]
+    assert [c.value for c in engine_choices("tflite")] == ["auto", "litert", "openvino"]
+    assert "fastest" in engine_choices()[0].word
+    check_precision("auto", "bf16")
+    with pytest.raises(Exception, match="f32 only"):
+        check_precision("litert", "bf16")
