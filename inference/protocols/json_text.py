@@ -42,7 +42,7 @@ def numbers(array: np.ndarray[Any, Any]) -> Any:
     """An array as `write` takes it: nested lists of numbers, those that are none as tokens."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return orjson.Fragment(json.dumps(array.tolist()).encode())
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
 
 
 def _plain(value: Any) -> Any:

@@ -51,6 +51,15 @@ def _reason(version: ModelVersion) -> str:
     return details[0] if details and version.state is not VersionState.LOADED else ""
 
 
+def states(name: str, number: int | None) -> list[tuple[int, str, str]]:
+    """Number, state and detail of the versions of a model, or of one; newest first. Raises NotFound."""
+    if number is not None:
+        versions = [find.find_version(name, number)]
+    else:
+        versions = list(find.versions().filter(model=find.find_model(name)).order_by("-number"))
+    return [(version.number, str(version.state), _reason(version)) for version in versions]
+
+
 def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
     """Load the newest ready version, or a new one made of the files; returns once it is loaded.
 

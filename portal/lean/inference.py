@@ -23,6 +23,7 @@ from portal.lean.predict import PredictCalls
 from portal.lean.registry import Registry
 from portal.lean.routes import Route
 from portal.lean.threads import ThreadLender
+from portal.lean.v1 import V1Calls
 from portal.lean.v2 import V2Calls
 
 logger = logging.getLogger("portal.lean")
@@ -35,6 +36,7 @@ class InferencePath:
         self._registry = Registry()
         self._predict = PredictCalls(self._registry)
         self._v2 = V2Calls(self._registry, threads)
+        self._v1 = V1Calls(self._registry, threads)
 
     def start(self) -> None:
         self._registry.start()
@@ -46,6 +48,8 @@ class InferencePath:
             route = self._predict.route(scope)
         elif path.startswith("/v2"):
             route = self._v2.route(scope["method"], path)
+        elif path[:3].lower() == "/v1":
+            route = self._v1.route(scope["method"], path)
         return route if route is not None and _is_addressed_to_us(scope) else None
 
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import close_old_connections
 
 from inference.errors import NotFound, PermissionRefused
 from inference.protocols import v2_repository
@@ -20,9 +16,6 @@ from models_app.services.keys import KnownKey
 from portal.lean.exchange import Exchange
 from portal.lean.routes import Work
 from portal.lean.threads import ThreadLender
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class RepositoryCalls:
@@ -37,27 +30,19 @@ class RepositoryCalls:
 
     async def index(self, exchange: Exchange, key: KnownKey | None) -> Answer:
         only_ready = v2_repository.read_index(await exchange.body())
-        return json_answer(await self._on_thread(repository.index, only_ready=only_ready))
+        return json_answer(await self._threads.run(repository.index, only_ready=only_ready))
 
     async def _load(self, name: str, exchange: Exchange, key: KnownKey | None) -> Answer:
         request = v2_repository.read_load(await exchange.body())
         if request.files and (key is None or not (key.may(ADD) and key.may(ADD_MODEL))):
             raise PermissionRefused("A load with files is an upload: the user's rights do not allow it.")
-        await self._on_thread(_load, name, request, key)
+        await self._threads.run(_load, name, request, key)
         return Answer(200, b"")
 
     async def _unload(self, name: str, exchange: Exchange, key: KnownKey | None) -> Answer:
         await exchange.body()
-        await self._on_thread(_unload, name, key)
+        await self._threads.run(_unload, name, key)
         return Answer(200, b"")
-
-    async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def guarded() -> T:
-            close_old_connections()
-            return work(*args, **kwargs)
-
-        async with self._threads.thread():
-            return await sync_to_async(guarded)()
 
 
 def _load(name: str, request: LoadRequest, key: KnownKey | None) -> None:

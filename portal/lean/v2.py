@@ -9,17 +9,18 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from inference.client import Reply, runners
-from inference.errors import BadImage, BadInput, NotFound, NotLoaded, PortalError
+from inference.client import runners
+from inference.errors import BadInput, NotFound, NotLoaded, PortalError
 from inference.protocols import v2, v2_metadata, v2_statistics
 from inference.protocols.answer import Answer, MethodNotAllowed, Unsupported, error_answer, json_answer
 from inference.protocols.content_coding import chosen_coding, compress
-from inference.served import Pictures, Question, Served
+from inference.served import Served
 from models_app.services.keys import PREDICT, KnownKey
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.repository import RepositoryCalls
 from portal.lean.routes import Route, Work, ask_served
+from portal.lean.runner import ask_runner
 from portal.lean.threads import ThreadLender
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,9}))?(?:/(ready|infer|config|stats))?\Z")
@@ -142,18 +143,6 @@ class V2Calls:
 
     async def _of_model(self, served: Served) -> list[Served]:
         return [s for s in await self._registry.all_served() if s.model == served.model] or [served]
-
-
-async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
-    """The outputs. Raises BadImage that says which picture cannot be read; `timeout_s` only shortens the limit."""
-    limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
-    if not isinstance(question, Pictures):
-        return await runners.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
-    reply = await runners.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=True)
-    if reply.bad_images:
-        index, sentence = min(reply.bad_images.items())
-        raise BadImage(sentence if len(question.data) == 1 else f"Image {index}: {sentence}")
-    return reply
 
 
 async def statistics_of(served: Served) -> dict[str, Any]:
