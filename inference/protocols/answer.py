@@ -24,7 +24,7 @@ def json_answer(value: Any, status: int = 200) -> Answer:
     return Answer(status, json_text.write(value))
 
 
-_STATUS = {409: 404, 415: 400, 422: 400}
+_STATUS = {409: 404, 422: 400}
 """What these protocols have no word for: a model that is not loaded is not found, bad input is an invalid argument."""
 
 
