@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from inference.signature import Signature, TensorSpec, image_axes
 
 logger = logging.getLogger("runner")
 HEARTBEAT_S = 1.0
+MEMORY_WORDS = ("bad_alloc", "failed to allocate memory", "oom when allocating", "out of memory", "resource_exhausted")
 
 
 def serve_model(
@@ -37,15 +39,28 @@ def serve_model(
         engine = _load(config)
         warm_up_s = _warm_up(engine, config)
     except ModelUnusable as error:
-        status.say("failed", reason=str(error), is_final=True)
-        _exit(3)
+        if not _is_for_memory(error):
+            status.say("failed", reason=str(error), is_final=True)
+            _exit(3)
+        _fail_for_memory(status)
     except MemoryError:
-        status.say("failed", reason="There was not enough memory to load the model.", is_final=True)
-        _exit(3)
+        _fail_for_memory(status)
     logger.info("engine %s on %s, loaded in %.2f s, warm-up %.1f ms", config.engine, engine.device,
                 time.monotonic() - began, warm_up_s * 1000)  # fmt: skip
     listener = socket.socket(fileno=listener_descriptor)
     asyncio.run(_serve(engine, config, listener, status_socket, status, sandbox, time.monotonic() - began))
+
+
+def _is_for_memory(error: Exception) -> bool:
+    """Whether an engine gave up for want of memory: each says so in words of its own."""
+    text = f"{error} {error.__cause__}".lower()
+    is_python_s = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+    return is_python_s or any(word in text for word in MEMORY_WORDS)
+
+
+def _fail_for_memory(status: StatusLine) -> NoReturn:
+    status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
+    _exit(3)
 
 
 def _load(config: RunnerConfig) -> Engine:
@@ -66,6 +81,8 @@ def _warm_up(engine: Engine, config: RunnerConfig) -> float:
         engine.run(inputs)
         return time.monotonic() - began
     except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
+        if _is_for_memory(error):
+            raise MemoryError from error
         logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
         return 0.0
 
@@ -127,7 +144,7 @@ async def _beat(server: Server, status: StatusLine) -> None:
         await asyncio.sleep(HEARTBEAT_S)
 
 
-def _exit(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     """Leave at once: destructors of an engine can take seconds, the kernel takes the memory back in milliseconds."""
     sys.stderr.flush()
     os._exit(code)
