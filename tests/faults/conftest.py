@@ -32,6 +32,9 @@ class Files:
     def workbench(self) -> Path:
         return small_models.workbench(self.folder / "workbench.onnx")
 
+    def wide(self, megabytes: int) -> Path:
+        return small_models.wide(self.folder / f"wide{megabytes}.onnx", megabytes)
+
 
 @pytest.fixture(scope="session")
 def small_files(tmp_path_factory: pytest.TempPathFactory) -> Files:

@@ -1,4 +1,4 @@
-"""Small models without TensorFlow, written by hand: one whose answer says its version, one that can be made to misbehave."""
+"""Small models without TensorFlow: one whose answer says its version, one that can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIZE = 4

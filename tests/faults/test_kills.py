@@ -61,7 +61,7 @@ def test_f2_a_killed_owner_takes_its_runner_along_and_is_replaced(faulty: Runnin
 def test_f3_killed_idle_workers_do_not_stop_loads(faulty: RunningPortal, manager: Api, small_files: Files) -> None:
     manager.upload("after-idle", small_files.adder(), **ADDER)
     holders = {psutil.Process(pid).ppid() for pid in runners_by_pid(faulty.data_dir)}
-    idle = [worker for worker in _workers(faulty) if worker.pid not in holders]
+    idle = [worker for worker in workers(faulty) if worker.pid not in holders]
 
     with watched(faulty, "steady"):
         for worker in idle:
@@ -176,7 +176,7 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _workers(portal: RunningPortal) -> list[psutil.Process]:
+def workers(portal: RunningPortal) -> list[psutil.Process]:
     """The processes below the sentinel of the models cluster: workers, pusher, monitor."""
     mains = [
         p for p in portal.processes()
