@@ -65,6 +65,7 @@ class Owner:
         self._runner: StartedRunner | None = None
         self._cluster_stops = False
         self._asked_at = 0.0
+        self._woke_at = 0.0
         self._wanted = True
 
     def run(self) -> None:
@@ -150,8 +151,9 @@ class Owner:
         if runner.ready_at is None:
             is_late = now - runner.started_at > LOAD_LIMIT_S
             return f"The model was not ready after {LOAD_LIMIT_S:.0f} s." if is_late else ""
-        if now - runner.heard_at > config.predict_timeout_s + SILENCE_MARGIN_S:
-            return f"Process {pid} stopped answering for {now - runner.heard_at:.0f} s."
+        silent_s = self._woke_at - runner.heard_at  # while the owner waits for the database it cannot hear
+        if silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
+            return f"Process {pid} stopped answering for {silent_s:.0f} s."
         return ""
 
     # ---- the end of a runner
@@ -232,7 +234,9 @@ class Owner:
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for something to happen, at most `timeout_s`, and take it in."""
-        for key, _ in self._selector.select(min(timeout_s, POLL_S, self._memory_every_s())):
+        events = self._selector.select(min(timeout_s, POLL_S, self._memory_every_s()))
+        self._woke_at = self._clock()
+        for key, _ in events:
             key.data()
         self._measure()
         self._output.write()
