@@ -13,6 +13,7 @@ import pytest
 from tests.faults import figures, small_models
 from tests.faults.invariants import is_answering
 from tests.running_portal import Api, RunningPortal, running_portal, wait_for
+from tests.small_portal import small_disk
 
 SCALE = int(os.environ.get("PORTAL_TEST_SCALE", "1"))
 ADDER, BENCH = {"engine": "openvino"}, {"engine": "onnxruntime"}
@@ -42,8 +43,15 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture(scope="package")
-def portal_of_faults(tmp_path_factory: pytest.TempPathFactory, small_files: Files) -> Iterator[RunningPortal]:
-    with running_portal(tmp_path_factory.mktemp("faults") / "data", PORTAL_SAMPLE="0") as portal:
+def disk_of_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bool]]:
+    """Where the data lie, and whether that is a small disk of its own, which takes the right to mount one."""
+    with small_disk(tmp_path_factory.mktemp("faults")) as disk:
+        yield disk
+
+
+@pytest.fixture(scope="package")
+def portal_of_faults(disk_of_faults: tuple[Path, bool], small_files: Files) -> Iterator[RunningPortal]:
+    with running_portal(disk_of_faults[0] / "data", PORTAL_SAMPLE="0") as portal:
         api = portal.client()
         api.upload("steady", small_files.adder(), **ADDER)
         api.upload("bench", small_files.workbench, **BENCH, options='{"predict_timeout_s":20}')

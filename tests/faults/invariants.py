@@ -80,11 +80,16 @@ class Bystander:
 
 
 def ask(api: Api, name: str, body: dict[str, Any], *, timeout: float = 60) -> Asked:
-    """One request for tensors; no exception for a connection that breaks."""
+    """One request for tensors."""
+    return answered(lambda: api.post(f"/api/models/{name}/predict/", json=body, timeout=timeout))
+
+
+def answered(send: Callable[[], requests.Response]) -> Asked:
+    """One request; no exception for a connection that breaks."""
     began = time.monotonic()
     try:
-        answer = api.post(f"/api/models/{name}/predict/", json=body, timeout=timeout)
-        return Asked(answer.status_code, time.monotonic() - began, answer.json())
+        answer = send()
+        return Asked(answer.status_code, time.monotonic() - began, answer.json() if answer.content else None)
     except (requests.RequestException, ValueError):
         return Asked(0, time.monotonic() - began, None)
 

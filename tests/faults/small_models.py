@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -36,9 +39,26 @@ def adder(path: Path, number: int) -> Path:
         for a, b, c, d in ((0, 0, 2, 0), (1, 0, 2, 1), (2, 2, 3, 0))
     )
     xml = f'<?xml version="1.0"?>\n<net name="adder" version="11"><layers>{layers}</layers><edges>{edges}</edges></net>'
+    weights = struct.pack("<f", number)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.xml", xml)
-        archive.writestr("model.bin", struct.pack("<f", number))
+        archive.writestr("model.bin", weights)
+    return path
+
+
+def swollen(path: Path, adder_path: Path, *, noise_bytes: int, zero_bytes: int) -> Path:
+    """The same model as a .tar.gz, its weights followed by noise and by zeros: the zeros take no room while packed.
+
+    An engine unpacks a tar into its own folder; a zip it can read in place.
+    """
+    with zipfile.ZipFile(adder_path) as packed, tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for name in ("model.xml", "model.bin"):
+            data = packed.read(name)
+            if name.endswith(".bin"):
+                data += os.urandom(noise_bytes) + bytes(zero_bytes)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
     return path
 
 

@@ -14,7 +14,7 @@ import requests
 
 from tests.faults.conftest import ADDER, BENCH, SCALE, Files
 from tests.faults.figures import note
-from tests.faults.invariants import Asked, ask, in_background, is_answering, runners_by_pid, watched
+from tests.faults.invariants import Asked, answered, ask, in_background, is_answering, runners_by_pid, watched
 from tests.faults.small_models import asked, work
 from tests.faults.test_kills import ask_for_long
 from tests.running_portal import Api, RunningPortal, wait_for
@@ -60,7 +60,7 @@ def test_f8_an_unload_finishes_what_is_in_flight_and_refuses_what_is_new(
         others = [in_background(lambda: ask(faulty.client(), "leaving", work(rounds=1000))) for _ in range(3)]
         wait_for(lambda: manager.version("leaving")["instances"][0]["requests"] >= 4, 30, "all are with the model")
         began = time.monotonic()
-        unloading = in_background(lambda: _timed_unload(faulty, "leaving"))
+        unloading = in_background(lambda: _unloaded(faulty, "leaving"))
         wait_for(lambda: manager.version("leaving")["state"] == "unloading", 10, "it is being unloaded")
         late = ask(manager, "leaving", work())
         answers = [first(), *(other() for other in others)]
@@ -141,10 +141,8 @@ def _command(api: Api, name: str, verb: str, wait: float) -> requests.Response:
     return api.post(f"/api/models/{name}/{verb}/", params={"wait": wait})
 
 
-def _timed_unload(portal: RunningPortal, name: str) -> Asked:
-    began = time.monotonic()
-    body = portal.client().unload(name)
-    return Asked(200, time.monotonic() - began, body)
+def _unloaded(portal: RunningPortal, name: str) -> Asked:
+    return answered(lambda: portal.client().post(f"/api/models/{name}/unload/"))
 
 
 def _count(api: Api, names: list[str], state: str) -> int:

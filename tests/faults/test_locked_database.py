@@ -14,7 +14,7 @@ import requests
 
 from tests.faults.conftest import ADDER, BENCH, Files
 from tests.faults.figures import note
-from tests.faults.invariants import Asked, ask, in_background, watched
+from tests.faults.invariants import Asked, answered, ask, in_background, watched
 from tests.faults.small_models import asked, work
 from tests.running_portal import PASSWORD, Api, RunningPortal, wait_for
 
@@ -110,6 +110,4 @@ def _fresh_key(portal: RunningPortal) -> Api:
 
 
 def _posted(portal: RunningPortal, address: str) -> Asked:
-    began = time.monotonic()
-    answer = portal.client().post(address)
-    return Asked(answer.status_code, time.monotonic() - began, answer.json())
+    return answered(lambda: portal.client().post(address))
