@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
+from models_app.services.patience import without_waiting
 
 _MARK = "mp_"
 _PREFIX_LENGTH = 12
@@ -117,7 +118,8 @@ def _note_use(key: ApiKey) -> None:
     """Remember the use, at most once a minute: no write for each request."""
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _LAST_USED_EVERY:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        with without_waiting():
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _hash(secret: str) -> str:

@@ -11,7 +11,7 @@ from django.conf import settings
 from inference.errors import PortalError
 from inference.postprocessing import Postprocessing, choose_output
 from inference.preprocessing import plan_image
-from inference.runner.config import DEFAULT_MAX_BATCH
+from inference.runner.config import MOST_BATCH
 from inference.served import Served, ServedInstance
 from inference.signature import Signature, TensorSpec, image_axes
 from models_app.choices import InstanceState
@@ -67,7 +67,7 @@ def _served(version: ModelVersion, instances: Sequence[ServedInstance]) -> Serve
         postprocessing=postprocessing,
         answer=_answer(version, signature, postprocessing),
         takes_pictures=_takes_pictures(version),
-        max_batch=version.options.max_batch or DEFAULT_MAX_BATCH,
+        max_batch=version.options.max_batch or MOST_BATCH,
         timeout_s=float(version.options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
         instances=tuple(instances),
         paths=tuple(i.socket for i in instances),
