@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import loading, memory, overhead, table, throughput
+from benchmarks import checking, loading, memory, overhead, table, throughput
 from benchmarks.row import Bench, Row
 from tests.running_portal import ROOT, RunningPortal, running_portal
 
@@ -50,6 +50,7 @@ def _measure(bench: Bench, began: float) -> list[Row]:
         throughput.measure,
         memory.measure,
         loading.load_together,
+        checking.measure,
     ]
     rows: list[Row] = []
     for step in steps:
