@@ -37,6 +37,8 @@ class RunnerConfig:
     memory_limit_bytes: int | None = None
     predict_timeout_s: float = 30.0
     owner_pid: int = 0
+    is_spare: bool = False
+    """Import the engine, say warm, then wait on the status socket for the configuration of the model to load."""
     sandbox: str = "auto"
     """What PORTAL_SANDBOX says: auto, require or off."""
 
