@@ -66,14 +66,16 @@ class SpareKeeper:
             time.sleep(HEAD_START_S)
 
     def take(self, config: RunnerConfig, device: Device) -> StartedRunner | None:
-        """The warm process, for a model that it suits; the caller owns it from now on. Any other is ended."""
+        """The warm process, for a model that it suits; the caller owns it from now on. Any other is ended.
+
+        One that still imports its engine is taken too: it looks for its model afterwards.
+        """
         spare = self._spare
         if spare is None:
             return None
-        spare.is_warm = spare.is_warm or _says_warm(spare.runner)
         # How many threads it takes is fixed when the engine starts.
         suits = config.engine == ENGINE and config.threads is None and spare.device.id == device.id
-        if not spare.is_warm or not suits or spare.runner.has_ended:
+        if not suits or spare.runner.has_ended:
             self.discard()
             return None
         self._spare, self._used = None, spare.lock
