@@ -25,7 +25,7 @@ from inference.output import OutputRing
 from inference.processes import memory_bytes
 from inference.reporting import Ready, Receipt, Reporter
 from inference.restarts import End, RestartPolicy
-from inference.started_runner import Assignment, NoSense, StartedRunner, start_runner
+from inference.started_runner import Assignment, NoSense, StartedRunner, adopt, start_runner
 
 logger = logging.getLogger("owner")
 
@@ -55,6 +55,7 @@ class Owner:
         reporter: Reporter,
         *,
         stop_descriptor: int | None = None,
+        spare: StartedRunner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._assignment = assignment
@@ -65,6 +66,7 @@ class Owner:
         self._selector = selectors.DefaultSelector()
         self._output = OutputRing(assignment.log_path)
         self._runner: StartedRunner | None = None
+        self._spare = spare
         self._cluster_stops = False
         self._asked_at = 0.0
         self._woke_at = 0.0
@@ -210,11 +212,24 @@ class Owner:
         self._output.write(now=True)
 
     def _start(self) -> StartedRunner:
-        runner = self._runner = start_runner(self._assignment, self._clock())
+        runner = self._runner = self._adopt_spare() or start_runner(self._assignment, self._clock())
         self._selector.register(runner.pidfd, selectors.EVENT_READ, lambda: None)
         self._selector.register(runner.status, selectors.EVENT_READ, lambda: self._read_status(runner))
         self._selector.register(runner.output_descriptor, selectors.EVENT_READ, lambda: self._read_output(runner))
         return runner
+
+    def _adopt_spare(self) -> StartedRunner | None:
+        """The warm process that was kept for this, once; None where there is none or it has just ended."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        try:
+            return adopt(spare, self._assignment, self._clock())
+        except OSError:
+            logger.warning("%s: the warm process is gone, a fresh one is started", self._assignment.name)
+            spare.kill()
+            spare.close()
+            return None
 
     # ---- the loop
 

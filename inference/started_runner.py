@@ -23,6 +23,7 @@ from inference.workspace import Workspace
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 STATUS_LINE_BYTES = 2**20
+ADOPT_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class StartedRunner:
     status: socket.socket
     socket_path: Path
     started_at: float
+    workspace: Workspace | None = None
     ready_at: float | None = None
     heard_at: float = 0.0
     measured_at: float = 0.0
@@ -184,11 +186,44 @@ def start_runner(assignment: Assignment, now: float) -> StartedRunner:
     Call it from the main thread only: the parent-death signal follows the thread that forked.
     """
     path = assignment.workspace.prepare(assignment.source, assignment.file_name)
+    return _start(assignment, _config_for(assignment, path), now)
+
+
+def start_spare(assignment: Assignment, now: float) -> StartedRunner:
+    """A process that imports the engine of the assignment in the sandbox and then waits for a model (`adopt`).
+
+    The assignment's source is not touched. From the main thread only, as `start_runner`.
+    """
+    assignment.workspace.prepare_empty()
+    path = assignment.workspace.model_directory / assignment.file_name
+    return _start(
+        assignment, replace(assignment.config, model_path=str(path), is_spare=True, owner_pid=os.getpid()), now
+    )
+
+
+def adopt(spare: StartedRunner, assignment: Assignment, now: float) -> StartedRunner:
+    """Give a warm spare its model: its folders become those of the assignment. Raises OSError where it is gone."""
+    assert spare.workspace is not None
+    assignment.workspace.take_over(spare.workspace)
+    path = assignment.workspace.put(assignment.source, assignment.file_name)
+    config = _config_for(assignment, path)
+    spare.status.settimeout(ADOPT_LIMIT_S)
+    spare.status.sendall(config.encode() + b"\n")
+    spare.status.setblocking(False)
+    spare.workspace, spare.started_at = assignment.workspace, now
+    return spare
+
+
+def _config_for(assignment: Assignment, path: Path) -> RunnerConfig:
+    """The whole configuration; what the engine compiled earlier lies where it says."""
     cache_directory = ""
     if assignment.cache is not None:
         lend_compiled(assignment.cache, assignment.workspace.cache_directory)
         cache_directory = str(assignment.workspace.cache_directory)
-    config = replace(assignment.config, model_path=str(path), cache_directory=cache_directory, owner_pid=os.getpid())
+    return replace(assignment.config, model_path=str(path), cache_directory=cache_directory, owner_pid=os.getpid())
+
+
+def _start(assignment: Assignment, config: RunnerConfig, now: float) -> StartedRunner:
     socket_path = assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
     ours, theirs = socket.socketpair()
     with theirs, _listen(socket_path) as listener:
@@ -211,7 +246,8 @@ def start_runner(assignment: Assignment, now: float) -> StartedRunner:
     ours.setblocking(False)
     os.set_blocking(process.stdout.fileno(), False)
     identity = identify(process.pid) or ProcessIdentity(process.pid, 0, "")
-    return StartedRunner(process, identity, os.pidfd_open(process.pid), ours, socket_path, now)
+    pidfd = os.pidfd_open(process.pid)
+    return StartedRunner(process, identity, pidfd, ours, socket_path, now, workspace=assignment.workspace)
 
 
 def _environment(assignment: Assignment) -> dict[str, str]:

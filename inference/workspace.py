@@ -39,10 +39,23 @@ class Workspace:
 
     def prepare(self, source: Path, name: str) -> Path:
         """Make the folders anew and put the file in as `name`: a hard link, or a copy across file systems."""
+        self.prepare_empty()
+        return self.put(source, name)
+
+    def prepare_empty(self) -> None:
+        """Make the folders anew, for a process that gets its model later."""
         self.remove()
         for directory in (self.root, self.model_directory, self.tmp_directory):
             directory.mkdir(mode=0o700, parents=True)
         self.canary.write_text("Whoever reads this is not inside the sandbox.")
+
+    def take_over(self, other: Workspace) -> None:
+        """Become `other`, which is no more. A process that lives in it keeps its rights: they go with the folders."""
+        self.remove()
+        other.root.rename(self.root)
+
+    def put(self, source: Path, name: str) -> Path:
+        """Put the file into the model's folder: a hard link, or a copy across file systems."""
         target = self.model_directory / name
         try:
             os.link(source, target)

@@ -11,6 +11,7 @@ import multiprocessing.connection
 import os
 import queue as queues
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,9 @@ from django_q.queues import Queue
 from inference.processes import die_with_parent
 
 logger = logging.getLogger("portal.cluster")
+
+STOP = "STOP"
+"""What django-q puts into the queue instead of a task for a worker that is to end."""
 
 _stop_read: int | None = None
 
@@ -42,11 +46,42 @@ class KillSafeQueue(Queue):  # type: ignore[misc]
         if not block or timeout is not None:
             return super().get(block, timeout)
         while True:
-            multiprocessing.connection.wait([self._reader])
+            self._wait()
             try:
-                return super().get(True, 0.05)
+                task = super().get(True, 0.05)
             except queues.Empty:
                 continue
+            if task == STOP and _while_idle is not None:
+                _while_idle.before_stop()
+            return task
+
+    def _wait(self) -> None:
+        idle = _while_idle
+        if idle is None:
+            multiprocessing.connection.wait([self._reader])
+            return
+        while not multiprocessing.connection.wait([self._reader], idle.every_s):
+            idle.look()
+        idle.before_taking()
+
+
+@dataclass(frozen=True, slots=True)
+class WhileIdle:
+    """What a worker does while it waits for a task, every so often, before it takes one, and before it ends."""
+
+    every_s: float
+    look: Callable[[], None]
+    before_taking: Callable[[], None]
+    before_stop: Callable[[], None]
+
+
+_while_idle: WhileIdle | None = None
+
+
+def while_idle(idle: WhileIdle) -> None:
+    """From now on, in this process: call it in a worker once it is there."""
+    global _while_idle
+    _while_idle = idle
 
 
 class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]

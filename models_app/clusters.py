@@ -7,13 +7,15 @@ import os
 import time
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django_q.signals import post_spawn, pre_execute
 
 from models_app.choices import InstanceState
-from models_app.cluster import StoppableCluster, acknowledge_at_start
+from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, while_idle
 from models_app.models import Instance, Node
 from models_app.services import jobs, nodes, reconcile
+from models_app.services.spares import LOOK_EVERY_S, spares
 
 logger = logging.getLogger("portal.cluster")
 STUCK_AFTER_S = 10.0
@@ -48,6 +50,8 @@ def _take_up(sender: str, **_: Any) -> None:
     """In a fresh worker: it may stand in for one that was killed, whose instance waits to be taken up."""
     reconcile.take_up_abandoned(nodes.this_node())
     connections.close_all()
+    if settings.PORTAL_WARM_SPARES:
+        while_idle(WhileIdle(LOOK_EVERY_S, spares.look, spares.leave_to_others, spares.discard))
 
 
 class _JobsWatch:

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from models_app.api.views.document import DocumentPageView, DocumentView
 from models_app.api.views.missing import MissingView
 from portal import health
+from portal.metrics import MetricsView
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/try/"), name="home"),
@@ -20,6 +21,7 @@ urlpatterns = [
     re_path(r"^api/", MissingView.as_view()),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", MetricsView.as_view(), name="metrics"),
 ]
 
 handler400 = "portal.failures.bad_request"

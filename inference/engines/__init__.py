@@ -122,6 +122,13 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     return RenamedEngine(engine, settings.names) if settings.names else engine
 
 
+def prepare_engine(name: str) -> None:
+    """Import the library and pay, where it can be paid before, for what every load of a model pays once."""
+    module = importlib.import_module(f"inference.engines.{name}")
+    if (prepare := getattr(module, "prepare", None)) is not None:
+        prepare()
+
+
 class RenamedEngine:
     """An engine whose file had to call its inputs and outputs otherwise than the original did."""
 

@@ -42,6 +42,8 @@ class RunnerConfig:
     is_trusted: bool = False
     """Somebody answers for the file: it may bring Python code, inside the sandbox."""
     owner_pid: int = 0
+    is_spare: bool = False
+    """Import the engine, say warm, then wait on the status socket for the configuration of the model to load."""
     sandbox: str = "auto"
     """What PORTAL_SANDBOX says: auto, require or off."""
 

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from inference.engines import Engine, EngineSettings, ModelUnusable, RenamedEngine, open_engine, other_names
+from inference.engines import (
+    Engine,
+    EngineSettings,
+    ModelUnusable,
+    RenamedEngine,
+    open_engine,
+    other_names,
+    prepare_engine,
+)
 from inference.errors import PortalError
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
@@ -29,6 +38,7 @@ from inference.runner.shortage import is_for_memory
 from inference.runner.status import StatusLine
 from inference.runner.tuning import Tuned, Tuning
 from inference.signature import Signature, TensorSpec, image_axes
+from inference.workspace import Workspace
 
 logger = logging.getLogger("runner")
 HEARTBEAT_S = 1.0
@@ -38,6 +48,8 @@ def serve_model(
     config: RunnerConfig, listener_descriptor: int, status_socket: socket.socket, status: StatusLine, sandbox: str
 ) -> None:
     """Load, say ready, serve; ends this process. `sandbox` is the level that it runs in."""
+    if config.is_spare:
+        config = _wait_for_model(config, status_socket, status)
     began = time.monotonic()
     try:
         engine, tuned = Tuning(config, functools.partial(_open, config), _zeros_for(config)).load()
@@ -57,6 +69,25 @@ def serve_model(
 def _fail_for_memory(status: StatusLine) -> NoReturn:
     status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
     _exit(3)
+
+
+def _wait_for_model(config: RunnerConfig, status_socket: socket.socket, status: StatusLine) -> RunnerConfig:
+    """Pay for what every load pays, then wait for a model; ends this process where the owner goes first.
+
+    The owner has moved the folders meanwhile: what the sandbox allows goes with them, their names do not.
+    """
+    prepare_engine(config.engine)
+    status.say("warm")
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = status_socket.recv(65536)
+        if not data:
+            _exit(0)
+        line += data
+    given = RunnerConfig.decode(bytes(line))
+    os.environ["HOME"] = os.environ["TMPDIR"] = str(Workspace.of_model(given.path).tmp_directory)
+    tempfile.tempdir = None
+    return given
 
 
 def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
@@ -127,23 +158,28 @@ async def _serve(
         order = json.loads(line)
         finished, cut_off = await server.drain(float(order.get("grace_s", 30.0)))
         heartbeat.cancel()
+        _say_alive(server, status)  # the last counts, which nobody could ask for later
         status.say("drained", drained=finished, failed=cut_off)
     _exit(0)
 
 
 async def _beat(server: Server, status: StatusLine) -> None:
     while True:
-        statistics = server.statistics
-        status.say(
-            "alive",
-            requests=statistics.requests,
-            errors=statistics.errors,
-            queue=server.batcher.depth,
-            in_flight=server.in_flight,
-            running_s=round(server.batcher.running_s, 3),
-            p95_ms=statistics.p95_ms(),
-        )
+        _say_alive(server, status)
         await asyncio.sleep(HEARTBEAT_S)
+
+
+def _say_alive(server: Server, status: StatusLine) -> None:
+    statistics = server.statistics
+    status.say(
+        "alive",
+        requests=statistics.requests,
+        errors=statistics.errors,
+        queue=server.batcher.depth,
+        in_flight=server.in_flight,
+        running_s=round(server.batcher.running_s, 3),
+        p95_ms=statistics.p95_ms(),
+    )
 
 
 def _exit(code: int) -> NoReturn:

@@ -39,6 +39,7 @@ from models_app.services.convert import request_conversion
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
 from models_app.services.patience import without_waiting
+from models_app.services.spares import spares
 
 logger = logging.getLogger("portal.keep")
 
@@ -64,6 +65,8 @@ class Keeper:
     rate_requests: int = 0
     earlier_requests: int = 0
     earlier_errors: int = 0
+    heard: Vitals | None = None
+    """The last figures of the process that is ready."""
 
     @classmethod
     def claim(cls, instance_pk: int, generation: int) -> Keeper | None:
@@ -98,12 +101,16 @@ class Keeper:
         try:
             file = self._await_file(version, stop_descriptor)
             if file is not None:
-                Owner(self._assignment(version, file), self, stop_descriptor=stop_descriptor).run()
+                assignment = self._assignment(version, file)
+                spare = spares.take(assignment.config, self.device)
+                Owner(assignment, self, stop_descriptor=stop_descriptor, spare=spare).run()
         except LoadFailed as refusal:
             self.failed(refusal.message)
         except Exception:  # a bug of ours must not be tried again and again
             logger.exception("the owner of instance %d failed", self.instance.pk)
             self.failed("The worker that was to keep it loaded met an error of its own, which was logged.")
+        finally:
+            spares.give_place_back()
 
     def _await_file(self, version: ModelVersion, stop_descriptor: int | None) -> EngineFile | None:
         """The file that the engine opens, once it is converted; None where something else is wanted meanwhile.
@@ -196,11 +203,14 @@ class Keeper:
         )
         ModelVersion.objects.filter(pk=self.instance.version_id).update(last_load_seconds=seconds)
         self.earlier_requests, self.earlier_errors = self.instance.requests, self.instance.errors
+        self.heard = None
+        spares.give_place_back()
         self.rate_at, self.rate_requests = time.monotonic(), 0
         return is_moved
 
     def alive(self, vitals: Vitals) -> None:
         now = time.monotonic()
+        self.heard = vitals
         fields: dict[str, Any] = {}
         if now - self.rate_at >= RATE_EVERY_S:
             rate = round((vitals.requests - self.rate_requests) / (now - self.rate_at), 2)
@@ -210,9 +220,7 @@ class Keeper:
         if (vitals == self.written and not fields) or now - self.written_at < WRITE_EVERY_S:
             return
         self.written, self.written_at = vitals, now
-        fields |= {
-            "requests": self.earlier_requests + vitals.requests,
-            "errors": self.earlier_errors + vitals.errors,
+        fields |= self._totals() | {
             "queue_depth": vitals.queue,
             "p95_ms": vitals.p95_ms,
             "memory_bytes": vitals.memory_bytes,
@@ -262,7 +270,17 @@ class Keeper:
 
     def _move(self, after: InstanceState, before: list[InstanceState], reason: str, **fields: Any) -> bool:
         by = self.instance.by if after is _S.READY else ""
+        fields = self._totals() | fields  # the last ones of a process: the next one begins at zero
         return bool(_patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
+
+    def _totals(self) -> dict[str, Any]:
+        """What the processes of this instance have answered since it was claimed, this one and earlier ones."""
+        if self.heard is None:
+            return {}
+        return {
+            "requests": self.earlier_requests + self.heard.requests,
+            "errors": self.earlier_errors + self.heard.errors,
+        }
 
     def _device_memory(self, device: str, pid: int) -> Mapping[str, Any]:
         if self.nvml is None or not device.startswith("gpu"):
