@@ -116,6 +116,7 @@ class RunningPortal:
     """One started portal. `start` and `stop` may be called again and again on the same data."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.root = ROOT
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -147,8 +148,8 @@ class RunningPortal:
     def start(self) -> RunningPortal:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "serve"],
-                cwd=ROOT,
+                [sys.executable, str(self.root / "manage.py"), "serve"],
+                cwd=self.root,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -232,8 +233,8 @@ class RunningPortal:
     def manage(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` on the same data."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            cwd=ROOT,
+            [sys.executable, str(self.root / "manage.py"), *arguments],
+            cwd=self.root,
             env=self.environment,
             capture_output=True,
             text=True,

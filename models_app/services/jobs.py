@@ -96,11 +96,15 @@ def recover() -> None:
 
 
 def hand_out_lost() -> None:
-    """Jobs that wait for long although the broker has nothing to do: their delivery was lost. Twice does no harm."""
+    """Jobs that wait for long although the broker has nothing to do: their delivery was lost. Twice does no harm.
+
+    After the clock went back by an hour the broker holds back for as long what it was given before.
+    """
     if get_broker(settings.JOBS_CLUSTER).queue_size():
         return
-    long_ago = timezone.now() - LOST_AFTER
-    for job in Job.objects.filter(state=JobState.QUEUED, created_at__lt=long_ago):
+    now = timezone.now()
+    just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}  # made later than now: the clock went back
+    for job in Job.objects.filter(state=JobState.QUEUED).exclude(**just_now):
         hand_out(job)
 
 
