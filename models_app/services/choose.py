@@ -88,10 +88,13 @@ def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
     comparison = compare_version(job.version, progress)
     with transaction.atomic():
-        version = ModelVersion.objects.select_for_update().get(pk=job.version_id)
+        version = ModelVersion.objects.select_for_update().select_related("model").get(pk=job.version_id)
         fields = _chosen(version, comparison)
         if version.engine == AUTO:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)
+            if fields["engine_selected"] != version.engine_selected:
+                reason = f"Changed: {fields['engine_selected']} from the next load. {fields['engine_reason']}"
+                record(version, version.status, version.status, reason=reason, by=job.by)
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
