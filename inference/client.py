@@ -138,6 +138,15 @@ class Runners:
         _raise_error(frame)
         return bytes(frame.body)
 
+    async def ask_statistics(self, path: str, *, timeout_s: float) -> dict[str, Any]:
+        """What one runner counts of itself (inference/runner/statistics.py). It is untrusted: look first."""
+        frame = await self.connection(path).ask({"kind": "statistics"}, (), timeout_s)
+        _raise_error(frame)
+        figures = frame.header.get("statistics")
+        if not isinstance(figures, dict):
+            raise RunnerDied("The process of the model answered something that makes no sense.")
+        return figures
+
 
 def _reply(frame: wire.Frame) -> Reply:
     """A frame as a Reply. The runner is untrusted: what makes no sense counts as a dead runner."""

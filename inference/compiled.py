@@ -65,7 +65,7 @@ def _take(folder: int, kept: Path, most_bytes: int) -> None:
         for name in have.keys() - sizes.keys():
             (kept / name).unlink(missing_ok=True)
     for name, size in sizes.items():
-        if have.get(name) != size:
+        if have.get(name) != size or size < _CHUNK_BYTES:  # a large one is named by its content
             _take_file(folder, name, kept, size)
 
 

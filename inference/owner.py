@@ -306,6 +306,7 @@ class Owner:
             sandbox=str(said["sandbox"])[:8],
             load_seconds=round(runner.ready_at - runner.started_at, 3),
             memory_bytes=memory_bytes(runner.identity.pid),
+            tuned=str(said.get("tuned", ""))[:100],
         )
         runner.vitals = replace(runner.vitals, memory_bytes=facts.memory_bytes)
         if not self._reporter.ready(facts):

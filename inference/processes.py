@@ -81,6 +81,12 @@ def memory_bytes(pid: int) -> int | None:
     return _pss_bytes(pid) or _rss_bytes(pid)
 
 
+def takes_more_than(pid: int, limit_bytes: int) -> bool:
+    """Whether `memory_bytes` is above the limit; quick to ask while it is not, so that one can ask often."""
+    rss = _rss_bytes(pid)
+    return rss is not None and rss > limit_bytes and (memory_bytes(pid) or 0) > limit_bytes
+
+
 def die_with_parent(expected_parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends; exit at once if the parent is gone already.
 

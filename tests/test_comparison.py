@@ -114,7 +114,7 @@ def test_a_file_that_an_engine_cannot_open_is_a_row_with_an_error(tmp_path: Path
     assert all(row.error for row in made.rows)
     assert (made.recommended, made.reason) == (
         "onnxruntime",
-        "onnxruntime made the file; no engine could be measured.",
+        "onnxruntime made the file and could not be measured, so that no other can be compared.",
     )
     assert not (tmp_path / "work").exists()
 

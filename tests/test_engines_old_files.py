@@ -61,7 +61,10 @@ def test_the_ends_of_a_frozen_graph_are_found_or_chosen(opened: dict[str, Ran], 
 
     assert sorted(opened["all"].outputs) == ["answer", "beside"]
     assert difference(opened["chosen"].outputs, expected) < 1e-6
-    assert opened["nowhere"].facts["unusable"] == "The graph has no node called nowhere. Name one that it has."
+    assert opened["nowhere"].facts["unusable"] == (
+        "The graph has no output called 'nowhere'. Name those that are meant in the option graph_outputs; "
+        "it has 'answer', 'beside'."
+    )
 
 
 @pytest.mark.parametrize("name", ["int8", "uint8"])

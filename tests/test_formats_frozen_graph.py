@@ -53,7 +53,10 @@ def test_several_outputs_are_all_taken_and_said(tmp_path: Path) -> None:
     facts = inspect_file(written(tmp_path, [*CLASSIFIER, node("features", "Relu", "product", T=of_type(FLOAT))]))
 
     assert facts.candidates == Candidates(("image:0",), ("answer:0", "features:0"))
-    assert facts.notes == ("The graph does not say which outputs are meant; all were taken: 'answer:0', 'features:0'.",)
+    assert facts.notes == (
+        "The graph does not say which outputs are meant; all were taken: 'answer', 'features'. "
+        "Name others in the option graph_outputs.",
+    )
 
 
 def test_somebody_can_choose(tmp_path: Path) -> None:
@@ -69,8 +72,28 @@ def test_somebody_can_choose(tmp_path: Path) -> None:
 
 
 def test_a_choice_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileRejected, match=r"^The graph has no node called 'nothing'\."):
-        inspect_file(written(tmp_path, CLASSIFIER), outputs=["nothing"])
+    for choice in ("nothing", "answer:x"):
+        with pytest.raises(FileRejected, match=rf"^The graph has no output called '{choice}'\..* it has 'answer'\.$"):
+            inspect_file(written(tmp_path, CLASSIFIER), outputs=[choice])
+
+
+def test_an_input_that_the_outputs_need_besides_is_named(tmp_path: Path) -> None:
+    nodes = [*CLASSIFIER, placeholder("weight", -1, 3), node("sum", "AddV2", "answer", "weight", T=of_type(FLOAT))]
+
+    with pytest.raises(FileRejected, match=r"^The outputs also need the inputs 'weight'\."):
+        inspect_file(written(tmp_path, nodes), inputs=["image"], outputs=["sum"])
+
+
+def test_what_stands_before_a_chosen_input_is_not_run_and_not_checked(tmp_path: Path) -> None:
+    nodes = [placeholder("file", 1), node("picture", "ReadFile", "file"), constant("weights", 4, 3)]
+    tail = [node("answer", "MatMul", "picture", "weights", T=of_type(FLOAT))]
+    path = written(tmp_path, [*nodes, *tail])
+
+    facts = inspect_file(path, inputs=["picture"], outputs=["answer"])
+
+    assert facts.notes == ()
+    with pytest.raises(FileRejected, match="reads or writes files"):
+        inspect_file(path)
 
 
 def test_the_shape_behind_a_fixed_reshape_is_known(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace
 
-INSPECT_LIMITS = Limits(seconds=30.0, memory_bytes=10**9)
+INSPECT_S, INSPECT_BYTES_PER_S = 8.0, 25 * 10**6
+"""Descriptions are read in a tenth of a second; packed files are unpacked on the way."""
+INSPECT_MEMORY_BYTES = 900 * 10**6
 OPEN_LIMITS = Limits(seconds=120.0, memory_bytes=4 * 10**9)
 _MOST_NOTES = 20
 
@@ -56,7 +58,7 @@ def check_file(
     try:
         progress(10, "Reading what kind of file it is.")
         copy = workspace.prepare(path, "source")
-        facts = _ask({"verb": "inspect", "path": str(copy), **chosen}, workspace, INSPECT_LIMITS, sandbox)
+        facts = _ask({"verb": "inspect", "path": str(copy), **chosen}, workspace, _inspect_limits(path), sandbox)
         format_name = str(facts.get("format"))
         if format_name not in DIRECT_ENGINES_BY_FORMAT:
             raise FileRefused(NONSENSE)
@@ -74,6 +76,10 @@ def check_file(
         return _checked(format_name, facts, opened)
     finally:
         workspace.remove()
+
+
+def _inspect_limits(path: Path) -> Limits:
+    return Limits(INSPECT_S + path.stat().st_size / INSPECT_BYTES_PER_S, INSPECT_MEMORY_BYTES)
 
 
 def _ask(request: dict[str, Any], workspace: Workspace, limits: Limits, sandbox: str) -> Said:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.engines import SUFFIX_OF_FORMAT
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
@@ -140,7 +141,7 @@ def measure(
 ) -> tuple[Row, dict[str, Array] | None]:
     """One engine in one fresh process: its row without differences, and its outputs, None where it failed."""
     bare = Row(candidate.engine, candidate.precision)
-    copy = workspace.prepare(candidate.path, candidate.path.name)
+    copy = workspace.prepare(candidate.path, f"model{SUFFIX_OF_FORMAT[candidate.format]}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
     np.savez(given, *(array[:MAX_INPUT_ROWS] for array in inputs.values()))
@@ -176,7 +177,10 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     able = [row for row in rows if row.precision == "f32" and row.per_second and not row.error]
     agreeing = [row for row in able if row is reference or _agrees(row)]
     if not agreeing:
-        return reference.engine, f"{reference.engine} made the file; no engine could be measured."
+        return (
+            reference.engine,
+            f"{reference.engine} made the file and could not be measured, so that no other can be compared.",
+        )
     best = max(agreeing, key=lambda row: row.per_second or 0.0)
     if best is reference:
         others = [row for row in rows[1:] if row.precision == "f32"]

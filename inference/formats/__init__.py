@@ -24,8 +24,9 @@ def inspect_file(
 ) -> FileFacts:
     """The kind is told by content. Raises FileRejected with a sentence for whoever uploaded the file.
 
-    Layers and operations are checked against the allow-lists, those of TensorFlow's graphs unless `is_trusted`; that a
-    Keras model is loaded with compile=False is assumed. `inputs` and `outputs` choose the ends of a frozen graph.
+    Layers and operations are checked against the allow-lists; those of Keras' and TensorFlow's files not if
+    `is_trusted`. That a Keras model is loaded with compile=False is assumed. `inputs` and `outputs` choose the ends of
+    a frozen graph.
     HDF5's reader runs for ever on some damaged files: call this in a process that a clock and a memory limit can end.
     """
     name = recognise(path)
@@ -33,9 +34,9 @@ def inspect_file(
         raise cannot_load_yet(name)
     match name:
         case "keras":
-            return inspect_keras(path)
+            return inspect_keras(path, is_trusted=is_trusted)
         case "hdf5":
-            return inspect_hdf5(path)
+            return inspect_hdf5(path, is_trusted=is_trusted)
         case "saved_model":
             return inspect_saved_model(path, is_trusted=is_trusted)
         case "frozen_graph":

@@ -16,15 +16,15 @@ WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.sav
 KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
 
 
-def inspect_hdf5(path: Path) -> FileFacts:
-    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts."""
+def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
+    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts, or `is_trusted`."""
     size_bytes = path.stat().st_size
     try:
         file = h5py.File(path, "r")
     except (OSError, ValueError, RuntimeError):
         raise FileRejected(DAMAGED) from None
     with file:
-        stored = walk_tree(file, size_bytes)
+        stored = walk_tree(file, size_bytes, is_trusted=is_trusted)
         raw = _text_attribute(file, "model_config")
         if raw is None:
             raise _no_model(file)
@@ -35,7 +35,7 @@ def inspect_hdf5(path: Path) -> FileFacts:
             )
         version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version")
     config = parse_config(raw)
-    check_config(config, stored)
+    check_config(config, stored, is_trusted=is_trusted)
     saved_with = f"Keras {version.decode(errors='replace')[:40]}" if version else ""
     return FileFacts("hdf5", ".h5", saved_with, notes=scaling_notes(config))
 

@@ -39,8 +39,8 @@ NO_WEIGHTS = (
 )
 
 
-def inspect_keras(path: Path) -> FileFacts:
-    """Raises FileRejected unless the archive is a whole Keras model made only of Keras' own parts."""
+def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
+    """Raises FileRejected unless the archive is a whole Keras model made only of Keras' own parts, or `is_trusted`."""
     size_bytes = path.stat().st_size
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -57,10 +57,10 @@ def inspect_keras(path: Path) -> FileFacts:
                 raise FileRejected(NO_WEIGHTS)
             config = parse_config(_read(archive, CONFIG, MAX_CONFIG_BYTES))
             saved_with = _saved_with(archive) if METADATA in names else ""
-            stored = _stored_weights(archive, file, size_bytes)
+            stored = _stored_weights(archive, file, size_bytes, is_trusted)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
         raise FileRejected(DAMAGED) from None
-    check_config(config, stored)
+    check_config(config, stored, is_trusted=is_trusted)
     return FileFacts("keras", ".keras", saved_with, notes=scaling_notes(config))
 
 
@@ -119,16 +119,16 @@ def _saved_with(archive: zipfile.ZipFile) -> str:
     return f"Keras {shown(version)[:40]}" if isinstance(version, str) else ""
 
 
-def _stored_weights(archive: zipfile.ZipFile, file: BinaryIO, size_bytes: int) -> StoredWeights:
+def _stored_weights(archive: zipfile.ZipFile, file: BinaryIO, size_bytes: int, is_trusted: bool) -> StoredWeights:
     entry = archive.getinfo(WEIGHTS)
     if entry.compress_type == zipfile.ZIP_STORED:
-        return _walk_weights(cast(BinaryIO, io.BufferedReader(_Window.of(file, entry))), entry.file_size)
+        return _walk_weights(cast(BinaryIO, io.BufferedReader(_Window.of(file, entry))), entry.file_size, is_trusted)
     with tempfile.TemporaryFile() as unpacked, archive.open(entry) as packed:
         _copy(packed, unpacked, FREE_BYTES + MAX_EXPANSION * size_bytes)
-        return _walk_weights(cast(BinaryIO, unpacked), entry.file_size)
+        return _walk_weights(cast(BinaryIO, unpacked), entry.file_size, is_trusted)
 
 
-def _walk_weights(source: BinaryIO, size_bytes: int) -> StoredWeights:
+def _walk_weights(source: BinaryIO, size_bytes: int, is_trusted: bool) -> StoredWeights:
     try:
         weights = h5py.File(source, "r")
     except (OSError, ValueError, RuntimeError):
@@ -136,7 +136,7 @@ def _walk_weights(source: BinaryIO, size_bytes: int) -> StoredWeights:
             "The weights inside the archive are damaged. Save the model again and upload the new file."
         ) from None
     with weights:
-        return walk_tree(weights, size_bytes)
+        return walk_tree(weights, size_bytes, is_trusted=is_trusted)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], limit_bytes: int) -> None:

@@ -1,7 +1,8 @@
 """The queue in front of the engine: bounded, gathers requests that fit together, drops what is too late.
 
-One thread runs the engine. While it runs one batch, requests gather for the next; an idle engine starts at once
-(`max_wait_ms` 0). So a single client never waits for a batch to fill, and many clients share one call.
+As many threads run the engine as it computes calls side by side (`Engine.parallel`). While they run, requests gather
+for the next call; an idle engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill,
+and many clients share one call.
 """
 
 from __future__ import annotations
@@ -10,166 +11,246 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from inference.engines import Engine
-from inference.errors import Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Outputs by name, batch axis first, and where the time went (seconds)."""
+@dataclass(eq=False, slots=True)
+class Work:
+    """One request: the moment (monotonic) after which nobody waits for it, and its parts once they are queued."""
 
-    outputs: dict[str, Array]
-    queue_s: float
-    inference_s: float
+    deadline: float
+    parts: list[Part] = field(default_factory=list)
+    has_place: bool = False
+    is_over: bool = False
+    """Answered, or nobody waits any more: what is still queued of it is not run."""
+    queued_at: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
-class Work:
-    """One request's inputs (names and dtypes as the signature says), the moment after which nobody waits for it."""
+class Part:
+    """What of a request is run in one call, and what came out: `outputs` by name, batch axis first, or `error`."""
 
+    work: Work
     inputs: Mapping[str, Array]
     rows: int
-    deadline: float
-    future: Future[Answer] = field(default_factory=Future)
-    queued_at: float = field(default_factory=time.monotonic)
+    key: tuple[tuple[int, ...], ...]
+    """Parts with equal keys can be run as one batch: the same shapes but for the batch axis."""
+    outputs: dict[str, Array] = field(default_factory=dict)
+    error: PortalError | None = None
+    began: float = 0.0
+    ended: float = 0.0
 
-    @property
-    def key(self) -> tuple[tuple[int, ...], ...]:
-        """Requests with equal keys can be run as one batch: the same shapes but for the batch axis."""
-        return tuple(array.shape[1:] for array in self.inputs.values())
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the engine. `rows` 0: nothing was run, its parts were too late."""
+
+    parts: Sequence[Part]
+    rows: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRules:
+    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: see below."""
+
+    max_batch: int
+    max_wait_s: float = 0.0
+    is_batchable: bool = True
 
 
 class Batcher:
-    """Runs an engine on its own thread. `submit` may be called from any thread; a Work's future tells the outcome."""
+    """Runs an engine on threads of its own. All methods may be called from any thread.
+
+    `on_done` is told of every call, on the thread that made it. A request takes its place in the queue by `reserve` or
+    `submit` and gives it back when its first part is run, or by `withdraw`.
+    """
 
     def __init__(
         self,
         engine: Engine,
+        rules: BatchRules,
         *,
-        max_batch: int,
-        max_wait_s: float,
         queue_limit: int,
+        on_done: Callable[[Call], None],
         on_bug: Callable[[BaseException], None],
     ) -> None:
         self._engine = engine
-        self._max_batch = max_batch if is_batchable(engine.signature) else 1
-        self._splits = _is_batch_of_one(engine.signature)
-        self._max_wait_s = max_wait_s
+        self._is_fixed_at_one = is_batch_of_one(engine.signature)
+        self._is_batchable = rules.is_batchable and is_batchable(engine.signature)
+        self._max_batch = rules.max_batch if self._is_batchable else 1
+        self._max_wait_s = rules.max_wait_s
         self._queue_limit = queue_limit
+        self._on_done = on_done
         self._on_bug = on_bug
-        self._queue: deque[Work] = deque()
-        self._changed = threading.Condition()
+        self._queue: deque[Part] = deque()
+        self._waiting = 0
+        self._changed = threading.Condition(threading.Lock())
         self._is_closed = False
-        self._running_since: float | None = None
-        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._threads = max(1, engine.parallel)
+        self._running_since: list[float | None] = [None] * self._threads
 
     def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def max_batch(self) -> int:
-        return self._max_batch
+        for number in range(self._threads):
+            threading.Thread(target=self._serve, args=(number,), name=f"engine{number}", daemon=True).start()
 
     @property
     def depth(self) -> int:
         """Requests that wait, without those being run."""
-        return len(self._queue)
+        return self._waiting
 
     @property
     def running_s(self) -> float:
-        """Seconds since the current batch began, 0 while idle."""
-        since = self._running_since
-        return 0.0 if since is None else time.monotonic() - since
+        """Seconds since the oldest call that still runs began, 0 while idle."""
+        began = [since for since in self._running_since if since is not None]
+        return time.monotonic() - min(began) if began else 0.0
 
-    def submit(self, work: Work) -> Future[Answer]:
-        """Queue the work. Raises Busy at once where the queue is full, NotLoaded after `close`."""
+    def reserve(self, work: Work) -> None:
+        """Take a place for a request whose pictures are still decoded. Raises Busy at once where all are taken."""
         with self._changed:
-            if self._is_closed:
-                raise NotLoaded("The model is being unloaded.")
-            if len(self._queue) >= self._queue_limit:
-                raise Busy(f"{self._queue_limit} requests are waiting already. Try again in a second.", retry_after_s=1)
-            self._queue.append(work)
-            self._changed.notify()
-        return work.future
+            self._take_place(work)
+
+    def submit(self, work: Work, inputs: Mapping[str, Array]) -> None:
+        """Queue the request. Raises Busy at once where the queue is full, NotLoaded after `close`, BadInput."""
+        work.parts = self._split(work, inputs)
+        with self._changed:
+            if not work.has_place:
+                self._take_place(work)
+            work.queued_at = time.monotonic()
+            self._queue.extend(work.parts)
+            if len(work.parts) == 1:
+                self._changed.notify()
+            else:
+                self._changed.notify_all()
+
+    def withdraw(self, work: Work) -> None:
+        """Nobody waits for it any more: its place is free, what is queued of it is not run."""
+        with self._changed:
+            work.is_over = True
+            self._give_place_back(work)
 
     def close(self) -> None:
-        """Take no more work; what is queued is still run."""
+        """Take no more requests; what is queued is still run."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
-    def _serve(self) -> None:
+    def _take_place(self, work: Work) -> None:
+        if self._is_closed:
+            raise NotLoaded("The model is being unloaded.")
+        if self._waiting >= self._queue_limit:
+            raise Busy(f"{self._queue_limit} requests are waiting already. Try again in a second.", retry_after_s=1)
+        self._waiting += 1
+        work.has_place = True
+
+    def _give_place_back(self, work: Work) -> None:
+        if work.has_place:
+            work.has_place = False
+            self._waiting -= 1
+
+    def _split(self, work: Work, inputs: Mapping[str, Array]) -> list[Part]:
+        """At most a batch each; one row each where the file fixes the batch at one."""
+        size = self._max_batch if self._is_batchable else 1 if self._is_fixed_at_one else 0
+        rows = next(iter(inputs.values())).shape[0] if size and inputs else 1
+        if self._is_fixed_at_one and any(array.shape[0] != rows for array in inputs.values()):
+            raise BadInput("The inputs hold different numbers of examples.")
+        key = tuple(array.shape[1:] for array in inputs.values())
+        if rows <= size or not size:
+            return [Part(work, inputs, rows, key)]
+        starts = range(0, rows, size)
+        cut = [{name: array[at : at + size] for name, array in inputs.items()} for at in starts]
+        return [Part(work, part, min(size, rows - at), key) for at, part in zip(starts, cut, strict=True)]
+
+    # ---- the engine's threads
+
+    def _serve(self, number: int) -> None:
         try:
-            while batch := self._take():
-                self._running_since = time.monotonic()
-                self._run(batch)
-                self._running_since = None
+            while True:
+                batch, late = self._take()
+                if late:
+                    self._on_done(Call(late))
+                if batch:
+                    self._run(batch, number)
+                elif not late:
+                    return
         except BaseException as bug:
             self._on_bug(bug)
 
-    def _take(self) -> list[Work]:
-        """The next requests to run as one, empty once closed and drained. Expired and cancelled ones are dropped."""
+    def _take(self) -> tuple[list[Part], list[Part]]:
+        """The next parts to run as one, and those that are too late; both empty once closed and drained."""
         with self._changed:
             while True:
                 while not self._queue:
                     if self._is_closed:
-                        return []
+                        return [], []
                     self._changed.wait()
-                if self._max_wait_s and len(self._queue) < self._max_batch and not self._is_closed:
-                    self._changed.wait_for(lambda: len(self._queue) >= self._max_batch, self._max_wait_s)
-                batch: list[Work] = []
-                rows = 0
-                now = time.monotonic()
-                while self._queue:
-                    work = self._queue[0]
-                    if batch and (rows + work.rows > self._max_batch or work.key != batch[0].key):
-                        break
-                    self._queue.popleft()
-                    if not work.future.set_running_or_notify_cancel():
-                        continue
-                    if work.deadline <= now:
-                        work.future.set_exception(DeadlinePassed("The request waited longer than its limit."))
-                        continue
-                    batch.append(work)
-                    rows += work.rows
-                if batch:
-                    return batch
+                if self._max_wait_s:
+                    self._linger()
+                batch, late = self._next_parts()
+                if batch or late:
+                    return batch, late
 
-    def _run(self, batch: Sequence[Work]) -> None:
-        began = time.monotonic()
+    def _linger(self) -> None:
+        """Wait for a batch to fill, at most as long as its first request has waited for `max_wait_s`."""
+        until = self._queue[0].work.queued_at + self._max_wait_s
+        while len(self._queue) < self._max_batch and not self._is_closed and (left := until - time.monotonic()) > 0:
+            self._changed.wait(left)
+
+    def _next_parts(self) -> tuple[list[Part], list[Part]]:
+        batch: list[Part] = []
+        late: list[Part] = []
+        rows, now = 0, time.monotonic()
+        most = self._max_batch if self._threads == 1 else min(self._max_batch, -(-len(self._queue) // self._threads))
+        while self._queue:
+            part = self._queue[0]
+            if batch and (rows + part.rows > most or part.key != batch[0].key):
+                break
+            self._queue.popleft()
+            if part.work.is_over:
+                continue
+            self._give_place_back(part.work)
+            if part.work.deadline <= now:
+                part.error = DeadlinePassed("The request waited longer than its limit.")
+                late.append(part)
+                continue
+            batch.append(part)
+            rows += part.rows
+        return batch, late
+
+    def _run(self, batch: Sequence[Part], number: int) -> None:
+        began = self._running_since[number] = time.monotonic()
+        rows = sum(part.rows for part in batch)
         try:
-            outputs = self._execute(_stack(batch))
+            outputs = self._engine.run(_stack(batch))
+            if len(batch) > 1 and any(tensor.shape[:1] != (rows,) for tensor in outputs.values()):
+                raise ValueError("the answers cannot be told apart")  # then each is run alone
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].future.set_exception(EngineFailed(f"The engine failed on this input: {_short(error)}"))
+            self._running_since[number] = None
+            if len(batch) > 1:
+                for part in batch:  # one request must not fail the others
+                    self._run([part], number)
                 return
-            for work in batch:  # one request must not fail the others
-                self._run([work])
-            return
-        took = time.monotonic() - began
+            outputs = {}
+            batch[0].error = EngineFailed(f"The engine failed on this input: {_short(error)}")
+        ended = time.monotonic()
+        self._running_since[number] = None
         at = 0
-        for work in batch:
-            part = (
-                outputs if len(batch) == 1 else {name: tensor[at : at + work.rows] for name, tensor in outputs.items()}
+        for part in batch:
+            part.began, part.ended = began, ended
+            part.outputs = (
+                outputs if len(batch) == 1 else {name: tensor[at : at + part.rows] for name, tensor in outputs.items()}
             )
-            at += work.rows
-            work.future.set_result(Answer(part, began - work.queued_at, took))
-
-    def _execute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        rows = next(iter(inputs.values())).shape[0] if self._splits else 1
-        if rows == 1:
-            return self._engine.run(inputs)
-        parts = [self._engine.run({name: array[i : i + 1] for name, array in inputs.items()}) for i in range(rows)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            at += part.rows
+        self._on_done(Call(batch, rows, ended - began))
 
 
 def is_batchable(signature: Signature) -> bool:
@@ -177,15 +258,15 @@ def is_batchable(signature: Signature) -> bool:
     return all(spec.shape and spec.shape[0] is None for spec in (*signature.inputs, *signature.outputs))
 
 
-def _is_batch_of_one(signature: Signature) -> bool:
+def is_batch_of_one(signature: Signature) -> bool:
     """Whether the file fixes the batch at one, so that several rows are run one after the other."""
     return bool(signature.inputs) and all(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
 
 
-def _stack(batch: Sequence[Work]) -> Mapping[str, Array]:
+def _stack(batch: Sequence[Part]) -> Mapping[str, Array]:
     if len(batch) == 1:
         return batch[0].inputs
-    return {name: np.concatenate([work.inputs[name] for work in batch]) for name in batch[0].inputs}
+    return {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
 
 
 def _short(error: Exception) -> str:

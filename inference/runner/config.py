@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MAX_BATCH = 16
+MOST_BATCH = 16
+"""Rows in a call of the engine, unless the version's options say more."""
 DEFAULT_QUEUE_LIMIT = 128
 
 
@@ -29,7 +30,8 @@ class RunnerConfig:
     """How many calls the engine computes side by side; None: what is faster here."""
     cache_directory: str = ""
     """Where the engine keeps what it compiled, inside of the runner's own folders; the owner says it."""
-    max_batch: int = DEFAULT_MAX_BATCH
+    max_batch: int | None = None
+    """Rows in a call; None: what is faster here."""
     max_wait_ms: float = 0.0
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     memory_limit_bytes: int | None = None

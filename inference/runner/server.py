@@ -1,14 +1,20 @@
-"""Serves frames on the runner's socket: decode, queue, run, answer. Each request gets exactly one answer."""
+"""Serves frames on the runner's socket: decode, queue, run, answer. Each request gets exactly one answer.
+
+One story, without a task or a lock for each request: the loop reads a frame and takes a place in the queue for it; the
+decoders make arrays of pictures; the engine's threads run them; the loop puts the parts together and writes the answer.
+The loop's thread alone writes answers and counts.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,197 +23,288 @@ from inference import images, tensors, wire
 from inference.engines import Engine
 from inference.errors import BadImage, DeadlinePassed, NotLoaded, PortalError, ValidationFailed
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
-from inference.runner.batching import Answer, Batcher, Work
+from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import RunnerConfig
-from inference.runner.statistics import Statistics
+from inference.runner.decoding import Decoders
+from inference.runner.frames import FrameConnection
+from inference.runner.statistics import Spans, Statistics
 
 logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
 MAX_IMAGES = 64
+LOOK_AT_DEADLINES_EVERY_S = 0.05
+_QUIET = frozenset({"busy", "not_loaded"})
+"""Refused thousands of times a second under load: counted, not logged."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Request(Work):
+    """One frame on its way. Moments are monotonic."""
+
+    connection: FrameConnection
+    number: Any = None
+    began: float = 0.0
+    is_counted: bool = True
+    decode_s: float = 0.0
+    bad: dict[str, str] | None = None
+    """Of pictures: what is wrong with those that cannot be read, by their place. None for tensors."""
+    ended_parts: int = 0
+    undecoded: int = 0
+    pictures: list[Array | BadImage | None] = field(default_factory=list)
 
 
 class Server:
     """One model behind one listening unix socket. `drain` ends it: what was accepted is answered first."""
 
-    def __init__(self, engine: Engine, config: RunnerConfig) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, config: RunnerConfig, rules: BatchRules) -> None:
         self._config = config
         self._signature = engine.signature
-        self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="decode")
+        self._decoders = Decoders(_end_process)
         self.statistics = Statistics()
         self.batcher = Batcher(
-            engine,
-            max_batch=config.max_batch,
-            max_wait_s=config.max_wait_ms / 1000,
-            queue_limit=config.queue_limit,
-            on_bug=_end_process,
+            engine, rules, queue_limit=config.queue_limit, on_done=self._call_done, on_bug=_end_process
         )
+        self._requests: set[Request] = set()
+        self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
+        self._connections: set[FrameConnection] = set()
         self._is_draining = False
-        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._requests)
 
     async def start(self, listener: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
         self.batcher.start()
-        self._server = await asyncio.start_unix_server(self._serve_connection, sock=listener)
+        self._decoders.start()
+        await self._loop.create_unix_server(self._connect, sock=listener)
+        self._look_at_deadlines()
 
     async def drain(self, grace_s: float) -> tuple[int, int]:
         """Refuse what is new, finish what is there. Returns how many requests were finished and how many cut off."""
         self._is_draining = True
-        waiting = self.statistics.in_flight
+        waiting = self.in_flight
         deadline = time.monotonic() + grace_s
-        while self.statistics.in_flight and time.monotonic() < deadline:
+        while (self.in_flight or self._unsent()) and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
         self.batcher.close()
-        cut_off = self.statistics.in_flight
+        cut_off = min(waiting, self.in_flight)
         return waiting - cut_off, cut_off
 
-    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        write_lock = asyncio.Lock()
-        running: dict[Any, asyncio.Task[None]] = {}
-        try:
-            while (frame := await wire.read(reader, wire.Limits())) is not None:
-                identifier = frame.header.get("id")
-                if frame.header.get("kind") == "cancel":
-                    if task := running.get(identifier):
-                        task.cancel()
-                    continue
-                task = asyncio.create_task(self._serve_request(frame, writer, write_lock))
-                running[identifier] = task
-                task.add_done_callback(lambda _, key=identifier: running.pop(key, None))  # type: ignore[misc]
-        except (wire.WireError, ConnectionError) as error:
-            logger.warning("connection closed: %s", error)
-        finally:
-            for task in list(running.values()):  # the client is gone: nobody waits for these
-                task.cancel()
-            writer.close()
+    def _unsent(self) -> int:
+        return sum(connection.unsent_bytes for connection in self._connections)
 
-    async def _serve_request(self, frame: wire.Frame, writer: asyncio.StreamWriter, write_lock: asyncio.Lock) -> None:
-        """Answer one request and write the answer out; only then is it no longer in flight."""
-        self.statistics.in_flight += 1
-        began = time.monotonic()
-        try:
-            header, body = await self._answer_or_error(frame)
-            async with write_lock:
-                for part in wire.encode({"id": frame.header.get("id"), **header}, body):
-                    writer.write(part)
-                await writer.drain()
-        except ConnectionError:
-            pass  # the client went away
-        finally:
-            self.statistics.in_flight -= 1
-            self.statistics.latencies_s.append(time.monotonic() - began)
+    # ---- connections
 
-    async def _answer_or_error(self, frame: wire.Frame) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
-        self.statistics.requests += 1
-        try:
-            return await self._answer(frame)
-        except PortalError as error:
-            logger.info("refused: %s", error.message)
-            self.statistics.errors += error.status >= 500  # a bad picture is the sender's error, not the model's
-            return {"error": {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s}}, ()
-        except Exception:
-            logger.exception("bug while answering")
-            self.statistics.errors += 1
-            return {"error": {"code": "internal", "message": "The runner met an error of its own."}}, ()
+    def _connect(self) -> FrameConnection:
+        connection = FrameConnection(self._read, self._lose)
+        self._connections.add(connection)
+        return connection
 
-    async def _answer(self, frame: wire.Frame) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
+    def _lose(self, connection: FrameConnection) -> None:
+        """The client is gone: nobody waits for its requests."""
+        self._connections.discard(connection)
+        for request in [request for request in self._requests if request.connection is connection]:
+            self._forget(request)
+
+    def _read(self, connection: FrameConnection, header: dict[str, Any], body: memoryview) -> None:
+        kind, number = header.get("kind"), header.get("id")
+        if kind == "cancel":
+            if (cancelled := self._by_number.get((connection, number))) is not None:
+                self._forget(cancelled)
+            return
+        if kind == "statistics":
+            connection.send({"id": number, "statistics": self._figures()})
+            return
+        request = Request(
+            deadline=0.0, connection=connection, number=number, began=time.monotonic(), is_counted=kind != "seen"
+        )
+        self._requests.add(request)
+        self._by_number[connection, number] = request
+        self.statistics.requests += request.is_counted
+        try:
+            self._begin(request, header, body)
+        except Exception as error:
+            self._refuse(request, error)
+
+    def _figures(self) -> dict[str, Any]:
+        return self.statistics.as_json(queue_depth=self.batcher.depth, in_flight=self.in_flight)
+
+    def _forget(self, request: Request) -> None:
+        self.batcher.withdraw(request)
+        self._requests.discard(request)
+        self._by_number.pop((request.connection, request.number), None)
+
+    def _look_at_deadlines(self) -> None:
+        """One clock for all requests: a timer each costs more than a small model takes."""
+        assert self._loop is not None
+        now = time.monotonic()
+        for request in [request for request in self._requests if request.deadline <= now]:
+            limit_s = request.deadline - request.began
+            self._refuse(request, DeadlinePassed(f"The model did not answer within {limit_s:g} s."))
+        self._loop.call_later(LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
+
+    # ---- from frame to queue
+
+    def _begin(self, request: Request, header: Mapping[str, Any], body: memoryview) -> None:
         if self._is_draining:
             raise NotLoaded("The model is being unloaded.")
-        header = frame.header
         try:
-            deadline = time.monotonic() + min(float(header["timeout_s"]), self._config.predict_timeout_s)
+            request.deadline = request.began + min(float(header["timeout_s"]), self._config.predict_timeout_s)
             kind = header["kind"]
         except (KeyError, TypeError, ValueError):
             raise ValidationFailed("The frame has no kind or no timeout.") from None
-        if kind == "images":
-            return await self._answer_images(header, frame.body, deadline)
         if kind == "tensors":
-            inputs = tensors.conform(wire.read_tensors(header.get("tensors", ()), frame.body), self._signature)
-            return _encode_answer(await self._run(inputs, deadline), decode_s=0.0)
-        if kind == "seen":
-            return await self._answer_seen(frame.body)
-        raise ValidationFailed("The frame asks for something unknown.")
+            self._submit(request, tensors.conform(wire.read_tensors(header.get("tensors", ()), body), self._signature))
+        elif kind == "images":
+            self._begin_images(request, header, body)
+        elif kind == "seen":
+            plan = self._plan
+            self._decoders.do(functools.partial(self._see, request, body, plan))
+        else:
+            raise ValidationFailed("The frame asks for something unknown.")
 
-    async def _answer_images(
-        self, header: Mapping[str, Any], body: memoryview, deadline: float
-    ) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
+    def _begin_images(self, request: Request, header: Mapping[str, Any], body: memoryview) -> None:
         """Pictures in, outputs out: one row for each picture that could be read, `bad` names the others."""
-        plan = self._plan()
+        plan, is_strict = self._plan, bool(header.get("strict", True))
         pictures = wire.split_body(header.get("sizes", ()), body)
         if not 0 < len(pictures) <= MAX_IMAGES:
             raise ValidationFailed(f"Send between 1 and {MAX_IMAGES} images.")
-        began = time.monotonic()
-        loop = asyncio.get_running_loop()
-        decoded = await asyncio.gather(
-            *(loop.run_in_executor(self._decoders, _decode, picture, plan) for picture in pictures)
-        )
-        decode_s = time.monotonic() - began
-        bad = {str(i): result.message for i, result in enumerate(decoded) if isinstance(result, BadImage)}
-        good = [result for result in decoded if not isinstance(result, BadImage)]
-        if bad and (not good or header.get("strict", True)):
-            return {"bad": bad, "tensors": []}, ()
-        name = self._signature.inputs[0].name
-        answer = await self._run({name: np.stack(good)}, deadline)
-        encoded, buffers = _encode_answer(answer, decode_s)
-        return encoded | {"bad": bad}, buffers
+        self.batcher.reserve(request)  # before the work of decoding: who finds no place learns it at once
+        request.pictures = [None] * len(pictures)
+        request.undecoded = len(pictures)
+        request.bad = {}
+        for place, picture in enumerate(pictures):
+            self._decoders.do(functools.partial(self._decode, request, place, picture, plan, is_strict))
 
-    async def _answer_seen(self, body: memoryview) -> tuple[dict[str, Any], Sequence[wire.Buffer]]:
-        """A PNG of one picture as the model gets it."""
-        plan = self._plan()
-        loop = asyncio.get_running_loop()
-
-        def see() -> bytes:
-            return images.render_seen(images.decode_image(body, plan), plan)
-
-        return {"tensors": []}, [await loop.run_in_executor(self._decoders, see)]
-
+    @functools.cached_property
     def _plan(self) -> ImagePlan:
         if len(self._signature.inputs) != 1:
             raise ValidationFailed("The model takes several inputs. Send them as tensors.")
         return plan_image(parse_preprocessing(self._config.preprocessing), self._signature.inputs[0])
 
-    async def _run(self, inputs: Mapping[str, Array], deadline: float) -> Answer:
-        """The engine's outputs, within the deadline. More rows than a batch holds are run in several."""
-        rows = next(iter(inputs.values())).shape[0] if all(array.ndim for array in inputs.values()) else 1
-        limit = self.batcher.max_batch
-        if rows <= limit or limit == 1:
-            parts = [inputs]
-        else:
-            parts = [{name: array[at : at + limit] for name, array in inputs.items()} for at in range(0, rows, limit)]
-        works = [Work(part, min(rows, limit), deadline) for part in parts]
-        futures = [asyncio.wrap_future(self.batcher.submit(work)) for work in works]
+    def _decode(self, request: Request, place: int, picture: memoryview, plan: ImagePlan, is_strict: bool) -> None:
+        """On a decoder's thread. A single picture goes on to the queue from here, several come together in the loop."""
+        if request.is_over:
+            return
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                answers = await asyncio.gather(*futures)
-        except TimeoutError:
-            raise DeadlinePassed(f"The model did not answer within {self._config.predict_timeout_s:g} s.") from None
-        finally:
-            for future in futures:
-                future.cancel()
-        if len(answers) == 1:
-            return answers[0]
-        outputs = {name: np.concatenate([answer.outputs[name] for answer in answers]) for name in answers[0].outputs}
-        return Answer(outputs, max(a.queue_s for a in answers), sum(a.inference_s for a in answers))
+            request.pictures[place] = images.decode_image(picture, plan)
+        except BadImage as error:
+            request.pictures[place] = error
+        except Exception as error:
+            self._in_loop(self._refuse, request, error)
+            return
+        if len(request.pictures) == 1:
+            self._queue_pictures(request, is_strict)
+        else:
+            self._in_loop(self._one_decoded, request, is_strict)
 
+    def _one_decoded(self, request: Request, is_strict: bool) -> None:
+        request.undecoded -= 1
+        if not request.undecoded:
+            self._queue_pictures(request, is_strict)
 
-def _decode(picture: memoryview, plan: ImagePlan) -> Array | BadImage:
-    try:
-        return images.decode_image(picture, plan)
-    except BadImage as error:
-        return error
+    def _queue_pictures(self, request: Request, is_strict: bool) -> None:
+        """On any thread: all pictures of the request are decoded."""
+        request.decode_s = time.monotonic() - request.began
+        decoded, request.pictures = request.pictures, []
+        bad = {str(i): result.message for i, result in enumerate(decoded) if isinstance(result, BadImage)}
+        good = [result for result in decoded if isinstance(result, np.ndarray)]
+        request.bad = bad
+        if bad and (is_strict or not good):
+            self._in_loop(self._answer, request, {"tensors": [], "bad": bad}, ())
+            return
+        stacked = good[0][None] if len(good) == 1 else np.stack(good)
+        try:
+            self._submit(request, {self._signature.inputs[0].name: stacked})
+        except Exception as error:
+            self._in_loop(self._refuse, request, error)
 
+    def _submit(self, request: Request, inputs: Mapping[str, Array]) -> None:
+        if not request.is_over:
+            self.batcher.submit(request, inputs)
 
-def _encode_answer(answer: Answer, decode_s: float) -> tuple[dict[str, Any], list[wire.Buffer]]:
-    described, buffers = wire.describe_tensors(answer.outputs)
-    timing = {
-        "queue": round(answer.queue_s * 1000, 3),
-        "decode": round(decode_s * 1000, 3),
-        "inference": round(answer.inference_s * 1000, 3),
-    }
-    return {"tensors": described, "timing_ms": timing}, buffers
+    def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
+        """On a decoder's thread: a PNG of one picture as the model gets it."""
+        try:
+            png = images.render_seen(images.decode_image(body, plan), plan)
+        except Exception as error:
+            self._in_loop(self._refuse, request, error)
+        else:
+            self._in_loop(self._answer, request, {"tensors": []}, [png])
+
+    def _in_loop(self, do: Callable[..., None], *given: Any) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(do, *given)
+
+    # ---- from the engine to the client, on the loop's thread
+
+    def _call_done(self, call: Call) -> None:
+        """On the engine's thread."""
+        self._in_loop(self._take_call, call)
+
+    def _take_call(self, call: Call) -> None:
+        if call.rows:
+            self.statistics.count_call(call.rows, call.seconds)
+        for part in call.parts:
+            request = part.work
+            assert isinstance(request, Request)
+            if request.is_over:
+                continue
+            if part.error is not None:
+                self._refuse(request, part.error)
+                continue
+            request.ended_parts += 1
+            if request.ended_parts == len(request.parts):
+                self._answer_outputs(request)
+
+    def _answer_outputs(self, request: Request) -> None:
+        parts = request.parts
+        outputs = parts[0].outputs
+        if len(parts) > 1:
+            outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in outputs}
+        began, ended = min(part.began for part in parts), max(part.ended for part in parts)
+        spans = Spans(began - request.queued_at, request.decode_s, ended - began)
+        described, buffers = wire.describe_tensors(outputs)
+        header = {
+            "tensors": described,
+            "timing_ms": {
+                "queue": round(spans.queue_s * 1000, 3),
+                "decode": round(spans.decode_s * 1000, 3),
+                "inference": round(spans.inference_s * 1000, 3),
+            },
+        }
+        if request.bad is not None:
+            header["bad"] = request.bad
+        self.statistics.count_answer(time.monotonic() - request.began, spans)
+        self._answer(request, header, buffers)
+
+    def _answer(self, request: Request, header: dict[str, Any], body: Sequence[wire.Buffer]) -> None:
+        """Write the answer, unless somebody did or nobody waits."""
+        if request in self._requests:
+            self._forget(request)
+            request.connection.send({"id": request.number, **header}, body)
+
+    def _refuse(self, request: Request, error: Exception) -> None:
+        """Answer with an expected failure; what is none is a bug, logged and answered with a constant text."""
+        if request not in self._requests:
+            return
+        if isinstance(error, PortalError):
+            code, message, retry_after_s, is_ours = error.code, error.message, error.retry_after_s, error.status >= 500
+            if error.code not in _QUIET:
+                logger.info("refused: %s", message)
+        else:
+            logger.error("bug while answering", exc_info=error)
+            code, message, retry_after_s, is_ours = "internal", "The runner met an error of its own.", None, True
+        if request.is_counted:
+            # A bad picture is the sender's error, not the model's.
+            self.statistics.count_error(code, time.monotonic() - request.began, is_ours=is_ours)
+        self._answer(request, {"error": {"code": code, "message": message, "retry_after_s": retry_after_s}}, ())
 
 
 def _end_process(bug: BaseException) -> None:
-    """The engine's thread met a bug of ours: no answer can be trusted any more, the owner starts a new process."""
-    logger.critical("the engine thread ended", exc_info=bug)
+    """A thread met a bug of ours: no answer can be trusted any more, the owner starts a new process."""
+    logger.critical("a thread of the runner ended", exc_info=bug)
     os._exit(70)

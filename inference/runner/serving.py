@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
 from inference.runner.status import StatusLine
+from inference.runner.tuning import Tuned, Tuning
 from inference.signature import Signature, TensorSpec, image_axes
 
 logger = logging.getLogger("runner")
@@ -35,25 +39,24 @@ def serve_model(
     """Load, say ready, serve; ends this process. `sandbox` is the level that it runs in."""
     began = time.monotonic()
     try:
-        engine = _load(config)
-        warm_up_s = _warm_up(engine, config)
+        engine, tuned = Tuning(config, functools.partial(_open, config), _zeros_for(config)).load()
     except ModelUnusable as error:
         status.say("failed", reason=str(error), is_final=True)
         _exit(3)
     except MemoryError:
         status.say("failed", reason="There was not enough memory to load the model.", is_final=True)
         _exit(3)
-    logger.info("engine %s on %s, loaded in %.2f s, warm-up %.1f ms", config.engine, engine.device,
-                time.monotonic() - began, warm_up_s * 1000)  # fmt: skip
+    load_s = time.monotonic() - began
+    logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
     listener = socket.socket(fileno=listener_descriptor)
-    asyncio.run(_serve(engine, config, listener, status_socket, status, sandbox, time.monotonic() - began))
+    asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox, load_s))
 
 
-def _load(config: RunnerConfig) -> Engine:
+def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
     settings = EngineSettings(
         precision=config.precision,
-        threads=config.threads,
-        streams=config.streams or 1,
+        threads=threads,
+        streams=streams,
         cache_directory=Path(config.cache_directory) if config.cache_directory else None,
         names=config.names,
         graph_inputs=tuple(config.graph_inputs),
@@ -67,23 +70,20 @@ def _load(config: RunnerConfig) -> Engine:
     return RenamedEngine(engine, names) if names else engine
 
 
-def _warm_up(engine: Engine, config: RunnerConfig) -> float:
-    """Seconds that the second prediction on zeros takes; the first one pays for tracing and memory."""
-    inputs = {spec.name: np.zeros(_warm_up_shape(spec, config), spec.dtype) for spec in engine.signature.inputs}
-    try:
-        engine.run(inputs)
-        began = time.monotonic()
-        engine.run(inputs)
-        return time.monotonic() - began
-    except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
-        logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
-        return 0.0
+def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int], dict[str, Any]]:
+    """Inputs of so many rows, of the shapes that the model takes."""
+
+    def zeros(engine: Engine, rows: int) -> dict[str, Any]:
+        return {spec.name: np.zeros(_warm_up_shape(spec, config, rows), spec.dtype) for spec in engine.signature.inputs}
+
+    return zeros
 
 
-def _warm_up_shape(spec: TensorSpec, config: RunnerConfig) -> list[int]:
-    """One example; free picture sizes as preprocessing makes them, other free dimensions 32."""
+def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int) -> list[int]:
+    """So many examples; free picture sizes as preprocessing makes them, other free dimensions 32."""
     free = 32
-    shape = [1, *(free if n is None else n for n in spec.shape[1:])]
+    first = spec.shape[:1]
+    shape = [first[0] if first and first[0] is not None else rows, *(free if n is None else n for n in spec.shape[1:])]
     if image_axes(spec) is not None:
         with contextlib.suppress(PortalError):
             plan = plan_image(parse_preprocessing(config.preprocessing), spec)
@@ -95,13 +95,14 @@ def _warm_up_shape(spec: TensorSpec, config: RunnerConfig) -> list[int]:
 async def _serve(
     engine: Engine,
     config: RunnerConfig,
+    tuned: Tuned,
     listener: socket.socket,
     status_socket: socket.socket,
     status: StatusLine,
     sandbox: str,
     load_s: float,
 ) -> None:
-    server = Server(engine, config)
+    server = Server(engine, config, tuned.rules(config))
     await server.start(listener)
     status.say(
         "ready",
@@ -110,6 +111,7 @@ async def _serve(
         precision=config.precision,
         load_seconds=round(load_s, 3),
         sandbox=sandbox,
+        tuned=tuned.sentence(config),
         signature=engine.signature.as_json(),
     )
     orders, _ = await asyncio.open_unix_connection(sock=status_socket.dup())
@@ -130,7 +132,7 @@ async def _beat(server: Server, status: StatusLine) -> None:
             requests=statistics.requests,
             errors=statistics.errors,
             queue=server.batcher.depth,
-            in_flight=statistics.in_flight,
+            in_flight=server.in_flight,
             running_s=round(server.batcher.running_s, 3),
             p95_ms=statistics.p95_ms(),
         )

@@ -1,22 +1,115 @@
-"""What a runner counts of itself and tells its owner once a second."""
+"""What a runner counts of itself: for its owner once a second, for whoever asks by a frame of the kind `statistics`.
+
+Only the loop's thread writes here, so that nothing is locked.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from bisect import bisect_left
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Any
+
+BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SPANS = ("queue", "decode", "inference", "total")
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Seconds, counted by the least bound that is not below them; one count more than bounds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    sum_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def as_json(self) -> dict[str, Any]:
+        return {"bounds": BOUNDS_S, "counts": self.counts, "sum": self.sum_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Where the time of one answered request went, in seconds."""
+
+    queue_s: float
+    decode_s: float
+    inference_s: float
 
 
 @dataclass(slots=True)
 class Statistics:
-    """Counters since the process began; `latencies_s` holds the last 512 answers."""
+    """Counters since the process began; `latencies_s` holds the last 512 answers, refusals among them."""
 
     requests: int = 0
     errors: int = 0
-    in_flight: int = 0
+    """Those that are not the sender's."""
+    errors_by_code: Counter[str] = field(default_factory=Counter)
+    fail_s: float = 0.0
+    rows: int = 0
+    calls: int = 0
+    last_inference_ms: int = 0
+    histograms: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in SPANS})
+    batches: dict[int, list[float]] = field(default_factory=dict)
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=512))
+
+    def count_call(self, rows: int, seconds: float) -> None:
+        """One call of the engine."""
+        self.calls += 1
+        self.rows += rows
+        of_size = self.batches.setdefault(rows, [0, 0.0])
+        of_size[0] += 1
+        of_size[1] += seconds
+
+    def count_answer(self, total_s: float, spans: Spans) -> None:
+        self.latencies_s.append(total_s)
+        histograms = self.histograms
+        histograms["queue"].add(spans.queue_s)
+        histograms["decode"].add(spans.decode_s)
+        histograms["inference"].add(spans.inference_s)
+        histograms["total"].add(total_s)
+        self.last_inference_ms = time.time_ns() // 10**6
+
+    def count_error(self, code: str, total_s: float, *, is_ours: bool) -> None:
+        """A request that was refused or failed."""
+        self.errors_by_code[code] += 1
+        self.errors += is_ours
+        self.fail_s += total_s
+        self.latencies_s.append(total_s)
 
     def p95_ms(self) -> float | None:
         if not self.latencies_s:
             return None
         ordered = sorted(self.latencies_s)
         return round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] * 1000, 3)
+
+    def as_json(self, *, queue_depth: int, in_flight: int) -> dict[str, Any]:
+        """Durations under `ns` in nanoseconds, in histograms in seconds."""
+        succeeded = sum(self.histograms["total"].counts)
+        sums = {name: self.histograms[name].sum_s for name in ("queue", "decode", "inference")}
+        ns = {name: {"count": succeeded, "ns": _ns(seconds)} for name, seconds in sums.items()}
+        return {
+            "requests": self.requests,
+            "errors": dict(self.errors_by_code),
+            "inference_count": self.rows,
+            "execution_count": self.calls,
+            "last_inference_ms": self.last_inference_ms,
+            "ns": {
+                "success": {"count": succeeded, "ns": _ns(self.histograms["total"].sum_s)},
+                "fail": {"count": self.errors_by_code.total(), "ns": _ns(self.fail_s)},
+                **ns,
+            },
+            "histograms": {name: histogram.as_json() for name, histogram in self.histograms.items()},
+            "batches": {
+                str(size): {"count": count, "ns": _ns(seconds)}
+                for size, (count, seconds) in sorted(self.batches.items())
+            },
+            "queue_depth": queue_depth,
+            "in_flight": in_flight,
+        }
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)

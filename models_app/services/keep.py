@@ -29,7 +29,7 @@ from inference.errors import LoadFailed
 from inference.owner import Owner
 from inference.processes import ProcessIdentity, identify
 from inference.reporting import Ready, Receipt, Vitals
-from inference.runner.config import DEFAULT_MAX_BATCH, DEFAULT_QUEUE_LIMIT, RunnerConfig
+from inference.runner.config import DEFAULT_QUEUE_LIMIT, RunnerConfig
 from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.choices import PENDING_JOBS, InstanceState
@@ -137,7 +137,7 @@ class Keeper:
             signature=version.signature_json,
             precision=version.precision,
             threads=options.threads,
-            max_batch=options.max_batch or DEFAULT_MAX_BATCH,
+            max_batch=options.max_batch,
             max_wait_ms=float(options.max_wait_ms or 0),
             queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
             memory_limit_bytes=options.memory_limit_bytes,

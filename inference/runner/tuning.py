@@ -1,0 +1,225 @@
+"""How an engine is best asked on this machine: side by side or in batches, and in batches of what size.
+
+Measured at the load, after the warm-up, for about half a second, and kept with what the engine compiled: the next load
+of the same file on as many cores does not measure again. What the version's options say is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.engines import Engine
+from inference.runner.batching import BatchRules, is_batchable
+from inference.runner.config import MOST_BATCH, RunnerConfig
+
+logger = logging.getLogger("runner")
+
+Array = np.ndarray[Any, Any]
+Open = Callable[[int, int | None], Engine]
+"""Loads the model for so many calls side by side, on so many threads (None: as the engine likes)."""
+
+BUDGET_S = 0.5
+WINDOW_S = 0.05
+WORTH_MORE_ROWS = 1.1
+"""More rows in a call have to bring this much throughput."""
+WORTH_ONE_STREAM = 1.25
+"""So has one call at a time instead of several: on every model tried several were the faster, so a busy moment of the
+machine is the likelier reason."""
+TINY_S = 0.001
+"""A model this fast spends its time in calls and in threads: one call at a time, many rows in it, one thread. Other
+threads of OpenVINO would spin between calls: the 8×8 digits then cost 0.70 ms of processor time a request, not 0.42."""
+SLOW_TO_OPEN_S = 0.6
+"""A model that takes this long to compile is not compiled twice to compare."""
+PARALLEL_ENGINES = frozenset({"openvino"})
+_FILE = "tuned.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was found; `per_second` are rows, 0 where nothing was measured."""
+
+    streams: int
+    max_batch: int
+    threads: int | None = None
+    is_batchable: bool = True
+    per_second: float = 0.0
+
+    def rules(self, config: RunnerConfig) -> BatchRules:
+        return BatchRules(config.max_batch or self.max_batch, config.max_wait_ms / 1000, self.is_batchable)
+
+    def sentence(self, config: RunnerConfig) -> str:
+        """For the log and the owner."""
+        rate = f", {self.per_second:.0f} rows a second" if self.per_second else ""
+        return f"{self.streams} at a time, batches of {config.max_batch or self.max_batch}{rate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Opens and measures the model of one runner. `inputs` makes so many rows for an engine."""
+
+    config: RunnerConfig
+    open: Open
+    inputs: Callable[[Engine, int], Mapping[str, Array]]
+
+    def load(self) -> tuple[Engine, Tuned]:
+        """The engine, warm, and how to ask it. Raises ModelUnusable."""
+        known = _recall(self.config)
+        streams = self.config.streams or (known.streams if known else self._most_streams())
+        began = time.monotonic()
+        engine = self.open(streams, self.config.threads or (known.threads if known else None))
+        opened_s = time.monotonic() - began
+        call_s = self._warm_up(engine)
+        if known is not None:
+            return engine, known
+        if call_s is None:
+            return engine, Tuned(engine.parallel, MOST_BATCH)
+        until = time.monotonic() + BUDGET_S
+        if engine.parallel == 1:
+            tuned = self._measure(engine, call_s, until)
+        else:
+            engine, tuned = self._compare(engine, call_s, opened_s, until)
+        _remember(self.config, tuned)
+        return engine, tuned
+
+    def _most_streams(self) -> int:
+        if self.config.engine not in PARALLEL_ENGINES:
+            return 1
+        cores = len(os.sched_getaffinity(0))
+        return min(cores, self.config.threads or cores)
+
+    def _warm_up(self, engine: Engine) -> float | None:
+        """Seconds that the second prediction takes; the first one pays for tracing and memory. None: it takes none."""
+        try:
+            inputs = self.inputs(engine, 1)
+            engine.run(inputs)
+            began = time.monotonic()
+            engine.run(inputs)
+            return time.monotonic() - began
+        except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
+            logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+            return None
+
+    def _compare(self, engine: Engine, call_s: float, opened_s: float, until: float) -> tuple[Engine, Tuned]:
+        """Several calls side by side, one row each, against one call at a time."""
+        streams = engine.parallel
+        side_by_side = Tuned(streams, 1, per_second=0.0)
+        is_free = self.config.streams is None
+        if not is_free or (call_s >= TINY_S and opened_s > SLOW_TO_OPEN_S):
+            return engine, side_by_side
+        if call_s >= TINY_S:
+            side_by_side = Tuned(streams, 1, per_second=_rate_of_threads(engine, self.inputs(engine, 1), streams))
+        threads = self.config.threads or (1 if call_s < TINY_S else None)
+        other = self.open(1, threads)
+        other_call_s = self._warm_up(other)
+        one_by_one = replace(self._measure(other, other_call_s or call_s, until), threads=threads)
+        if call_s < TINY_S or one_by_one.per_second > WORTH_ONE_STREAM * side_by_side.per_second:
+            del engine
+            give_memory_back()
+            return other, one_by_one
+        del other
+        give_memory_back()
+        return engine, side_by_side
+
+    def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
+        """The batch beyond which the rows a second no longer grow, as far as the time allows."""
+        if not is_batchable(engine.signature):
+            return Tuned(engine.parallel, 1, per_second=1 / max(call_s, 1e-6))
+        best, per_second, batch = 1, 0.0, 1
+        can_batch = True
+        while batch <= (self.config.max_batch or MOST_BATCH):
+            cost_s = call_s if batch == 1 else 2 * call_s  # of one call, as far as can be told
+            if time.monotonic() + 2 * cost_s > until:
+                break
+            inputs = self.inputs(engine, batch)
+            outputs = engine.run(inputs)
+            if any(tensor.shape[:1] != (batch,) for tensor in outputs.values()):
+                can_batch = False  # it mixes its rows: what belongs to whom cannot be told
+                best = 1
+                break
+            call_s = _best_call(engine, inputs, min(until, time.monotonic() + WINDOW_S))
+            if batch > 1 and batch / call_s < WORTH_MORE_ROWS * per_second:
+                break
+            best, per_second, batch = batch, batch / call_s, batch * 2
+        return Tuned(engine.parallel, best, None, can_batch, per_second)
+
+
+def _best_call(engine: Engine, inputs: Mapping[str, Array], until: float) -> float:
+    """The fastest of several calls, at least one: other processes only ever make them slower."""
+    best = float("inf")
+    while True:
+        began = time.monotonic()
+        engine.run(inputs)
+        now = time.monotonic()
+        best = min(best, now - began)
+        if now >= until:
+            return max(best, 1e-6)
+
+
+def _rate_of_threads(engine: Engine, inputs: Mapping[str, Array], threads: int) -> float:
+    """Calls a second of several threads; the best of two windows."""
+
+    def count(until: float) -> int:
+        calls = 0
+        while time.monotonic() < until:
+            engine.run(inputs)
+            calls += 1
+        return calls
+
+    rates = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(2):
+            began = time.monotonic()
+            calls = sum(pool.map(count, [began + WINDOW_S] * threads))
+            rates.append(calls / (time.monotonic() - began))
+    return max(rates)
+
+
+def give_memory_back() -> None:
+    """Hand what was freed back to the kernel; glibc would keep it for later."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+# ---- kept for the next load
+
+
+def _key(config: RunnerConfig) -> list[Any]:
+    """What the figures depend on, beside the file."""
+    cores = len(os.sched_getaffinity(0))
+    return [config.engine, config.precision, config.threads, config.streams, config.max_batch, cores]
+
+
+def _recall(config: RunnerConfig) -> Tuned | None:
+    """What an earlier runner of this file found; None where it makes no sense or was found elsewhere."""
+    if not config.cache_directory:
+        return None
+    try:
+        said = json.loads((Path(config.cache_directory) / _FILE).read_bytes())
+        if said["key"] != _key(config):
+            return None
+        tuned = Tuned(**said["tuned"])
+        cores = len(os.sched_getaffinity(0))
+        counts = (tuned.streams, tuned.threads or 1)
+        is_sound = all(1 <= int(count) <= cores for count in counts) and 1 <= int(tuned.max_batch) <= MOST_BATCH
+        return tuned if is_sound else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(config: RunnerConfig, tuned: Tuned) -> None:
+    if config.cache_directory:
+        with contextlib.suppress(OSError):
+            said = json.dumps({"key": _key(config), "tuned": asdict(tuned)})
+            (Path(config.cache_directory) / _FILE).write_text(said)

@@ -1,0 +1,312 @@
+"""The queue in front of an engine: bounded, in batches, several threads, nothing run that nobody waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.runner.batching import Batcher, BatchRules, Call, Work
+from inference.signature import Signature, TensorSpec
+from tests.running_portal import wait_for
+
+FREE = Signature((TensorSpec("x", "float32", (None, 2)),), (TensorSpec("y", "float32", (None, 2)),))
+FIXED = Signature((TensorSpec("x", "float32", (1, 2)),), (TensorSpec("y", "float32", (1, 2)),))
+
+
+@dataclass
+class Doubler:
+    """An engine that doubles, keeps what it was given, and waits in front of a gate if there is one."""
+
+    signature: Signature = FREE
+    parallel: int = 1
+    device: str = "cpu"
+    gate: threading.Event = field(default_factory=threading.Event)
+    calls: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    inside: int = 0
+    most_inside: int = 0
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.calls.append(inputs["x"])
+        assert self.gate.wait(20)
+        self.inside -= 1
+        if np.isnan(inputs["x"]).any():
+            raise ValueError("not a number")
+        return {"y": inputs["x"] * 2}
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Line:
+    """A batcher, and what it said."""
+
+    batcher: Batcher
+    calls: list[Call] = field(default_factory=list)
+
+    def send(self, *values: float, within_s: float = 20.0) -> Work:
+        work = Work(time.monotonic() + within_s)
+        self.batcher.submit(work, {"x": rows(*values)})
+        return work
+
+    def ended(self, work: Work) -> bool:
+        done = [part for call in self.calls for part in call.parts if part.work is work]
+        return len(done) == len(work.parts)
+
+    def answer(self, work: Work) -> list[float]:
+        wait_for(lambda: self.ended(work), 20, "an answer")
+        assert not [part.error for part in work.parts if part.error]
+        return [float(row[0]) for part in work.parts for row in part.outputs["y"]]
+
+    def error(self, work: Work) -> Exception | None:
+        wait_for(lambda: self.ended(work), 20, "an answer")
+        return work.parts[0].error
+
+
+def rows(*values: float) -> np.ndarray[Any, Any]:
+    return np.array([[value, 0] for value in values], np.float32)
+
+
+def never(bug: BaseException) -> None:
+    raise AssertionError(bug)
+
+
+@pytest.fixture
+def line() -> Callable[..., Line]:
+    def make(engine: Doubler, *, max_batch: int = 4, queue_limit: int = 100, max_wait_s: float = 0.0) -> Line:
+        calls: list[Call] = []
+        rules = BatchRules(max_batch, max_wait_s)
+        batcher = Batcher(engine, rules, queue_limit=queue_limit, on_done=calls.append, on_bug=never)
+        batcher.start()
+        return Line(batcher, calls)
+
+    return make
+
+
+def first_runs(engine: Doubler, count: int = 1) -> None:
+    wait_for(lambda: len(engine.calls) >= count, 20, "the engine is at work")
+
+
+def test_an_idle_engine_starts_at_once(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    engine.gate.set()
+    queue = line(engine, max_wait_s=0.0)
+
+    answer = queue.answer(queue.send(1))
+
+    assert answer == [2]
+
+
+def test_what_waits_is_run_together_and_each_gets_its_own_rows(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    queue = line(engine)
+    first = queue.send(1)
+    first_runs(engine)
+    others = [queue.send(2), queue.send(3, 4), queue.send(5), queue.send(6)]
+    engine.gate.set()
+
+    answers = [queue.answer(work) for work in [first, *others]]
+
+    assert answers == [[2], [4], [6, 8], [10], [12]]
+    assert [len(call) for call in engine.calls] == [1, 4, 1]
+    assert [call.rows for call in queue.calls] == [1, 4, 1]
+
+
+def test_requests_of_other_shapes_are_not_mixed(line: Callable[..., Line]) -> None:
+    free = Signature((TensorSpec("x", "float32", (None, None)),), (TensorSpec("y", "float32", (None, None)),))
+    engine = Doubler(free)
+    queue = line(engine)
+    queue.send(1)
+    first_runs(engine)
+    wide = Work(time.monotonic() + 20)
+    works = [queue.send(2), wide, queue.send(3)]
+    queue.batcher.submit(wide, {"x": np.ones((1, 5), np.float32)})
+    engine.gate.set()
+
+    wait_for(lambda: all(queue.ended(work) for work in works), 20, "all answers")
+
+    assert [call.shape for call in engine.calls] == [(1, 2), (2, 2), (1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("signature", "max_batch", "sizes"), [(FREE, 4, [4, 4, 1]), (FREE, 1, [1] * 9), (FIXED, 4, [1] * 9)]
+)
+def test_more_rows_than_a_batch_holds_are_run_in_several_calls(
+    line: Callable[..., Line], signature: Signature, max_batch: int, sizes: list[int]
+) -> None:
+    engine = Doubler(signature)
+    engine.gate.set()
+    queue = line(engine, max_batch=max_batch)
+
+    answer = queue.answer(queue.send(*range(9)))
+
+    assert answer == [2 * i for i in range(9)]
+    assert [len(call) for call in engine.calls] == sizes
+
+
+def test_inputs_of_different_lengths_are_refused_where_the_file_fixes_the_batch(line: Callable[..., Line]) -> None:
+    pair = (TensorSpec("x", "float32", (1, 2)), TensorSpec("z", "float32", (1, 2)))
+    queue = line(Doubler(Signature(pair, FIXED.outputs)))
+
+    with pytest.raises(BadInput):
+        queue.batcher.submit(Work(time.monotonic() + 20), {"x": rows(1, 2), "z": rows(1)})
+
+
+def test_a_full_queue_refuses_at_once_and_has_room_again(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    queue = line(engine, queue_limit=3)
+    queue.send(0)
+    first_runs(engine)
+    works = [queue.send(i) for i in (1, 2, 3)]
+
+    began = time.monotonic()
+    with pytest.raises(Busy) as refused:
+        queue.send(4)
+    took_s = time.monotonic() - began
+    engine.gate.set()
+    for work in works:
+        queue.answer(work)
+
+    print(f"refused after {took_s * 1000:.2f} ms")
+    assert (refused.value.retry_after_s, took_s < 1) == (1, True)
+    assert queue.answer(queue.send(5)) == [10]
+    assert queue.batcher.depth == 0
+
+
+def test_a_request_whose_pictures_are_still_decoded_has_its_place(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    engine.gate.set()
+    queue = line(engine, queue_limit=1)
+    decoding = Work(time.monotonic() + 20)
+    queue.batcher.reserve(decoding)
+
+    with pytest.raises(Busy):
+        queue.send(1)
+    queue.batcher.withdraw(decoding)
+
+    assert queue.answer(queue.send(1)) == [2]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_nobody_waits_for_any_more_is_not_run(line: Callable[..., Line], threads: int) -> None:
+    engine = Doubler(parallel=threads)
+    queue = line(engine, max_batch=1)
+    busy = [queue.send(0) for _ in range(threads)]
+    first_runs(engine, threads)
+    late = queue.send(7, within_s=0.0)
+    left = queue.send(8, 9, 10)
+    wanted = queue.send(11)
+    queue.batcher.withdraw(left)
+    depth = queue.batcher.depth
+    engine.gate.set()
+
+    answers = [queue.answer(work) for work in [*busy, wanted]]
+
+    assert isinstance(queue.error(late), DeadlinePassed)
+    assert answers == [[0]] * threads + [[22]]
+    assert not {7, 8, 9, 10} & {float(call[0, 0]) for call in engine.calls}
+    assert (depth, queue.batcher.depth) == (2, 0)
+
+
+def test_several_threads_run_as_many_calls_at_once_and_share_a_request(line: Callable[..., Line]) -> None:
+    engine = Doubler(parallel=3)
+    queue = line(engine, max_batch=1)
+    work = queue.send(1, 2, 3, 4)
+    first_runs(engine, 3)
+    running_s = wait_for(lambda: queue.batcher.running_s, 5, "a call is running")
+    engine.gate.set()
+
+    assert queue.answer(work) == [2, 4, 6, 8]
+    assert engine.most_inside == 3
+    assert running_s > 0
+    wait_for(lambda: queue.batcher.running_s == 0, 5, "all threads are idle")
+
+
+def test_the_oldest_call_counts_as_running_while_others_come_and_go(line: Callable[..., Line]) -> None:
+    engine = HangsOnce()
+    engine.gate.set()
+    queue = line(engine, max_batch=1)
+    queue.send(-1)
+    wait_for(lambda: engine.is_hanging, 5, "one call hangs")
+    since = queue.batcher.running_s
+    for value in range(50):
+        queue.answer(queue.send(value))
+
+    assert queue.batcher.running_s > since
+    engine.release.set()
+    wait_for(lambda: queue.batcher.running_s == 0, 5, "it ended")
+
+
+@dataclass
+class HangsOnce(Doubler):
+    parallel: int = 2
+    is_hanging: bool = False
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if inputs["x"][0, 0] < 0:
+            self.is_hanging = True
+            assert self.release.wait(20)
+        return Doubler.run(self, inputs)
+
+
+def test_one_bad_request_does_not_fail_those_it_was_run_with(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    queue = line(engine)
+    queue.send(1)
+    first_runs(engine)
+    good, bad, other = queue.send(2), queue.send(float("nan")), queue.send(3)
+    engine.gate.set()
+
+    assert (queue.answer(good), queue.answer(other)) == ([4], [6])
+    assert isinstance(queue.error(bad), EngineFailed)
+
+
+def test_an_engine_that_mixes_its_rows_is_asked_for_each_request_alone(line: Callable[..., Line]) -> None:
+    engine = Summing()
+    engine.gate.set()
+    queue = line(engine, max_wait_s=0.2)
+
+    works = [queue.send(1), queue.send(2)]
+
+    assert [queue.answer(work) for work in works] == [[1], [2]]
+
+
+@dataclass
+class Summing(Doubler):
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"y": inputs["x"].sum(0, keepdims=True)}
+
+
+def test_an_idle_engine_waits_for_more_only_as_long_as_it_is_told(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    engine.gate.set()
+    queue = line(engine, max_batch=2, max_wait_s=5.0)
+
+    pair = [queue.send(1), queue.send(2)]
+    answers = [queue.answer(work) for work in pair]
+    alone = line(engine, max_batch=2, max_wait_s=0.05)
+
+    assert answers == [[2], [4]]
+    assert [len(call) for call in engine.calls] == [2]
+    assert alone.answer(alone.send(3)) == [6]
+
+
+def test_a_closed_queue_takes_nothing_and_finishes_what_it_has(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    queue = line(engine)
+    works = [queue.send(1), queue.send(2)]
+    queue.batcher.close()
+    with pytest.raises(NotLoaded):
+        queue.send(3)
+    engine.gate.set()
+
+    assert [queue.answer(work) for work in works] == [[2], [4]]
