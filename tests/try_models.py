@@ -30,7 +30,9 @@ def _several_outputs() -> keras.Model:
     drawn = layers.Identity(name="drawn")(flipped)
     features = layers.Flatten(name="features")(image)
     mean = keras.ops.expand_dims(keras.ops.mean(features, axis=1), 1)
-    return keras.Model(image, {"drawn": drawn, "features": features, "mean": layers.Identity(name="mean")(mean)})
+    return keras.Model(
+        image, {"drawn": drawn, "features": features, "brightness": layers.Identity(name="brightness")(mean)}
+    )
 
 
 def _raw_scores() -> keras.Model:
