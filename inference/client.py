@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,12 @@ Array = np.ndarray[Any, Any]
 CONNECT_LIMIT_S = 5.0
 ANSWER_MARGIN_S = 0.5
 """The runner keeps the deadline itself; this much later the web stops waiting for it."""
+SHUNNED_S = 1.0
+_LOOK_AT_DEADLINES_EVERY_S = 0.1
+
+
+class NotConnected(RunnerDied):
+    """Nobody listens at the socket any more. Nothing was sent, so another process may be asked the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,76 +37,135 @@ class Reply:
     timing_ms: dict[str, float]
 
 
-class Connection:
-    """One stream to one runner, shared by all requests of an event loop."""
+@dataclass(slots=True)
+class _Waiting:
+    """A request under way: who waits for it, until when (the loop's clock)."""
+
+    future: asyncio.Future[wire.Frame]
+    until: float
+    timeout_s: float
+
+
+class Connection(asyncio.Protocol):
+    """One stream to one runner, shared by all requests of an event loop.
+
+    One clock for all its requests looks at their deadlines, and one write sends a request: a timer, a task and a lock
+    for each cost more than a small model takes.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._pending: dict[int, asyncio.Future[wire.Frame]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._numbers = itertools.count(1)
-        self._writer: asyncio.StreamWriter | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._opening = asyncio.Lock()
+        self._decoder = wire.Decoder(wire.Limits())
+        self._transport: asyncio.Transport | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._clock: asyncio.TimerHandle | None = None
+        self._room: asyncio.Event | None = None
+        self._shunned_until = 0.0
 
     @property
     def in_flight(self) -> int:
-        return len(self._pending)
+        return len(self._waiting)
+
+    @property
+    def is_shunned(self) -> bool:
+        """Nobody listened a moment ago: others come first, else the one without requests would be the least busy."""
+        return time.monotonic() < self._shunned_until
 
     @property
     def is_open(self) -> bool:
-        return self._writer is not None and not self._writer.is_closing()
+        return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, header: Mapping[str, Any], body: Sequence[wire.Buffer], timeout_s: float) -> wire.Frame:
-        """The runner's answer. Raises RunnerDied where it is gone, DeadlinePassed after `timeout_s`."""
-        writer = await self._open()
+        """The runner's answer. Raises NotConnected where nobody listens, RunnerDied where it ended meanwhile,
+        DeadlinePassed after `timeout_s`. Who stops waiting (cancelled) frees the place in the runner's queue."""
+        if not self.is_open:
+            await self._open(timeout_s)
+        if self._room is not None:  # the socket is full: the runner reads slower than we write
+            await _within(self._room.wait(), timeout_s)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise _not_connected()
+        loop = asyncio.get_running_loop()
         number = next(self._numbers)
-        future: asyncio.Future[wire.Frame] = asyncio.get_running_loop().create_future()
-        self._pending[number] = future
-        is_answered = False
+        future: asyncio.Future[wire.Frame] = loop.create_future()
+        self._waiting[number] = _Waiting(future, loop.time() + timeout_s + ANSWER_MARGIN_S, timeout_s)
+        if self._clock is None:
+            self._clock = loop.call_later(_LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
+        transport.write(wire.joined({"id": number, "timeout_s": timeout_s, **header}, body))
         try:
-            async with asyncio.timeout(timeout_s + ANSWER_MARGIN_S):
-                for part in wire.encode({"id": number, "timeout_s": timeout_s, **header}, body):
-                    writer.write(part)
-                await writer.drain()
-                frame = await future
-            is_answered = True
-            return frame
-        except ConnectionError:
-            raise _died() from None
-        except TimeoutError:
-            raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
+            return await future
         finally:
-            self._pending.pop(number, None)
-            if not is_answered and not writer.is_closing():  # nobody waits any more: free the place in the queue
-                for part in wire.encode({"id": number, "kind": "cancel"}):
-                    writer.write(part)
+            if self._waiting.pop(number, None) is not None and not transport.is_closing():
+                transport.write(wire.joined({"id": number, "kind": "cancel"}))
 
-    async def _open(self) -> asyncio.StreamWriter:
-        async with self._opening:
-            if self._writer is not None and not self._writer.is_closing():
-                return self._writer
-            try:
-                async with asyncio.timeout(CONNECT_LIMIT_S):
-                    reader, self._writer = await asyncio.open_unix_connection(self.path, limit=2**20)
-            except (OSError, TimeoutError):
-                raise _died() from None
-            self._listening = asyncio.create_task(self._listen(reader, self._writer))
-            return self._writer
-
-    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _open(self, timeout_s: float) -> None:
+        """Connect, once for all that ask meanwhile."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect())
         try:
-            while (frame := await wire.read(reader, wire.Limits())) is not None:
-                number = frame.header.get("id")
-                future = self._pending.get(number) if isinstance(number, int) else None
-                if future is not None and not future.done():
-                    future.set_result(frame)
-        except (wire.WireError, OSError):
-            pass
+            await asyncio.wait_for(asyncio.shield(self._opening), min(CONNECT_LIMIT_S, timeout_s))
+        except (OSError, TimeoutError):
+            self._shunned_until = time.monotonic() + SHUNNED_S
+            raise _not_connected() from None
+
+    async def _connect(self) -> None:
+        try:
+            self._decoder = wire.Decoder(wire.Limits())
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, self.path)
         finally:
-            writer.close()
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(_died())
+            self._opening = None
+
+    def _look_at_deadlines(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for waiting in self._waiting.values():
+            if waiting.until <= now and not waiting.future.done():
+                sentence = f"The model did not answer within {waiting.timeout_s:g} s."
+                waiting.future.set_exception(DeadlinePassed(sentence))
+        is_needed = bool(self._waiting)
+        self._clock = loop.call_later(_LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines) if is_needed else None
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._decoder.feed(data)
+        except wire.WireError:
+            self._drop()
+            return
+        for frame in frames:
+            number = frame.header.get("id")
+            waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
+            if waiting is not None and not waiting.future.done():
+                waiting.future.set_result(frame)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            if not one.future.done():
+                one.future.set_exception(_died())
+
+    def pause_writing(self) -> None:
+        self._room = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Runners:
@@ -119,10 +185,12 @@ class Runners:
         return connections[path]
 
     def least_busy(self, paths: Sequence[str]) -> Connection:
-        return min((self.connection(path) for path in paths), key=lambda connection: connection.in_flight)
+        if len(paths) == 1:
+            return self.connection(paths[0])
+        return min(map(self.connection, paths), key=lambda known: (known.is_shunned, known.in_flight))
 
     async def ask_images(
-        self, paths: Sequence[str], pictures: Sequence[bytes], *, timeout_s: float, is_strict: bool
+        self, paths: Sequence[str], pictures: Sequence[wire.Buffer], *, timeout_s: float, is_strict: bool
     ) -> Reply:
         """Outputs for encoded pictures. Strict: one bad picture and nothing is run; else the good ones are."""
         header = {"kind": "images", "sizes": [len(picture) for picture in pictures], "strict": is_strict}
@@ -150,11 +218,13 @@ class Runners:
 
 def _reply(frame: wire.Frame) -> Reply:
     """A frame as a Reply. The runner is untrusted: what makes no sense counts as a dead runner."""
-    _raise_error(frame)
+    header = frame.header
+    if "error" in header:
+        _raise_error(frame)
     try:
-        outputs = wire.read_tensors(frame.header["tensors"], frame.body)
-        bad = {int(i): str(message) for i, message in frame.header.get("bad", {}).items()}
-        timing = {str(name): float(value) for name, value in frame.header.get("timing_ms", {}).items()}
+        outputs = wire.read_tensors(header["tensors"], frame.body)
+        bad = {int(i): str(message) for i, message in header.get("bad", {}).items()}
+        timing = {str(name): float(value) for name, value in header.get("timing_ms", {}).items()}
     except (wire.WireError, KeyError, TypeError, ValueError, AttributeError):
         raise RunnerDied("The process of the model answered something that makes no sense.") from None
     return Reply(outputs, bad, timing)
@@ -170,8 +240,19 @@ def _raise_error(frame: wire.Frame) -> None:
     raise kind(message, retry_after_s=int(retry_after_s) if isinstance(retry_after_s, (int, float)) else None)
 
 
+async def _within(wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(wait, timeout_s)
+    except TimeoutError:
+        raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
+
+
 def _died() -> RunnerDied:
     return RunnerDied("The process of the model ended before it answered. It is started again by itself.")
+
+
+def _not_connected() -> NotConnected:
+    return NotConnected("The process of the model has ended. It is started again by itself.")
 
 
 runners = Runners()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 LINES_KEPT = 200
 LINE_LENGTH = 1000
 _WRITE_EVERY_S = 1.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class OutputRing:
@@ -29,7 +31,7 @@ class OutputRing:
             self.add(line.decode("utf-8", "replace"))
 
     def add(self, line: str) -> None:
-        text = "".join(c if c.isprintable() else " " for c in line[:LINE_LENGTH]).rstrip()
+        text = "".join(c if c.isprintable() else " " for c in _COLOURS.sub("", line[:LINE_LENGTH])).rstrip()
         if text:
             self._lines.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}")
             self._is_dirty = True

@@ -31,7 +31,7 @@ logger = logging.getLogger("owner")
 
 POLL_S = 1.0
 MEMORY_EVERY_S = 5.0
-MEMORY_EVERY_WITH_LIMIT_S = 0.5
+MEMORY_OFTEN_S = 0.5
 LOAD_LIMIT_S = 300.0
 SILENCE_MARGIN_S = 5.0
 STOP_GRACE_S = 2.0
@@ -67,6 +67,7 @@ class Owner:
         self._runner: StartedRunner | None = None
         self._cluster_stops = False
         self._asked_at = 0.0
+        self._woke_at = 0.0
         self._wanted = True
 
     def run(self) -> None:
@@ -115,6 +116,7 @@ class Owner:
                 return call
             if runner.has_ended:
                 self._read_rest(runner)
+                runner.notice_memory()
                 return _kind_of_end(runner)
             if problem := self._overdue(runner):
                 runner.why_killed = problem
@@ -147,12 +149,13 @@ class Owner:
         if runner.why_killed:
             return runner.why_killed
         if limit is not None and (runner.vitals.memory_bytes or 0) > limit:
-            return f"Process {pid} used more than its limit of {limit // 10**6} MB."
+            return runner.exceed_memory(limit)
         if runner.ready_at is None:
             is_late = now - runner.started_at > LOAD_LIMIT_S
             return f"The model was not ready after {LOAD_LIMIT_S:.0f} s." if is_late else ""
-        if now - runner.heard_at > config.predict_timeout_s + SILENCE_MARGIN_S:
-            return f"Process {pid} stopped answering for {now - runner.heard_at:.0f} s."
+        silent_s = self._woke_at - runner.heard_at  # while the owner waits for the database it cannot hear
+        if silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
+            return f"Process {pid} stopped answering for {silent_s:.0f} s."
         return ""
 
     # ---- the end of a runner
@@ -233,7 +236,9 @@ class Owner:
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for something to happen, at most `timeout_s`, and take it in."""
-        for key, _ in self._selector.select(min(timeout_s, POLL_S, self._memory_every_s())):
+        events = self._selector.select(min(timeout_s, POLL_S, self._memory_every_s()))
+        self._woke_at = self._clock()
+        for key, _ in events:
             key.data()
         self._measure()
         self._output.write()
@@ -284,7 +289,7 @@ class Owner:
         runner.heard_at = self._clock()
         event = said["event"]
         if event == "failed":
-            runner.unusable = str(said["reason"])[:1000]
+            runner.hear_failure(said)
         elif event == "ready":
             self._hear_ready(runner, said)
         elif event == "alive":
@@ -296,7 +301,12 @@ class Owner:
             runner.drained = (int(said["drained"]), int(said["failed"]))
 
     def _hear_ready(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
-        runner.ready_at = runner.measured_at = self._clock()
+        runner.measured_at = self._clock()
+        memory, limit = memory_bytes(runner.identity.pid), self._assignment.config.memory_limit_bytes
+        runner.vitals = replace(runner.vitals, memory_bytes=memory)
+        if limit is not None and (memory or 0) > limit:
+            return  # not ready: it is ended for its memory at the next look
+        runner.ready_at = runner.measured_at
         facts = Ready(
             runner=runner.identity,
             socket=runner.socket_path,
@@ -305,10 +315,9 @@ class Owner:
             precision=str(said["precision"])[:8],
             sandbox=str(said["sandbox"])[:8],
             load_seconds=round(runner.ready_at - runner.started_at, 3),
-            memory_bytes=memory_bytes(runner.identity.pid),
+            memory_bytes=memory,
             tuned=str(said.get("tuned", ""))[:100],
         )
-        runner.vitals = replace(runner.vitals, memory_bytes=facts.memory_bytes)
         if not self._reporter.ready(facts):
             self._asked_at = 0.0  # somebody else was faster: look at once
         self._keep_compiled()
@@ -321,14 +330,18 @@ class Owner:
             take_compiled(self._assignment.workspace.cache_directory, cache, most_bytes)
 
     def _memory_every_s(self) -> float:
+        """More often where it can matter soon: under a limit, and while a model is loaded."""
+        is_loading = self._runner is not None and self._runner.ready_at is None
         has_limit = self._assignment.config.memory_limit_bytes is not None
-        return MEMORY_EVERY_WITH_LIMIT_S if has_limit else MEMORY_EVERY_S
+        return MEMORY_OFTEN_S if has_limit or is_loading else MEMORY_EVERY_S
 
     def _measure(self) -> None:
         runner = self._runner
         if runner is not None and self._clock() - runner.measured_at >= self._memory_every_s():
             runner.measured_at = self._clock()
-            runner.vitals = replace(runner.vitals, memory_bytes=memory_bytes(runner.identity.pid))
+            memory = memory_bytes(runner.identity.pid)
+            if memory is not None:  # None: it has just ended, and the last figure tells more
+                runner.vitals = replace(runner.vitals, memory_bytes=memory)
 
     def _forget(self, descriptor: Any) -> None:
         with contextlib.suppress(KeyError, ValueError):
@@ -346,6 +359,6 @@ def _kind_of_end(runner: StartedRunner) -> End:
     if runner.unusable:
         return End.UNUSABLE
     if runner.ready_at is None:
-        return End.FAILED_TO_START
+        return End.OUT_OF_MEMORY if runner.is_out_of_memory else End.FAILED_TO_START
     is_from_outside = runner.process.returncode == -signal.SIGKILL and not runner.why_killed
     return End.KILLED if is_from_outside else End.CRASHED

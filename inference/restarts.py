@@ -17,9 +17,14 @@ class End(Enum):
     """How a runner ended."""
 
     UNUSABLE = "said that the model cannot be loaded"
+    OUT_OF_MEMORY = "took more memory than there was or than it may, before it was ready"
     FAILED_TO_START = "ended before it was ready"
     CRASHED = "ended by itself, by a signal other than SIGKILL, or for a limit of memory or time"
     KILLED = "killed from outside when it was ready"
+
+
+NEVER_AGAIN = frozenset({End.UNUSABLE, End.OUT_OF_MEMORY})
+"""Another try would end in the same way."""
 
 
 class RestartPolicy:
@@ -37,7 +42,7 @@ class RestartPolicy:
 
     def delay_s(self, end: End, now: float) -> float | None:
         """Seconds before the next start; None: not again."""
-        if end is End.UNUSABLE:
+        if end in NEVER_AGAIN:
             return None
         if end is End.KILLED:
             return 0.0
@@ -64,7 +69,7 @@ class RestartPolicy:
 
     def farewell(self, end: End, last_output: str) -> str:
         """The sentence that follows the reason where there is no next try."""
-        if end is End.UNUSABLE:
+        if end in NEVER_AGAIN:
             return ""
         if end is End.CRASHED:
             return f"It ended {MOST_CRASHES} times within a minute and is held off. Load it to try again."

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from inference.compiled import lend_compiled
-from inference.processes import ProcessIdentity, identify, scrubbed_environment
+from inference.host_memory import free_bytes, in_megabytes, oom_kills
+from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
 from inference.workspace import Workspace
@@ -67,6 +68,8 @@ class StartedRunner:
     why_killed: str = ""
     drained: tuple[int, int] | None = None
     partial: bytes = b""
+    is_out_of_memory: bool = False
+    oom_kills_before: int = field(default_factory=oom_kills)
 
     @property
     def has_ended(self) -> bool:
@@ -103,6 +106,16 @@ class StartedRunner:
             raise NoSense
         return reports
 
+    def hear_failure(self, said: Mapping[str, Any]) -> None:
+        """Take in why the model cannot be loaded; where that is memory, how much it had and how much there is."""
+        self.unusable = str(said["reason"])[:1000]
+        if said.get("is_memory") is True:
+            taken = in_megabytes(memory_bytes(self.identity.pid) or self.vitals.memory_bytes)
+            self.unusable += (
+                f" It had taken {taken} and needed more; {in_megabytes(free_bytes())} are free on this host. "
+                "Unload another model first, or load a smaller one."
+            )
+
     def hear_vitals(self, said: Mapping[str, Any]) -> Vitals:
         """Take in the figures of a heartbeat."""
         p95 = said.get("p95_ms")
@@ -115,6 +128,28 @@ class StartedRunner:
             p95_ms=None if p95 is None else float(p95),
         )
         return self.vitals
+
+    def exceed_memory(self, limit_bytes: int) -> str:
+        """Mark it as one that took more than its limit; the sentence that says so."""
+        self.is_out_of_memory = True
+        used, limit = in_megabytes(self.vitals.memory_bytes), in_megabytes(limit_bytes)
+        if self.ready_at is not None:
+            return f"Process {self.identity.pid} used {used}, more than its limit of {limit}."
+        return (
+            f"Loading took {used}, more than the limit of {limit}; {in_megabytes(free_bytes())} are free on this host. "
+            "Raise memory_limit_bytes in the options, or load a smaller model."
+        )
+
+    def notice_memory(self) -> None:
+        """For one that has ended: was it the kernel, because memory ran out?"""
+        is_killed = self.process.returncode == -signal.SIGKILL and not self.why_killed
+        if is_killed and oom_kills() > self.oom_kills_before:
+            self.is_out_of_memory = True
+            self.why_killed = (
+                f"Memory ran out and the kernel ended process {self.identity.pid}: it had taken "
+                f"{in_megabytes(self.vitals.memory_bytes)} and needed more; {in_megabytes(free_bytes())} are free on "
+                "this host now. Unload another model first, or load a smaller one."
+            )
 
     def why_ended(self) -> str:
         """A sentence. Only for one that has ended."""

@@ -32,7 +32,7 @@ def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
         return from_columns(columns, signature)
     if len(names) != 1:
         raise BadInput(f"The model takes {len(names)} inputs. Send each example as an object of {', '.join(names)}.")
-    return {names[0]: _array(instances, signature.inputs[0])}
+    return {names[0]: from_lists(instances, signature.inputs[0])}
 
 
 def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
@@ -47,10 +47,10 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             f"The model takes these inputs: {', '.join(names)}. "
             f"The request names {', '.join(map(str, inputs))[:200] or 'none'}."
         )
-    return {spec.name: _array(inputs[spec.name], spec) for spec in signature.inputs}
+    return {spec.name: from_lists(inputs[spec.name], spec) for spec in signature.inputs}
 
 
-def _array(value: Any, spec: TensorSpec) -> Array:
+def from_lists(value: Any, spec: TensorSpec) -> Array:
     """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
     if _holds_text(value):
         raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")

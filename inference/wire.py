@@ -55,23 +55,71 @@ async def read(reader: asyncio.StreamReader, limits: Limits) -> Frame | None:
         if not error.partial:
             return None
         raise WireError("the stream ended within a frame") from None
-    magic, header_bytes, body_bytes = _PREFIX.unpack(prefix)
-    if magic != _MAGIC:
-        raise WireError("not a frame")
-    if header_bytes > limits.header_bytes or body_bytes > limits.body_bytes:
-        raise WireError(f"a frame of {header_bytes} + {body_bytes} bytes is too large")
+    header_bytes, body_bytes = _sizes(prefix, limits)
     try:
         head = await reader.readexactly(header_bytes)
         body = await reader.readexactly(body_bytes) if body_bytes else b""
     except asyncio.IncompleteReadError:
         raise WireError("the stream ended within a frame") from None
+    return Frame(_header(head), memoryview(body))
+
+
+def joined(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> bytes:
+    """The frame in one piece: one write, one system call."""
+    return b"".join(encode(header, body))
+
+
+class Decoder:
+    """Frames out of a stream that comes in pieces. What comes whole in one piece is not copied."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._rest = bytearray()
+        self._needed = _PREFIX.size
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are complete with `data`. Raises WireError; then the stream is of no more use."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            data, self._rest = bytes(self._rest), bytearray()
+        frames, at, view = [], 0, memoryview(data)
+        while (end := self._end(view, at)) <= len(view):
+            head = at + _PREFIX.size
+            body = head + _PREFIX.unpack_from(view, at)[1]
+            frames.append(Frame(_header(view[head:body]), view[body:end]))
+            at = end
+        self._needed = end - at
+        if at < len(view):
+            self._rest = bytearray(view[at:])
+        return frames
+
+    def _end(self, view: memoryview, at: int) -> int:
+        """Where the frame that begins at `at` ends, as far as can be told yet."""
+        if len(view) - at < _PREFIX.size:
+            return at + _PREFIX.size
+        header_bytes, body_bytes = _sizes(view[at : at + _PREFIX.size], self._limits)
+        return at + _PREFIX.size + header_bytes + body_bytes
+
+
+def _sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
+    magic, header_bytes, body_bytes = _PREFIX.unpack(prefix)
+    if magic != _MAGIC:
+        raise WireError("not a frame")
+    if header_bytes > limits.header_bytes or body_bytes > limits.body_bytes:
+        raise WireError(f"a frame of {header_bytes} + {body_bytes} bytes is too large")
+    return header_bytes, body_bytes
+
+
+def _header(head: Buffer) -> dict[str, Any]:
     try:
         header = orjson.loads(head)
     except orjson.JSONDecodeError:
         raise WireError("the header is not JSON") from None
     if not isinstance(header, dict):
         raise WireError("the header is not an object")
-    return Frame(header, memoryview(body))
+    return header
 
 
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:

@@ -15,7 +15,7 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 
 import pytest
 
-from tests import real_models
+from tests import real_models, served_models
 from tests.engine_fixtures import all_converted
 from tests.people import People
 from tests.running_portal import ROOT, Api, RunningPortal, running_portal
@@ -79,6 +79,30 @@ def api(portal: RunningPortal) -> Api:
 def digit() -> Callable[[str], bytes]:
     """`digit("seven")`: a picture of the sample."""
     return lambda name: (ROOT / "samples" / "images" / f"{name}.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def served_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of seen.zip and pair.zip; see tests/served_models.py."""
+    folder = tmp_path_factory.mktemp("served-models")
+    command = [sys.executable, "-m", "tests.served_models", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(portal: RunningPortal, served_files: Path) -> Iterator[RunningPortal]:
+    """The shared portal with `seen` (pictures) and `pair` (two inputs, two outputs) loaded."""
+    api = portal.client("manage")
+    looks = {"labels": "\n".join(served_models.LABELS), "preprocessing": '{"preset": "unit"}'}
+    api.upload("seen", served_files / "seen.zip", engine="openvino", **looks)
+    api.upload("pair", served_files / "pair.zip", engine="openvino")
+    for name in ("seen", "pair"):
+        api.load(name)
+    yield portal
+    for name in ("seen", "pair"):
+        api.delete(f"/api/models/{name}/", params={"unload": "true"})
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,27 @@ def fetched(what: Published) -> Path:
         fresh.write_bytes(content)
         fresh.replace(kept)
     return kept
+
+
+def environment_with(requirement: str, *, limit_s: float) -> Path:
+    """The Python of a virtual environment in the cache with this published package, made where it is not there.
+
+    Skips without the package index, and fails instead under CI=true.
+    """
+    folder = _cache() / f"{requirement.replace('==', '-')}-py{sys.version_info.major}{sys.version_info.minor}"
+    python, stamp = folder / "bin" / "python", folder / "complete"
+    if stamp.exists():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, timeout=120)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
+        subprocess.run(command, check=True, capture_output=True, timeout=limit_s)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _missing(f"{requirement} cannot be installed: {(error.stderr or b'').decode(errors='replace')[-300:]}")
+    stamp.touch()
+    return python
 
 
 def _cache() -> Path:

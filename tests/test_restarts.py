@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from inference.restarts import End, RestartPolicy
 
 
@@ -21,8 +23,10 @@ def test_failures_far_apart_are_tried_for_ever() -> None:
     assert None not in delays
 
 
-def test_a_model_that_cannot_be_loaded_is_not_tried_again() -> None:
-    assert RestartPolicy().delay_s(End.UNUSABLE, 0) is None
+@pytest.mark.parametrize("end", [End.UNUSABLE, End.OUT_OF_MEMORY])
+def test_a_model_that_cannot_be_loaded_is_not_tried_again(end: End) -> None:
+    assert RestartPolicy().delay_s(end, 0) is None
+    assert RestartPolicy().farewell(end, "boom") == ""
 
 
 def test_kills_from_outside_are_never_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,6 +103,9 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
+DISK_FULL = "The disk is full, so the model could not be unpacked. Free some space and try again."
+
+
 def open_engine(name: str, path: Path, format_name: str, settings: EngineSettings) -> Engine:
     """Import the library of the engine `name` and load the model at `path`. Raises ModelUnusable with a sentence."""
     if name not in ENGINE_NAMES:
@@ -109,7 +113,12 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     if settings.precision not in PRECISIONS_BY_ENGINE[name]:
         raise ModelUnusable(f"The engine {name} computes in f32 only. Choose openvino for {settings.precision}.")
     module = importlib.import_module(f"inference.engines.{name}")
-    engine: Engine = module.load(path, format_name, settings)
+    try:
+        engine: Engine = module.load(path, format_name, settings)
+    except ModelUnusable as error:
+        if _is_disk_full(error):
+            raise ModelUnusable(DISK_FULL) from error
+        raise
     return RenamedEngine(engine, settings.names) if settings.names else engine
 
 
@@ -158,6 +167,17 @@ def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
             )
         names |= dict(zip(extra, missing, strict=True))
     return names
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether this came of a full disk: an archive is unpacked into the process's own folder."""
+    at: BaseException | None = error
+    while at is not None:
+        is_full = isinstance(at, OSError) and at.errno in {errno.ENOSPC, errno.EDQUOT}
+        if is_full or "no space left" in str(at).lower():
+            return True
+        at = at.__cause__
+    return False
 
 
 def first_line(error: Exception) -> str:

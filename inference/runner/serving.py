@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from inference.errors import PortalError
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
+from inference.runner.shortage import is_for_memory
 from inference.runner.status import StatusLine
 from inference.runner.tuning import Tuned, Tuning
 from inference.signature import Signature, TensorSpec, image_axes
@@ -41,15 +42,21 @@ def serve_model(
     try:
         engine, tuned = Tuning(config, functools.partial(_open, config), _zeros_for(config)).load()
     except ModelUnusable as error:
-        status.say("failed", reason=str(error), is_final=True)
-        _exit(3)
+        if not is_for_memory(error):
+            status.say("failed", reason=str(error), is_final=True)
+            _exit(3)
+        _fail_for_memory(status)
     except MemoryError:
-        status.say("failed", reason="There was not enough memory to load the model.", is_final=True)
-        _exit(3)
+        _fail_for_memory(status)
     load_s = time.monotonic() - began
     logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
     listener = socket.socket(fileno=listener_descriptor)
     asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox, load_s))
+
+
+def _fail_for_memory(status: StatusLine) -> NoReturn:
+    status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
+    _exit(3)
 
 
 def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
@@ -139,7 +146,7 @@ async def _beat(server: Server, status: StatusLine) -> None:
         await asyncio.sleep(HEARTBEAT_S)
 
 
-def _exit(code: int) -> None:
+def _exit(code: int) -> NoReturn:
     """Leave at once: destructors of an engine can take seconds, the kernel takes the memory back in milliseconds."""
     sys.stderr.flush()
     os._exit(code)

@@ -23,6 +23,7 @@ import numpy as np
 from inference.engines import Engine
 from inference.runner.batching import BatchRules, is_batchable
 from inference.runner.config import MOST_BATCH, RunnerConfig
+from inference.runner.shortage import is_for_memory
 
 logger = logging.getLogger("runner")
 
@@ -108,6 +109,8 @@ class Tuning:
             engine.run(inputs)
             return time.monotonic() - began
         except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
+            if is_for_memory(error):
+                raise MemoryError from error
             logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
             return None
 

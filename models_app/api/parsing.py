@@ -73,11 +73,32 @@ def read_flag(request: Request, name: str) -> bool:
 def read_object(request: Request) -> Mapping[str, Any]:
     """The body as a JSON object; an empty body is an empty one."""
     data: Any = request.data
-    if data is None or data == "":
+    return as_object(None if data == "" else data)
+
+
+def as_object(data: object) -> Mapping[str, Any]:
+    """A decoded body as an object; nothing is an empty one."""
+    if data is None:
         return {}
     if not isinstance(data, Mapping):
         raise ValidationFailed("Send a JSON object as the body.")
     return data
+
+
+def parse_top(text: str | None) -> int | None:
+    """`?top=`, how many answers a picture gets. Raises ValidationFailed."""
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= 100_000:
+        raise ValidationFailed.of("top", "top is a whole number from 1.")
+    return int(text[:9])
+
+
+def pictures_of(body: Mapping[str, Any]) -> list[Picture] | None:
+    """The pictures of a JSON body that asks, None where it holds tensors. Raises ValidationFailed for neither."""
+    if len({"images", "instances", "inputs"} & set(body)) != 1:
+        raise ValidationFailed("Send one of images, instances or inputs.")
+    return encoded_pictures(body["images"]) if "images" in body else None
 
 
 def uploaded_pictures(files: Sequence[UploadedFile[Any]], field: str = "image") -> list[Picture]:

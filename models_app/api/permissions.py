@@ -8,17 +8,14 @@ from django.conf import settings
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from models_app.choices import KeyScope
 from models_app.models import ApiKey
-
-PREDICT = "models_app.predict_modelversion"
-PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", PREDICT})
-"""What a key of the scope `predict` can do at most."""
+from models_app.services.keys import PREDICT as PREDICT
+from models_app.services.keys import scope_allows
 
 
 def may(user: Any, key: ApiKey | None, permission: str, *, needs_manage: bool = False) -> bool:
     """Whether this user, with this key if one was used, has the permission (`models_app.verb_model`)."""
-    if key is not None and key.scope == KeyScope.PREDICT and (needs_manage or permission not in PREDICT_SCOPE):
+    if key is not None and not scope_allows(key.scope, permission, needs_manage=needs_manage):
         return False
     return bool(user.has_perm(permission))
 

@@ -56,6 +56,12 @@ def receive_copy(source: Path, name: str) -> ReceivedFile:
         return _receive(iter(lambda: reader.read(_CHUNK_BYTES), b""), name)
 
 
+def receive_bytes(data: bytes, name: str) -> ReceivedFile:
+    """Write what is in memory already into the uploads folder."""
+    check_disk(len(data))
+    return _receive(iter([data]), name)
+
+
 def receive_upload(uploaded: UploadedFile[Any]) -> ReceivedFile:
     """Copy a file that came through a Django form into the uploads folder, hashing on the way."""
     check_disk(uploaded.size or 0)

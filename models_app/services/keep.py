@@ -38,6 +38,7 @@ from models_app.services import files
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
+from models_app.services.patience import without_waiting
 
 logger = logging.getLogger("portal.keep")
 
@@ -218,10 +219,8 @@ class Keeper:
         }
         if self.nvml is not None and self.instance.pid:
             fields |= self._device_memory(self.instance.device, self.instance.pid)
-        try:
+        with without_waiting():
             Instance.objects.filter(pk=self.instance.pk).update(**fields)
-        except DatabaseError:  # figures can wait
-            connection.close()
 
     def restarting(self, reason: str) -> bool:
         return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")

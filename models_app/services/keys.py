@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
@@ -13,10 +15,38 @@ from django.utils import timezone
 
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
+from models_app.services.patience import without_waiting
 
 _MARK = "mp_"
 _PREFIX_LENGTH = 12
 _LAST_USED_EVERY = timedelta(seconds=60)
+
+PREDICT = "models_app.predict_modelversion"
+PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", PREDICT})
+"""What a key of the scope `predict` can do at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A living key as a web process keeps it in memory; `permissions` are its user's in this app."""
+
+    pk: int
+    user_pk: int
+    scope: str
+    expires_at: datetime | None
+    permissions: frozenset[str]
+
+    @property
+    def is_alive(self) -> bool:
+        return self.expires_at is None or self.expires_at > timezone.now()
+
+    def may(self, permission: str) -> bool:
+        return permission in self.permissions and scope_allows(self.scope, permission)
+
+
+def scope_allows(scope: str, permission: str, *, needs_manage: bool = False) -> bool:
+    """Whether a key of this scope may use the permission at all, if its user has it."""
+    return scope != KeyScope.PREDICT or (permission in PREDICT_SCOPE and not needs_manage)
 
 
 def create_key(
@@ -52,11 +82,44 @@ def find_key(secret: str) -> ApiKey | None:
     return key
 
 
+def read_known_keys(secret_hashes: Collection[str]) -> dict[str, KnownKey]:
+    """Those of these keys that live, by the hash of the secret, with what their users may do."""
+    keys = list(
+        ApiKey.objects.select_related("user").filter(
+            Q(expires_at=None) | Q(expires_at__gt=timezone.now()),
+            secret_hash__in=list(secret_hashes),
+            user__is_active=True,
+        )
+    )
+    users = {key.user.pk: key.user for key in keys}
+    rights = {
+        pk: frozenset(right for right in user.get_all_permissions() if right.startswith("models_app."))
+        for pk, user in users.items()
+    }
+    return {
+        key.secret_hash: KnownKey(key.pk, key.user.pk, key.scope, key.expires_at, rights[key.user.pk]) for key in keys
+    }
+
+
+def hash_of_secret(secret: str) -> str | None:
+    """By what a key is known in memory; None for what cannot be a key."""
+    return _hash(secret) if secret.startswith(_MARK) and secret.isascii() and "\x00" not in secret else None
+
+
+def note_uses(pks: Collection[int]) -> None:
+    """Remember that these keys were used, each at most once a minute."""
+    now = timezone.now()
+    ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USED_EVERY), pk__in=list(pks)).update(
+        last_used_at=now
+    )
+
+
 def _note_use(key: ApiKey) -> None:
     """Remember the use, at most once a minute: no write for each request."""
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _LAST_USED_EVERY:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        with without_waiting():
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def _hash(secret: str) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from models_app.choices import ALLOWED_MOVES, InstanceState
 from models_app.models import Instance, ModelVersion, Transition
+from models_app.services import bell
 
 
 def move(
@@ -41,6 +42,7 @@ def move(
             if changed:
                 _record(instance, state, after, reason, by)
                 instance.refresh_from_db()
+                transaction.on_commit(bell.ring, robust=True)
                 return True
     return False
 

@@ -1,4 +1,5 @@
-"""One story: uploads are received by a handler of their own, every other body is counted on its way to Django."""
+"""One story: inference is answered in front of Django, uploads are received by a handler of their own, every other body
+is counted on its way to Django."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from inference.errors import PortalError, TooLarge
 from models_app.api.errors import INTERNAL, as_portal_error
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+from portal.lean.inference import InferencePath
 from portal.lean.pace import Pace
 from portal.lean.threads import ThreadLender
 from portal.lean.uploads import receive_upload, upload_permission
@@ -25,11 +27,16 @@ class LeanApplication:
     def __init__(self, django_application: Application) -> None:
         self._django = django_application
         self._threads = ThreadLender()
+        self._inference = InferencePath(self._threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
+            self._inference.start()
             await _live(receive, send)
         elif scope["type"] == "http":
+            if (route := self._inference.route(scope)) is not None:
+                await self._inference.answer(route, scope, receive, send)
+                return
             async with self._threads.thread():
                 if (permission := upload_permission(scope)) is not None:
                     await self._receive_upload(scope, receive, send, permission)

@@ -45,6 +45,11 @@ class Pace:
     async def refuse(self, send: Send, error: PortalError) -> None:
         """Answer, then take the rest of the body for a while: who sends first and reads later gets the answer."""
         await send_error(send, error, more_body=True)
+        await self.linger()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def linger(self) -> None:
+        """Take the rest of the body for a while, and throw it away."""
         seen = 0
         try:
             async with asyncio.timeout(LINGER_S):
@@ -52,4 +57,3 @@ class Pace:
                     seen += len((await self.next()).get("body", b""))
         except (TimeoutError, RequestTimeout):
             pass
-        await send({"type": "http.response.body", "body": b""})

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import close_old_connections
 
 MOST_IDLE = 32
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ThreadLender:
@@ -20,6 +26,16 @@ class ThreadLender:
 
     def __init__(self) -> None:
         self._idle: list[ThreadPoolExecutor] = []
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run code that uses the database, or waits, on a lent thread."""
+
+        def guarded() -> T:
+            close_old_connections()
+            return work(*args, **kwargs)
+
+        async with self.thread():
+            return await sync_to_async(guarded)()
 
     @contextlib.asynccontextmanager
     async def thread(self) -> AsyncIterator[None]:

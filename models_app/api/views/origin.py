@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -18,13 +18,11 @@ from models_app.api.permissions import may
 from models_app.api.shapes import empty_receipt, version_json
 from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView
 from models_app.api.views.verbs import read_top
-from models_app.choices import FileStatus, VersionState
-from models_app.models import ModelVersion
+from models_app.choices import VersionState
 from models_app.services import delete, files, find, upload
-from models_app.services.load import load
 from models_app.services.predict import predict_pictures
+from models_app.services.replace import load_instead
 from models_app.services.unload import DEFAULT_WAIT_S, unload
-from models_app.services.waiting import wait_until
 
 REGISTER_LIMIT_S = 120.0
 
@@ -56,27 +54,8 @@ class OriginModelView(FormView):
         finally:
             if file is not None:
                 file.discard()
-        version = self._load(version, request.user, deadline)
+        version = load_instead(version, by=request.user, deadline=deadline)
         return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
-
-    def _load(self, version: ModelVersion, by: Any, deadline: float) -> ModelVersion:
-        """Wait for the check, load, and once the new one is ready unload what served before."""
-
-        def checked() -> ModelVersion | None:
-            fresh = find.versions().get(pk=version.pk)
-            return None if fresh.status == FileStatus.CHECKING else fresh
-
-        fresh = wait_until(checked, deadline - time.monotonic())
-        if fresh is None:
-            return find.versions().get(pk=version.pk)
-        if fresh.status == FileStatus.REJECTED:
-            raise ValidationFailed.of("file", fresh.status_detail)
-        fresh = load(fresh, by=by, wait_s=max(0.0, deadline - time.monotonic()))
-        if fresh.state is VersionState.LOADED:
-            older = find.versions().filter(model=fresh.model, number__lt=fresh.number)
-            if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
-                unload(in_use, by=by, reason=f"Replaced by version {fresh.number}.")
-        return fresh
 
     @extend_schema(
         operation_id="origin_remove",

@@ -6,9 +6,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference.errors import ValidationFailed
 from models_app.api import schema
-from models_app.api.parsing import encoded_pictures, read_count, read_object, read_wait, uploaded_pictures
+from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait, uploaded_pictures
 from models_app.api.shapes import empty_receipt, version_json
 from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView
 from models_app.choices import VersionState
@@ -79,25 +78,17 @@ class PredictView(FormView):
         top = read_top(request)
         version, instances = find.loaded_version(name, number)
         if request.FILES or not _is_json(request):
-            pictures = uploaded_pictures(request.FILES.getlist("image"))
-            return Response(predict_pictures(version, instances, pictures, top=top))
+            sent = uploaded_pictures(request.FILES.getlist("image"))
+            return Response(predict_pictures(version, instances, sent, top=top))
         body = read_object(request)
-        forms = {"images", "instances", "inputs"} & set(body)
-        if len(forms) != 1:
-            raise ValidationFailed("Send one of images, instances or inputs.")
-        if "images" in body:
-            return Response(predict_pictures(version, instances, encoded_pictures(body["images"]), top=top))
+        if (pictures := pictures_of(body)) is not None:
+            return Response(predict_pictures(version, instances, pictures, top=top))
         return Response(predict_tensors(version, instances, body, top=top))
 
 
 def read_top(request: Request) -> int | None:
     """`?top=`; only in the query, because a body may hold an input of that name."""
-    text = request.query_params.get("top")
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= 100_000:
-        raise ValidationFailed.of("top", "top is a whole number from 1.")
-    return int(text[:9])
+    return parse_top(request.query_params.get("top"))
 
 
 def _is_json(request: Request) -> bool:

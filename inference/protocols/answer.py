@@ -1,0 +1,52 @@
+"""An answer of HTTP, and how both protocols say that something went wrong: {"error": text}."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.errors import PortalError
+from inference.protocols import json_text
+
+JSON = b"application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """`value` as JSON; numpy arrays in it are written as nested lists."""
+    return Answer(status, json_text.write(value))
+
+
+_STATUS = {409: 404, 422: 400}
+"""What these protocols have no word for: a model that is not loaded is not found, bad input is an invalid argument."""
+
+
+class Unsupported(PortalError):
+    """The protocol knows it, this server does not do it."""
+
+    code, status = "unsupported", 501
+
+
+class MethodNotAllowed(PortalError):
+    code, status = "method_not_allowed", 405
+
+
+def error_answer(error: PortalError) -> Answer:
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after_s is not None or error.status in {429, 503}:
+        headers.append((b"retry-after", str(error.retry_after_s or 1).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    text = error.message
+    for name, sentences in error.fields.items():
+        if text not in sentences:
+            text += f" {name}: {' '.join(sentences)}"
+    body = json_text.write({"error": text or "The request failed."})
+    return Answer(_STATUS.get(error.status, error.status), body, headers=tuple(headers))

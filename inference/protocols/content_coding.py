@@ -1,0 +1,58 @@
+"""gzip and deflate of bodies (RFC 9110; deflate is the zlib wrapper), with a limit on what comes out."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Literal
+
+from inference.errors import PortalError, TooLarge, ValidationFailed
+
+_WINDOW = {"gzip": 31, "deflate": 15}
+
+
+class UnknownCoding(PortalError):
+    """415, with the codings that are taken in Accept-Encoding."""
+
+    code, status = "unsupported_media_type", 415
+
+
+def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
+    """Raises UnknownCoding, TooLarge for more than `most_bytes`, ValidationFailed for what is damaged or cut off."""
+    coding = coding.strip().lower()
+    if coding in {"", "identity"}:
+        return body
+    if coding not in _WINDOW:
+        raise UnknownCoding("The Content-Encoding is gzip or deflate, or the body comes as it is.")
+    reader = zlib.decompressobj(_WINDOW[coding])
+    try:
+        plain = reader.decompress(body, most_bytes + 1)
+    except zlib.error:
+        raise ValidationFailed(f"The body is not {coding}, though the header says so.") from None
+    if len(plain) > most_bytes:
+        raise TooLarge(f"The request holds more than {most_bytes:,} bytes once it is decompressed.")
+    if not reader.eof or reader.unused_data:
+        raise ValidationFailed(f"The {coding} of the body is cut off, or something follows it.")
+    return plain
+
+
+def chosen_coding(accept: str) -> Literal["gzip", "deflate"] | None:
+    """The coding for an answer to a client that accepts these (the header Accept-Encoding); None for none."""
+    if not accept:
+        return None
+    weights: dict[str, float] = {}
+    for item in accept.lower().split(","):
+        name, _, parameters = item.partition(";")
+        try:
+            weight = float(parameters.partition("q=")[2] or 1)
+        except ValueError:
+            weight = 1.0
+        weights[name.strip()] = weight
+    for name in ("gzip", "deflate"):
+        if weights.get(name, 0.0) > 0:
+            return name  # type: ignore[return-value]
+    return None
+
+
+def compress(body: bytes, coding: Literal["gzip", "deflate"]) -> bytes:
+    return gzip.compress(body, 1, mtime=0) if coding == "gzip" else zlib.compress(body, 1)

@@ -1,0 +1,176 @@
+"""TensorFlow Serving's REST calls predict, classify and regress (its api_rest.md), and KServe V1 over the same.
+
+Row form: `instances`, answered by `predictions`; column form: `inputs`, answered by `outputs`. `{"b64": …}` to an image
+model is an encoded image. Every error of the request is a 4xx.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from inference import tensors
+from inference.errors import BadInput, NotFound, TooLarge, ValidationFailed
+from inference.postprocessing import activated
+from inference.protocols import json_text
+from inference.protocols.answer import Answer, json_answer
+from inference.protocols.v2_classification import label_of
+from inference.served import Pictures, Question, Served, Tensors
+
+Array = np.ndarray[Any, Any]
+SIGNATURE = "serving_default"
+MOST_PICTURES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """`form` is how it was asked, which says how it is answered."""
+
+    question: Question
+    form: Literal["rows", "columns", "classify", "regress"]
+
+
+# ---- requests
+
+
+def read_predict(body: bytes, served: Served) -> PredictRequest:
+    """The body of `:predict`, whatever its Content-Type says. Raises ValidationFailed, BadInput or TooLarge."""
+    given = json_text.read_object(body)
+    _check_signature(given)
+    if ("instances" in given) == ("inputs" in given):
+        raise ValidationFailed("Send either instances or inputs.")
+    if "instances" in given:
+        return PredictRequest(_rows(given["instances"], served), "rows")
+    return PredictRequest(_columns(given["inputs"], served), "columns")
+
+
+def read_examples(body: bytes, served: Served, verb: Literal["classify", "regress"]) -> PredictRequest:
+    """The body of `:classify` and `:regress`: examples of features, and a context that all of them share."""
+    given = json_text.read_object(body)
+    _check_signature(given)
+    examples, context = given.get("examples"), given.get("context", {})
+    if not isinstance(examples, list) or not examples:
+        raise ValidationFailed("examples is a list with at least one example.")
+    if not isinstance(context, dict) or not all(isinstance(example, dict) for example in examples):
+        raise ValidationFailed("Each example and the context is an object of features.")
+    rows = [_example({**context, **example}, served) for example in examples]
+    return PredictRequest(_rows(rows, served), verb)
+
+
+def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
+    """A feature is a value or a list; a list of one value is that value where the input takes no list."""
+    row: dict[str, Any] = {}
+    for spec in served.signature.inputs:
+        if spec.name not in features:
+            raise BadInput(f"Each example has the features {', '.join(s.name for s in served.signature.inputs)}.")
+        value = features[spec.name]
+        if isinstance(value, list) and len(value) == 1 and (len(spec.shape) == 1 or _is_encoded(value[0])):
+            value = value[0]
+        elif not isinstance(value, list | dict) and len(spec.shape) == 2:
+            value = [value]
+        row[spec.name] = value
+    return row
+
+
+def _check_signature(given: Mapping[str, Any]) -> None:
+    name = given.get("signature_name", SIGNATURE)
+    if name not in (SIGNATURE, ""):
+        raise ValidationFailed(f'Serving signature name: "{str(name)[:100]}" not found in signature def')
+
+
+def _rows(instances: Any, served: Served) -> Question:
+    if not isinstance(instances, list) or not instances:
+        raise ValidationFailed("instances is a list with at least one example.")
+    if served.takes_pictures:
+        name = served.signature.inputs[0].name
+        values = [row[name] if isinstance(row, dict) and set(row) == {name} else row for row in instances]
+        if any(map(_is_encoded, values)):
+            return _pictures(values)
+    return Tensors(tensors.conform(tensors.from_instances(instances, served.signature), served.signature))
+
+
+def _columns(inputs: Any, served: Served) -> Question:
+    names = [spec.name for spec in served.signature.inputs]
+    if served.takes_pictures:
+        value = inputs[names[0]] if isinstance(inputs, dict) and names[0] in inputs else inputs
+        if _is_encoded(value):
+            return _pictures([value])
+        if isinstance(value, list) and any(map(_is_encoded, value)):
+            return _pictures(value)
+    if isinstance(inputs, dict):  # names that the model does not have are passed over
+        inputs = {name: inputs[name] for name in names if name in inputs}
+    return Tensors(tensors.conform(tensors.from_columns(inputs, served.signature), served.signature))
+
+
+def _is_encoded(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"b64"}
+
+
+def _pictures(values: Sequence[Any]) -> Pictures:
+    if len(values) > MOST_PICTURES:
+        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+    pictures = []
+    for index, value in enumerate(values):
+        try:
+            if not _is_encoded(value) or not isinstance(value["b64"], str):
+                raise ValueError
+            pictures.append(base64.b64decode(value["b64"], validate=True))
+        except (ValueError, binascii.Error):
+            raise BadInput(f'Example {index} is no {{"b64": text}} in standard base64, as others are.') from None
+    return Pictures(pictures)
+
+
+# ---- answers
+
+
+def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, Array]) -> Answer:
+    """Raises BadInput where the outputs cannot be told apart by example, or have no classes to tell."""
+    answers = {spec.name: outputs[spec.name] for spec in served.signature.outputs if spec.name in outputs}
+    if served.answer is not None and served.answer.name in answers:
+        answers[served.answer.name] = activated(answers[served.answer.name], served.postprocessing)
+    if request.form == "columns":
+        value = [json_text.numbers(array) for array in answers.values()]
+        return json_answer({"outputs": value[0] if len(value) == 1 else dict(zip(answers, value, strict=True))})
+    if request.form == "rows":
+        return json_answer({"predictions": _predictions(answers)})
+    scores = _scores(answers, served)
+    if request.form == "classify":
+        labels = [label_of(served.labels, index) for index in range(scores.shape[1])]
+        return json_answer({"results": [list(zip(labels, map(_number, row), strict=True)) for row in scores]})
+    if scores.shape[1] != 1:
+        raise BadInput("The model gives several values for each example. Ask with predict.")
+    return json_answer({"results": [_number(row[0]) for row in scores]})
+
+
+def _predictions(answers: Mapping[str, Array]) -> Any:
+    if len(answers) == 1:
+        return json_text.numbers(next(iter(answers.values())))
+    if len({len(array) if array.ndim else -1 for array in answers.values()}) != 1:
+        raise BadInput("The outputs have different numbers of rows. Ask in the column form: inputs.")
+    rows = len(next(iter(answers.values())))
+    return [{name: json_text.numbers(array[row]) for name, array in answers.items()} for row in range(rows)]
+
+
+def _scores(answers: Mapping[str, Array], served: Served) -> Array:
+    """(N, C) of the output that is the answer."""
+    array = answers[served.answer.name] if served.answer is not None else next(iter(answers.values()))
+    if array.ndim not in {1, 2} or not array.size:
+        raise BadInput("The model gives no scores. Ask with predict.")
+    return array.reshape(len(array), -1)
+
+
+def _number(value: np.generic) -> Any:
+    return json_text.numbers(np.asarray(value))
+
+
+# ---- errors
+
+
+def not_found(name: str, number: int | None, reason: str) -> NotFound:
+    which = f"Latest({name[:100]})" if number is None else f"Specific({name[:100]}, {number})"
+    return NotFound(f"Servable not found for request: {which}. {reason}")

@@ -1,0 +1,99 @@
+"""V2's repository extension: what a request for index or load says, and the words for the states."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.errors import ValidationFailed
+from inference.protocols import json_text
+
+_KNOWN = frozenset({"config", "instances"})
+_FILE = "file:"
+_SETTINGS = ("labels", "preprocessing", "postprocessing", "options")
+STATES = {
+    "loaded": "READY", "queued": "LOADING", "loading": "LOADING", "restarting": "LOADING", "unloading": "UNLOADING",
+    "failed": "UNAVAILABLE", "unloaded": "UNAVAILABLE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """`files` by their path inside the version's folder: what replaces the model. `settings` are text, as in a form:
+    they come in the configuration as `parameters: {"labels": {"string_value": …}}`, the engine as its `backend`."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    instances: int = 1
+
+
+def read_index(body: bytes) -> bool:
+    """Whether only models that are ready are asked for. An empty body is an empty object."""
+    ready = json_text.read_object(body).get("ready", False) if body else False
+    if not isinstance(ready, bool):
+        raise ValidationFailed("ready is true or false.")
+    return ready
+
+
+def read_load(body: bytes) -> LoadRequest:
+    parameters = json_text.read_object(body).get("parameters") if body else None
+    if parameters is None:
+        return LoadRequest()
+    if not isinstance(parameters, dict):
+        raise ValidationFailed("parameters is an object.")
+    files = {name: data for name, data in parameters.items() if name.startswith(_FILE)}
+    if unknown := sorted(set(parameters) - _KNOWN - set(files)):
+        raise ValidationFailed(f"The parameter {unknown[0][:100]} of a load is not known.")
+    config = _config(parameters.get("config"))
+    if files and config is None:
+        raise ValidationFailed("A load with files needs the parameter config, a text with the model's configuration.")
+    instances = parameters.get("instances", 1)
+    if isinstance(instances, bool) or not isinstance(instances, int) or not 1 <= instances <= 64:
+        raise ValidationFailed("instances is a whole number from 1 to 64.")
+    contents = dict(_content(name.removeprefix(_FILE), data) for name, data in files.items())
+    return LoadRequest(contents, _settings(config or {}), instances)
+
+
+def _config(text: Any) -> Mapping[str, Any] | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ValidationFailed("config is a text with the model's configuration in JSON.")
+    return json_text.read_object(text.encode("utf-8", "replace"))
+
+
+def _content(path: str, data: Any) -> tuple[str, bytes]:
+    """`<version>/<path>`: the number of the version means nothing here, the portal counts its own."""
+    folder, _, inside = path.partition("/")
+    if not folder.isascii() or not folder.isdigit() or not inside:
+        raise ValidationFailed(f"{path[:100]} is not VERSION/FILE, such as 1/model.keras.")
+    try:
+        if not isinstance(data, str):
+            raise ValueError
+        return inside, base64.b64decode(data, validate=True)
+    except (ValueError, binascii.Error):
+        raise ValidationFailed(f"The content of {path[:100]} is not base64.") from None
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    parameters = config.get("parameters")
+    for name in _SETTINGS:
+        value = parameters.get(name) if isinstance(parameters, dict) else None
+        text = value.get("string_value") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            found[name] = text
+    if isinstance(backend := config.get("backend"), str) and backend:
+        found["engine"] = backend
+    return found
+
+
+def index_row(name: str, version: int | None = None, state: str = "", reason: str = "") -> dict[str, str]:
+    """One version, or the name alone of a model that has none."""
+    if version is None:
+        return {"name": name}
+    row = {"name": name, "version": str(version), "state": STATES.get(state, "UNKNOWN")}
+    return row | ({"reason": reason} if reason else {})

@@ -1,0 +1,74 @@
+"""V2's statistics extension: cumulative counts and nanoseconds since a process began, its true memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.served import Served, ServedInstance
+
+_PARTS = {"success": "success", "fail": "fail", "queue": "queue", "compute_input": "decode",
+          "compute_infer": "inference"}  # fmt: skip
+_NOTHING = {"count": 0, "ns": 0}
+
+
+def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row of `model_stats`. `told` is what the processes of the version counted (Runners.ask_statistics)."""
+    parts = {name: _sum(told, part) for name, part in _PARTS.items()}
+    return {
+        "name": served.model,
+        "version": str(served.number),
+        "last_inference": max((_whole(one.get("last_inference_ms")) for one in told), default=0),
+        "inference_count": sum(_whole(one.get("inference_count")) for one in told),
+        "execution_count": sum(_whole(one.get("execution_count")) for one in told),
+        "inference_stats": parts | {"compute_output": _NOTHING, "cache_hit": _NOTHING, "cache_miss": _NOTHING},
+        "response_stats": {},
+        "batch_stats": _batches(told),
+        "memory_usage": [usage for instance in served.instances for usage in _memory(instance)],
+    }
+
+
+def _sum(told: Sequence[Mapping[str, Any]], part: str) -> dict[str, int]:
+    leaves = [leaf for one in told if isinstance(leaf := _map(one, "ns").get(part), dict)]
+    return {key: sum(_whole(leaf.get(key)) for leaf in leaves) for key in ("count", "ns")}
+
+
+def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    counts: Counter[int] = Counter()
+    nanoseconds: Counter[int] = Counter()
+    for one in told:
+        for size, leaf in _map(one, "batches").items():
+            if str(size).isdigit() and isinstance(leaf, dict):
+                counts[int(size)] += _whole(leaf.get("count"))
+                nanoseconds[int(size)] += _whole(leaf.get("ns"))
+    return [
+        {
+            "batch_size": size,
+            "compute_input": _NOTHING,
+            "compute_infer": {"count": counts[size], "ns": nanoseconds[size]},
+            "compute_output": _NOTHING,
+        }
+        for size in sorted(counts)
+    ]
+
+
+def _memory(instance: ServedInstance) -> list[dict[str, Any]]:
+    """Of the process that holds the model, and of nothing else."""
+    usage = []
+    if instance.memory_bytes is not None:
+        usage.append({"type": "CPU", "id": 0, "byte_size": instance.memory_bytes})
+    if instance.device_memory_bytes is not None:
+        number = "".join(filter(str.isdigit, instance.device))
+        usage.append({"type": "GPU", "id": int(number or 0), "byte_size": instance.device_memory_bytes})
+    return usage
+
+
+def _map(one: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What a process says is untrusted: whatever is no object is an empty one."""
+    value = one.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

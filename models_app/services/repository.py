@@ -1,0 +1,113 @@
+"""The registry as a repository of V2: its index, load with or without files, unload."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from inference.engines import ENGINE_NAMES
+from inference.errors import LoadFailed, Unavailable, ValidationFailed
+from inference.protocols.v2_repository import LoadRequest, index_row
+from models_app.choices import FileStatus, VersionState
+from models_app.models import ModelVersion, RegisteredModel
+from models_app.services import files, find, upload
+from models_app.services.actor import Actor
+from models_app.services.load import load
+from models_app.services.replace import load_instead
+from models_app.services.unload import DEFAULT_WAIT_S, unload
+
+LOAD_LIMIT_S = 120.0
+
+
+def index(*, only_ready: bool) -> list[dict[str, str]]:
+    """One row a version; the name alone of a model without one."""
+    by_model: dict[str, list[ModelVersion]] = {
+        name: [] for name in RegisteredModel.objects.values_list("name", flat=True)
+    }
+    for version in find.versions().order_by("number"):
+        by_model.setdefault(version.model.name, []).append(version)
+    rows = []
+    for name, versions in sorted(by_model.items()):
+        if only_ready:
+            versions = [v for v in versions if v.state is VersionState.LOADED]
+        rows += [index_row(name, v.number, v.state, _reason(v)) for v in versions]
+        if not versions and not only_ready:
+            rows.append(index_row(name))
+    return rows
+
+
+def _reason(version: ModelVersion) -> str:
+    if version.status == FileStatus.CHECKING:
+        return "its file is being checked"
+    if version.status == FileStatus.REJECTED:
+        return version.status_detail
+    if version.state is VersionState.UNLOADED:
+        return "unloaded"
+    details = [i.state_detail for i in version.shown_instances if i.state_detail]
+    return details[0] if details and version.state is not VersionState.LOADED else ""
+
+
+def states(name: str, number: int | None) -> list[tuple[int, str, str]]:
+    """Number, state and detail of the versions of a model, or of one; newest first. Raises NotFound."""
+    if number is not None:
+        versions = [find.find_version(name, number)]
+    else:
+        versions = list(find.versions().filter(model=find.find_model(name)).order_by("-number"))
+    return [(version.number, str(version.state), _reason(version)) for version in versions]
+
+
+def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
+    """Load the newest ready version, or a new one made of the files; returns once it is loaded.
+
+    Raises ValidationFailed where it cannot be loaded, Unavailable where it is not after two minutes.
+    """
+    deadline = time.monotonic() + LOAD_LIMIT_S
+    try:
+        if request.files:
+            version = load_instead(_uploaded(name, request, by), by=by, deadline=deadline)
+        else:
+            version = load(find.newest_ready(name), by=by, instances=request.instances, wait_s=LOAD_LIMIT_S)
+    except LoadFailed as error:
+        raise ValidationFailed(f"failed to load '{name}': {error.message}") from None
+    if version.state is not VersionState.LOADED:
+        raise Unavailable(f"{version} is still on its way. Ask for it again in a while.", retry_after_s=5)
+
+
+def _uploaded(name: str, request: LoadRequest, by: Actor) -> ModelVersion:
+    upload.check_name(name)
+    contents = dict(request.files)
+    fields: dict[str, Any] = dict(request.settings)
+    if fields.get("engine") not in ENGINE_NAMES:
+        fields.pop("engine", None)
+    for path in [path for path in contents if PurePosixPath(path).name == "labels.txt"]:
+        fields.setdefault("labels", contents.pop(path).decode("utf-8", "replace"))
+    if not contents:
+        raise ValidationFailed("The files hold no model.")
+    received = _received(contents)
+    try:
+        return upload.register(name, received, upload.VersionSettings.from_fields(fields), by=by)
+    finally:
+        received.discard()
+
+
+def _received(contents: Mapping[str, bytes]) -> files.ReceivedFile:
+    """One file as it is, several as the archive of their folder."""
+    if len(contents) == 1:
+        path, data = next(iter(contents.items()))
+        return files.receive_bytes(data, PurePosixPath(path).name)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        for path, data in contents.items():
+            writer.writestr(path, data)
+    return files.receive_bytes(archive.getvalue(), "model.zip")
+
+
+def unload_model(name: str, *, by: Actor) -> None:
+    """Unload all versions; returns once their processes are gone. Idempotent."""
+    versions = [v for v in find.versions().filter(model=find.find_model(name)) if v.state is not VersionState.UNLOADED]
+    if versions and unload(versions, by=by, wait_s=DEFAULT_WAIT_S) is None:
+        raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)

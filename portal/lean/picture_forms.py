@@ -1,0 +1,56 @@
+"""Pictures of a multipart form, read in memory with the parser that uploads use."""
+
+from __future__ import annotations
+
+import multipart
+
+from inference.errors import TooLarge, ValidationFailed
+from models_app.services.predict import MOST_IMAGES, Picture
+
+_MOST_OTHER_FIELDS = 100
+
+
+def read_pictures(content_type: str, body: bytes) -> list[Picture]:
+    """The files of the field `image`, named as the client named them; other fields mean nothing.
+
+    Raises ValidationFailed for a damaged form or one without pictures, TooLarge for more than 64.
+    """
+    _, options = multipart.parse_options_header(content_type)
+    boundary = options.get("boundary")
+    if not boundary:
+        raise ValidationFailed("The Content-Type of the form names no boundary.")
+    names: list[str] = []
+    contents: list[list[bytes]] = []
+    files = 0
+    current: list[bytes] | None = None
+    try:
+        with multipart.PushMultipartParser(
+            str(boundary), max_segment_count=MOST_IMAGES + _MOST_OTHER_FIELDS, max_header_size=8192,
+            header_charset="utf8",
+        ) as parser:  # fmt: skip
+            for event in parser.parse(body):
+                if isinstance(event, multipart.MultipartSegment):
+                    current = None
+                    if event.filename:
+                        files += 1
+                        if files > MOST_IMAGES:
+                            raise TooLarge(f"Send at most {MOST_IMAGES} images at once.")
+                        if event.name == "image":
+                            current = []
+                            names.append(_label(event.filename))
+                            contents.append(current)
+                elif event is not None and current is not None:
+                    current.append(bytes(event))
+    except multipart.ParserLimitReached as error:
+        raise TooLarge(f"The form cannot be read: {error}.") from None
+    except multipart.MultipartError as error:
+        raise ValidationFailed(f"The form cannot be read: {error}.") from None
+    if not names:
+        raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
+    return [
+        Picture(name or index, b"".join(parts)) for index, (name, parts) in enumerate(zip(names, contents, strict=True))
+    ]
+
+
+def _label(name: str) -> str:
+    return name.replace("\x00", "").replace("\\", "/").rpartition("/")[2]

@@ -1,0 +1,84 @@
+"""`/api/models/…/predict/` without Django's stack: the same services as the view, the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+from io import BytesIO
+from urllib.parse import parse_qs
+
+import orjson
+from django.conf import settings
+
+from inference.errors import PortalError
+from inference.protocols.answer import Answer
+from inference.served import Served
+from models_app.api.errors import error_body, error_headers
+from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
+from models_app.services.keys import PREDICT, KnownKey
+from models_app.services.predict import predict_from_pictures, predict_from_tensors
+from portal.lean.asgi import Scope
+from portal.lean.exchange import LARGE_BYTES, Exchange
+from portal.lean.picture_forms import read_pictures
+from portal.lean.registry import Registry
+from portal.lean.routes import Route, ask_served
+
+_PATH = re.compile(r"/api/models/([-\w]+)/(?:versions/([0-9]{1,9})/)?predict/\Z")
+_JSON, _FORM = b"application/json", b"multipart/form-data"
+
+
+class PredictCalls:
+    """The documented call. What comes without a key (a browser's session) or in another form is left to the view."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def route(self, scope: Scope) -> Route | None:
+        found = _PATH.match(scope["path"])
+        if found is None or scope["method"] != "POST":
+            return None
+        headers = dict(scope["headers"])
+        has_key = headers.get(b"authorization", b"").partition(b" ")[0].lower() in {b"bearer", b"token"}
+        is_open = settings.PORTAL_ANONYMOUS_PREDICT and not {b"authorization", b"cookie"} & headers.keys()
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in {_JSON, _FORM} or not (has_key or is_open):
+            return None
+        number = None if found[2] is None else int(found[2])
+        return Route(partial(self._predict, found[1], number), PREDICT, render_error)
+
+    async def _predict(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        top = parse_top(_query_value(exchange.query, "top"))
+        body = await exchange.body()
+        content_type = exchange.header(b"content-type") or ""
+
+        async def ask(served: Served) -> Answer:
+            if content_type.lower().lstrip().startswith("multipart"):
+                work = predict_from_pictures(served, read_pictures(content_type, body), top)
+            else:
+                given = as_object(_json(body) if len(body) < LARGE_BYTES else await asyncio.to_thread(_json, body))
+                pictures = pictures_of(given)
+                if pictures is not None:
+                    work = predict_from_pictures(served, pictures, top)
+                else:
+                    work = predict_from_tensors(served, given, top)
+            prediction = await exchange.while_client_stays(work)
+            return Answer(200, orjson.dumps(prediction, default=str, option=orjson.OPT_NON_STR_KEYS))
+
+        return await ask_served(self._registry, name, number, ask)
+
+
+def render_error(error: PortalError) -> Answer:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in error_headers(error).items())
+    return Answer(error.status, orjson.dumps(error_body(error)), headers=headers)
+
+
+def _json(body: bytes) -> object:
+    return JSONParser().parse(BytesIO(body)) if body else {}
+
+
+def _query_value(query: bytes, name: str) -> str | None:
+    if not query:
+        return None
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
+    return values[-1] if values else None

@@ -1,0 +1,219 @@
+"""What a web process holds in memory: what is loaded, and the keys that were used lately.
+
+A request looks here, and into the database only for what is not here: a version loaded or a key made a moment ago.
+When an instance moves the bell rings (services/bell.py) and the next request waits for a fresh reading; what rings no
+bell, a key taken away or a row changed by hand, is seen when the database has changed, looked at four times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import DatabaseError, connection
+
+from inference.errors import Throttled
+from inference.served import Served
+from models_app.services import find
+from models_app.services.bell import Bell
+from models_app.services.keys import KnownKey, hash_of_secret, note_uses, read_known_keys
+from models_app.services.served import Routes, read_routes, served_version
+
+logger = logging.getLogger("portal.registry")
+
+LOOK_EVERY_S = 0.25
+LONGEST_WAIT_S = 1.0
+"""A database that does not answer must not stop predictions: after this they go on with what is known."""
+NOTE_USES_EVERY_S = 10.0
+MOST_KEYS = 10_000
+STRANGER_S = 1.0
+MOST_LOOKUPS_WAITING = 100
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Registry:
+    """One for each web process, used by its event loop. All reading happens on one thread of its own."""
+
+    def __init__(self) -> None:
+        self._routes: Routes = {}
+        self._keys: OrderedDict[str, KnownKey] = OrderedDict()
+        self._strangers: dict[str, float] = {}
+        self._used: set[int] = set()
+        self._bell = Bell()
+        self._heard: bytes | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._lookups = 0
+        self._data_version: int | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._reading_since = 0.0
+        self._keeping: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to keep it fresh; to be called on the event loop, once or more often."""
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep_fresh())
+
+    # ---- what is loaded
+
+    async def find(self, name: str, number: int | None) -> Served:
+        """Who answers for this model (without a number: its newest loaded version). Raises the reason why nobody."""
+        if self._bell.sound() != self._heard:
+            await self._hear()
+        served = self._known(name, number)
+        if served is None:
+            served = await self._look_up(_find_now, name, number)
+            self._wake.set()
+        return served
+
+    async def find_again(self, name: str, number: int | None) -> Served:
+        """Who answers now that the process that did does not any more."""
+        await self._read_once()
+        return await self.find(name, number)
+
+    async def all_served(self) -> list[Served]:
+        """Everything that is loaded, by name and number."""
+        if self._bell.sound() != self._heard:
+            await self._hear()
+        return [versions[number] for _, versions in sorted(self._routes.items()) for number in sorted(versions)]
+
+    def _known(self, name: str, number: int | None) -> Served | None:
+        versions = self._routes.get(name)
+        if not versions:
+            return None
+        return versions[max(versions)] if number is None else versions.get(number)
+
+    # ---- keys
+
+    async def find_key(self, secret: str) -> KnownKey | None:
+        """The living key with this secret, None where there is none. A key that was never seen is looked up once."""
+        secret_hash = hash_of_secret(secret)
+        if secret_hash is None:
+            return None
+        key = self._keys.get(secret_hash) or await self._look_up_key(secret_hash)
+        if key is None or not key.is_alive:
+            return None
+        self._used.add(key.pk)
+        return key
+
+    async def _look_up_key(self, secret_hash: str) -> KnownKey | None:
+        """Look into the database, for the same stranger once a second at most."""
+        now = time.monotonic()
+        if self._strangers.get(secret_hash, 0.0) > now:
+            return None
+        key = (await self._look_up(read_known_keys, [secret_hash])).get(secret_hash)
+        if key is None:
+            if len(self._strangers) >= MOST_KEYS:
+                self._strangers.clear()
+            self._strangers[secret_hash] = now + STRANGER_S
+            return None
+        self._keys[secret_hash] = key
+        if len(self._keys) > MOST_KEYS:
+            self._keys.popitem(last=False)
+        return key
+
+    # ---- reading
+
+    async def _look_up(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask the database about what is not known here. Raises Throttled where too many wait for that."""
+        if self._lookups >= MOST_LOOKUPS_WAITING:
+            raise Throttled("Too many requests name a key or a model that is not known. Try again in a second.")
+        self._lookups += 1
+        try:
+            return await self._on_thread(read, *args, **kwargs)
+        finally:
+            self._lookups -= 1
+
+    async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def guarded() -> T:
+            try:
+                return work(*args, **kwargs)
+            except DatabaseError:
+                connection.close()
+                self._data_version = None
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+    async def _hear(self) -> None:
+        """Wait for a reading that began after the bell rang; not long where the database does not answer."""
+        for _ in range(2):
+            await self._read_once()
+            if self._bell.sound() == self._heard:
+                return
+
+    async def _read_once(self) -> None:
+        """Read, together with all who wait for the same."""
+        if self._reading is None:
+            self._reading_since = time.monotonic()
+            self._reading = asyncio.create_task(self._read())
+        left = self._reading_since + LONGEST_WAIT_S - time.monotonic()
+        if left > 0:
+            await asyncio.wait({self._reading}, timeout=left)
+
+    async def _read(self) -> None:
+        try:
+            sound, keys = self._bell.sound(), list(self._keys)
+            routes, living = await self._on_thread(_read_all, self._routes, keys)
+            self._routes, self._heard = routes, sound
+            for secret_hash in keys:
+                if secret_hash in living:
+                    self._keys[secret_hash] = living[secret_hash]
+                else:
+                    self._keys.pop(secret_hash, None)
+        except DatabaseError as error:
+            logger.warning("what is loaded cannot be read; going on with what is known: %s", error)
+        except Exception:
+            logger.exception("what is loaded cannot be read; going on with what is known")
+        finally:
+            self._reading = None
+
+    async def _keep_fresh(self) -> None:
+        noted_at = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+            is_woken = self._wake.is_set()
+            self._wake.clear()
+            with contextlib.suppress(DatabaseError):
+                if await self._on_thread(self._has_changed) or is_woken:
+                    await self._read_once()
+            if self._used and time.monotonic() - noted_at > NOTE_USES_EVERY_S:
+                noted_at, used, self._used = time.monotonic(), self._used, set()
+                # A thread of its own: a write may wait for the database as long as somebody else holds it.
+                threading.Thread(target=_note_uses, args=(used,), daemon=True).start()
+
+    def _has_changed(self) -> bool:
+        """Whether another connection has written since the last look; SQLite tells, of others it is assumed."""
+        if connection.vendor != "sqlite":
+            return True
+        with connection.cursor() as cursor:
+            data_version = int(cursor.execute("PRAGMA data_version").fetchone()[0])
+        before, self._data_version = self._data_version, data_version
+        return before != data_version
+
+
+def _find_now(name: str, number: int | None) -> Served:
+    return served_version(*find.loaded_version(name, number))
+
+
+def _read_all(routes: Routes, secret_hashes: list[str]) -> tuple[Routes, dict[str, KnownKey]]:
+    return read_routes(routes), read_known_keys(secret_hashes) if secret_hashes else {}
+
+
+def _note_uses(pks: set[int]) -> None:
+    try:
+        note_uses(pks)
+    except DatabaseError as error:  # the next use says it again
+        logger.warning("the uses of keys were not noted: %s", error)
+    finally:
+        connection.close()

@@ -1,0 +1,19 @@
+"""Asking the processes of a version, for every protocol that asks for tensors."""
+
+from __future__ import annotations
+
+from inference.client import Reply, runners
+from inference.errors import BadImage
+from inference.served import Pictures, Question, Served
+
+
+async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
+    """The outputs. Raises BadImage that says which picture cannot be read; `timeout_s` only shortens the limit."""
+    limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
+    if not isinstance(question, Pictures):
+        return await runners.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
+    reply = await runners.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=True)
+    if reply.bad_images:
+        index, sentence = min(reply.bad_images.items())
+        raise BadImage(sentence if len(question.data) == 1 else f"Image {index}: {sentence}")
+    return reply

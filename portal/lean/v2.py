@@ -1,0 +1,188 @@
+"""V2 / Open Inference Protocol: which address means what, answered from memory and by the runners."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+from inference.client import runners
+from inference.errors import BadInput, NotFound, NotLoaded, PortalError
+from inference.protocols import v2, v2_metadata, v2_statistics
+from inference.protocols.answer import Answer, MethodNotAllowed, Unsupported, error_answer, json_answer
+from inference.protocols.content_coding import chosen_coding, compress
+from inference.served import Served
+from models_app.services.keys import PREDICT, KnownKey
+from portal.lean.exchange import LARGE_BYTES, Exchange
+from portal.lean.registry import Registry
+from portal.lean.repository import RepositoryCalls
+from portal.lean.routes import Route, Work, ask_served
+from portal.lean.runner import ask_runner
+from portal.lean.threads import ThreadLender
+
+_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,9}))?(?:/(ready|infer|config|stats))?\Z")
+_REPOSITORY = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)\Z")
+_OTHER_REPOSITORY = re.compile(r"/v2/repository/[^/]+/(index|models/[^/]+/(load|unload))\Z")
+VERSION = "0.1.0"
+STATISTICS_LIMIT_S = 2.0
+
+
+class V2Calls:
+    def __init__(self, registry: Registry, threads: ThreadLender) -> None:
+        self._registry = registry
+        self._repository = RepositoryCalls(threads)
+        self.route = lru_cache(maxsize=4096)(self._route)
+
+    def _route(self, method: str, path: str) -> Route | None:
+        """None for what only begins like an address of V2. What V2 does not know answers 404 or 405 itself."""
+        if path != "/v2" and not path.startswith("/v2/"):
+            return None
+        verbs = self._verbs(path.rstrip("/"))
+        if not verbs:
+            return Route(_not_found, None, error_answer)
+        found = verbs.get("GET" if method == "HEAD" else method)
+        return Route(*found, error_answer) if found is not None else Route(_wrong_method, None, error_answer)
+
+    def _verbs(self, path: str) -> dict[str, tuple[Work, str | None]]:
+        """Method → what answers it and the permission it needs."""
+        plain: dict[str, dict[str, tuple[Work, str | None]]] = {
+            "/v2": {"GET": (_server, PREDICT)},
+            "/v2/health/live": {"GET": (_live, None)},
+            "/v2/health/ready": {"GET": (self._ready, None)},
+            "/v2/models": {"GET": (self._models, PREDICT)},
+            "/v2/models/stats": {"GET": (self._all_statistics, PREDICT)},
+            "/v2/repository/index": {"POST": (self._repository.index, PREDICT)},
+        }
+        if path in plain:
+            return plain[path]
+        if found := _MODEL.match(path):
+            number = None if found[2] is None else int(found[2])
+            works = {
+                "ready": self._model_ready, "infer": self._infer, "config": self._config,
+                "stats": self._statistics, None: self._metadata,
+            }  # fmt: skip
+            return {"POST" if found[3] == "infer" else "GET": (partial(works[found[3]], found[1], number), PREDICT)}
+        if found := _REPOSITORY.match(path):
+            return {"POST": self._repository.verb(found[2], found[1])}
+        if _OTHER_REPOSITORY.match(path):
+            return {"POST": (_other_repository, PREDICT)}
+        return {}
+
+    # ---- inference
+
+    async def _infer(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        body = await exchange.body()
+        length = exchange.header(v2.LENGTH_HEADER)
+
+        async def ask(served: Served) -> Answer:
+            if len(body) < LARGE_BYTES:
+                request = v2.read_request(body, length, served)
+            else:
+                request = await asyncio.to_thread(v2.read_request, body, length, served)
+            reply = await exchange.while_client_stays(ask_runner(served, request.question, request.timeout_s))
+            return await _compressed(v2.write_answer(request, served, reply.outputs), exchange)
+
+        return await self._named(name, number, ask)
+
+    async def _named(self, name: str, number: int | None, ask: Callable[[Served], Awaitable[Answer]]) -> Answer:
+        """`ask_served` with the words that clients of V2 look for."""
+        try:
+            return await ask_served(self._registry, name, number, ask)
+        except NotFound as error:
+            raise NotFound(f"Request for unknown model: '{name[:100]}' is not found. {error.message}") from None
+        except NotLoaded as error:
+            sentence = f"Request for unknown model: '{name[:100]}' has no available versions. {error.message}"
+            raise NotLoaded(sentence) from None
+
+    # ---- what there is
+
+    async def _ready(self, exchange: Exchange, key: KnownKey | None) -> Answer:
+        return json_answer({"ready": True})
+
+    async def _models(self, exchange: Exchange, key: KnownKey | None) -> Answer:
+        return json_answer({"models": list(dict.fromkeys(s.model for s in await self._registry.all_served()))})
+
+    async def _model_ready(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        async def ready(served: Served) -> Answer:
+            return json_answer({"name": served.model, "ready": True})
+
+        try:
+            return await self._named(name, number, ready)
+        except NotLoaded:
+            raise BadInput("Model version not ready") from None
+
+    async def _metadata(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        async def describe(served: Served) -> Answer:
+            return json_answer(v2_metadata.model_metadata(served, await self._numbers(served)))
+
+        return await self._named(name, number, describe)
+
+    async def _config(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        async def describe(served: Served) -> Answer:
+            return json_answer(v2_metadata.model_config(served, await self._numbers(served)))
+
+        return await self._named(name, number, describe)
+
+    async def _numbers(self, served: Served) -> list[int]:
+        """The loaded versions of its model."""
+        return sorted({served.number, *(known.number for known in await self._of_model(served))})
+
+    async def _statistics(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
+        async def count(served: Served) -> Answer:
+            every = [served] if number is not None else await self._of_model(served)
+            return json_answer({"model_stats": list(await asyncio.gather(*map(statistics_of, every)))})
+
+        return await self._named(name, number, count)
+
+    async def _all_statistics(self, exchange: Exchange, key: KnownKey | None) -> Answer:
+        every = await self._registry.all_served()
+        return json_answer({"model_stats": list(await asyncio.gather(*map(statistics_of, every)))})
+
+    async def _of_model(self, served: Served) -> list[Served]:
+        return [s for s in await self._registry.all_served() if s.model == served.model] or [served]
+
+
+async def statistics_of(served: Served) -> dict[str, Any]:
+    """One row of statistics; a process that does not tell its own counts nothing."""
+
+    async def ask(path: str) -> dict[str, Any]:
+        try:
+            return await runners.ask_statistics(path, timeout_s=STATISTICS_LIMIT_S)
+        except PortalError:
+            return {}
+
+    return v2_statistics.model_statistics(served, await asyncio.gather(*map(ask, served.paths)))
+
+
+async def _compressed(answer: Answer, exchange: Exchange) -> Answer:
+    """The answer in the coding that the client asks for, if it does."""
+    coding = chosen_coding(exchange.header(b"accept-encoding") or "")
+    if coding is None:
+        return answer
+    is_small = len(answer.body) < LARGE_BYTES
+    body = compress(answer.body, coding) if is_small else await asyncio.to_thread(compress, answer.body, coding)
+    more = ((b"content-encoding", coding.encode()), (b"vary", b"Accept-Encoding"))
+    return replace(answer, body=body, headers=(*answer.headers, *more))
+
+
+async def _server(exchange: Exchange, key: KnownKey | None) -> Answer:
+    return json_answer(v2_metadata.server_metadata(VERSION))
+
+
+async def _live(exchange: Exchange, key: KnownKey | None) -> Answer:
+    return json_answer({"live": True})
+
+
+async def _not_found(exchange: Exchange, key: KnownKey | None) -> Answer:
+    raise NotFound("Not Found")
+
+
+async def _wrong_method(exchange: Exchange, key: KnownKey | None) -> Answer:
+    raise MethodNotAllowed("Method Not Allowed")
+
+
+async def _other_repository(exchange: Exchange, key: KnownKey | None) -> Answer:
+    raise Unsupported("There is one repository, and its name is not part of addresses: /v2/repository/models/…")

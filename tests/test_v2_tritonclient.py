@@ -1,0 +1,215 @@
+"""tritonclient[http], unmodified: every call of its HTTP client that the portal answers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+from tests.running_portal import RunningPortal
+from tests.served_models import LABELS, scores
+
+pytestmark = pytest.mark.portal
+
+Client = triton.InferenceServerClient
+Headers = dict[str, str]
+PIXELS = np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 8, 8, 1)
+
+
+@pytest.fixture
+def key(served: RunningPortal) -> Headers:
+    """To be copied for each call: the client writes its own headers into what it is given."""
+    return {"Authorization": str(served.client("manage").headers["Authorization"])}
+
+
+@pytest.fixture(scope="module")
+def client(served: RunningPortal) -> Iterator[Client]:
+    made = Client(f"127.0.0.1:{served.port}", connection_timeout=30, network_timeout=150)
+    yield made
+    made.close()
+
+
+def seen_input(binary: bool = True, values: np.ndarray = PIXELS) -> triton.InferInput:
+    made = triton.InferInput("pixels", list(values.shape), "FP32")
+    made.set_data_from_numpy(values, binary_data=binary)
+    return made
+
+
+def test_the_server_says_that_it_lives_and_what_it_can(client: Client, key: Headers) -> None:
+    assert client.is_server_live() and client.is_server_ready()  # open to all
+
+    metadata = client.get_server_metadata(headers=dict(key))
+
+    assert {"binary_tensor_data", "classification", "statistics", "model_repository"} <= set(metadata["extensions"])
+
+
+def test_a_model_says_what_it_takes(client: Client, key: Headers) -> None:
+    metadata = client.get_model_metadata("seen", headers=dict(key))
+    config = client.get_model_config("seen", "1", headers=dict(key))
+
+    assert client.is_model_ready("seen", headers=dict(key)) and client.is_model_ready("seen", "1", headers=dict(key))
+    assert not client.is_model_ready("seen", "9", headers=dict(key))
+    assert not client.is_model_ready("nobody", headers=dict(key))
+    assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("seen", ["1"], "openvino_openvino")
+    assert metadata["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
+    assert metadata["outputs"] == [{"name": "scores", "datatype": "FP32", "shape": [-1, 3]}]
+    assert config["max_batch_size"] > 0
+    assert config["input"] == [{"name": "pixels", "data_type": "TYPE_FP32", "dims": [8, 8, 1], "format": "FORMAT_NHWC"}]
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False, None])
+def test_tensors_come_in_binary_and_in_json(
+    client: Client, key: Headers, binary_in: bool, binary_out: bool | None
+) -> None:
+    wanted = None if binary_out is None else [triton.InferRequestedOutput("scores", binary_data=binary_out)]
+
+    result = client.infer("seen", [seen_input(binary_in)], outputs=wanted, request_id="mine", headers=dict(key))
+
+    np.testing.assert_allclose(result.as_numpy("scores"), scores(PIXELS), atol=1e-5)
+    assert result.get_response()["id"] == "mine"
+    assert result.get_response()["model_version"] == "1"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_bodies_are_compressed_both_ways(client: Client, key: Headers, coding: str) -> None:
+    result = client.infer(
+        "seen",
+        [seen_input()],
+        model_version="1",
+        headers=dict(key),
+        request_compression_algorithm=coding,
+        response_compression_algorithm=coding,
+    )
+
+    np.testing.assert_allclose(result.as_numpy("scores"), scores(PIXELS), atol=1e-5)
+
+
+def test_several_inputs_and_outputs_are_told_apart(client: Client, key: Headers) -> None:
+    a, b = np.arange(8, dtype=np.float32).reshape(2, 4), np.full((2, 4), 0.5, np.float32)
+    inputs = [triton.InferInput(name, [2, 4], "FP32") for name in ("b", "a")]
+    inputs[0].set_data_from_numpy(b, binary_data=False)
+    inputs[1].set_data_from_numpy(a)
+    wanted = [triton.InferRequestedOutput("total"), triton.InferRequestedOutput("sum", binary_data=False)]
+
+    result = client.infer("pair", inputs, outputs=wanted, headers=dict(key))
+
+    np.testing.assert_allclose(result.as_numpy("sum"), a + b)
+    np.testing.assert_allclose(result.as_numpy("total"), (a + b).sum(axis=1, keepdims=True))
+
+
+def test_encoded_images_are_decoded_as_the_version_says(
+    client: Client, key: Headers, served: RunningPortal, digit: Callable[[str], bytes]
+) -> None:
+    pictures = [digit("seven"), digit("two")]
+    images = triton.InferInput("pixels", [2], "BYTES")
+    images.set_data_from_numpy(np.array(pictures, dtype=np.object_))
+
+    result = client.infer("seen", [images], headers=dict(key))
+
+    told = served.client().ask("seen", *pictures, top=3).json()["predictions"]
+    for row, prediction in zip(result.as_numpy("scores"), told, strict=True):
+        assert [row[best["index"]] for best in prediction["top"]] == pytest.approx(
+            [b["score"] for b in prediction["top"]]
+        )
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_classes_come_as_texts_with_labels(client: Client, key: Headers, binary: bool) -> None:
+    wanted = [triton.InferRequestedOutput("scores", binary_data=binary, class_count=2)]
+
+    answer = client.infer("seen", [seen_input()], outputs=wanted, headers=dict(key)).as_numpy("scores")
+
+    assert answer.shape == (2, 2)
+    for row, right in zip(answer, scores(PIXELS), strict=True):
+        texts = [text.decode() if isinstance(text, bytes) else text for text in row]
+        value, index, label = texts[0].split(":")
+        assert (int(index), label) == (int(right.argmax()), LABELS[int(right.argmax())])
+        assert float(value) == pytest.approx(float(right.max()), abs=1e-5)
+
+
+def test_statistics_count_and_name_the_memory(client: Client, key: Headers) -> None:
+    client.infer("seen", [seen_input()], headers=dict(key))
+
+    (one,) = client.get_inference_statistics("seen", headers=dict(key))["model_stats"]
+    every = client.get_inference_statistics(headers=dict(key))["model_stats"]
+
+    assert (one["name"], one["version"]) == ("seen", "1")
+    assert {"success", "fail", "queue", "compute_input", "compute_infer", "compute_output"} <= set(
+        one["inference_stats"]
+    )
+    assert one["memory_usage"][0]["type"] == "CPU" and one["memory_usage"][0]["byte_size"] > 10**6
+    assert {"seen", "pair"} <= {row["name"] for row in every}
+
+
+def states(client: Client, key: Headers, name: str) -> dict[str, str]:
+    rows: list[dict[str, Any]] = client.get_model_repository_index(headers=dict(key))
+    return {row["version"]: row["state"] for row in rows if row["name"] == name}
+
+
+def test_a_model_is_unloaded_and_loaded_again(client: Client, key: Headers, served: RunningPortal) -> None:
+    pid = served.client().pid("pair")
+
+    client.unload_model("pair", headers=dict(key))
+
+    assert pid not in {process.pid for process in served.runners()}
+    assert states(client, key, "pair") == {"1": "UNAVAILABLE"}
+    assert not client.is_model_ready("pair", headers=dict(key))
+    with pytest.raises(InferenceServerException, match="unknown model: 'pair'"):
+        client.infer("pair", [seen_input()], headers=dict(key))
+    client.unload_model("pair", headers=dict(key))  # once more means nothing
+
+    client.load_model("pair", headers=dict(key))
+
+    assert states(client, key, "pair") == {"1": "READY"}
+    assert client.is_model_ready("pair", headers=dict(key))
+
+
+def test_a_model_is_loaded_from_files_that_come_with_the_call(
+    client: Client, key: Headers, served: RunningPortal, served_files: Path
+) -> None:
+    files = {f"file:1/model{suffix}": (served_files / f"seen{suffix}").read_bytes() for suffix in (".xml", ".bin")}
+    config = '{"backend": "openvino", "parameters": {"preprocessing": {"string_value": "{\\"preset\\": \\"unit\\"}"}}}'
+    try:
+        client.load_model("sent", headers=dict(key), config=config, files=files)
+        first = client.infer("sent", [seen_input()], headers=dict(key))
+        client.load_model("sent", headers=dict(key), config=config, files=files | {"file:1/labels.txt": b"a\nb\nc"})
+
+        np.testing.assert_allclose(first.as_numpy("scores"), scores(PIXELS), atol=1e-5)
+        assert states(client, key, "sent") == {"1": "UNAVAILABLE", "2": "READY"}
+        assert served.client().version("sent", 2)["labels"] == ["a", "b", "c"]
+        with pytest.raises(InferenceServerException):
+            client.load_model("sent", headers=dict(key), config="{}", files={"file:1/model.onnx": b"nonsense"})
+        assert client.is_model_ready("sent", "2", headers=dict(key))  # what served before serves on
+    finally:
+        served.client().delete("/api/models/sent/", params={"unload": "true"})
+
+
+def test_errors_are_the_clients_own(client: Client, key: Headers) -> None:
+    with pytest.raises(InferenceServerException, match="is not found") as unknown:
+        client.get_model_metadata("nobody", headers=dict(key))
+    with pytest.raises(InferenceServerException, match="unexpected inference input"):
+        client.infer("pair", [seen_input()], headers=dict(key))
+    with pytest.raises(InferenceServerException) as anonymous:
+        client.infer("seen", [seen_input()])
+    with pytest.raises(InferenceServerException):
+        client.load_model("nobody", headers=dict(key))
+
+    assert unknown.value.status() == "404"
+    assert anonymous.value.status() == "401"
+
+
+def test_an_image_cannot_be_read_and_the_client_is_told_which(
+    client: Client, key: Headers, digit: Callable[[str], bytes]
+) -> None:
+    images = triton.InferInput("pixels", [2], "BYTES")
+    images.set_data_from_numpy(np.array([digit("seven"), base64.b64encode(b"no picture")], dtype=np.object_))
+
+    with pytest.raises(InferenceServerException, match="Image 1"):
+        client.infer("seen", [images], headers=dict(key))
