@@ -48,6 +48,24 @@ def test_a_new_name_makes_a_model(client: Client) -> None:
     assert version.postprocessing_json == {"activation": "softmax"}
 
 
+def test_precision_and_the_ends_of_a_graph_become_options(client: Client) -> None:
+    ends = {"graph_inputs": "image:0", "graph_outputs": "probs, aux/add:1"}
+    client.post(ADD, form(engine="openvino", precision="bf16", **ends))
+
+    version = ModelVersion.objects.get()
+    assert version.engine == "openvino"
+    assert version.options_json == {
+        "precision": "bf16", "graph_inputs": ["image:0"], "graph_outputs": ["probs", "aux/add:1"],
+    }  # fmt: skip
+
+
+def test_a_precision_that_the_engine_does_not_have_is_refused_at_its_field(client: Client) -> None:
+    response = client.post(ADD, form(engine="litert", precision="bf16"))
+
+    assert response.status_code == 400 and not ModelVersion.objects.exists()
+    assert "litert computes in f32 only. Choose openvino for bf16." in response.content.decode()
+
+
 def test_a_name_that_exists_makes_its_next_version(client: Client) -> None:
     make_version("plankton")
 

@@ -15,10 +15,10 @@ from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _ENGINE_WORDS = {
     AUTO: "auto: the fastest with the same answers",
-    "tensorflow": "tensorflow: runs Keras files, SavedModels and graphs as they are",
+    "tensorflow": "tensorflow: Keras and graphs as they are",
     "openvino": "openvino: mostly the fastest on a CPU",
-    "onnxruntime": "onnxruntime: runs ONNX as it is",
-    "litert": "litert: runs TensorFlow Lite as it is",
+    "onnxruntime": "onnxruntime: ONNX as it is",
+    "litert": "litert: TensorFlow Lite as it is",
 }
 _PRECISION_WORDS = {
     "f32": "f32: as exact as the model was made",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from inference.comparison import FULL
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, ValidationFailed
 from models_app.choices import JobKind
@@ -86,13 +87,28 @@ def _check_able(version: ModelVersion, engine: str, precision: str) -> None:
 
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
-    comparison = compare_version(job.version, progress)
+    fields = _take_winner(job, compare_version(job.version, progress))
+    return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
+
+
+def compare_fully(job: Job, progress: Progress) -> Outcome:
+    """The job: all engines at all precisions. Where the choice is left to the portal, it follows what was measured."""
+    comparison = compare_version(job.version, progress, FULL, all_precisions=True)
+    _take_winner(job, comparison)
+    return Outcome(comparison.reason, {"recommended": comparison.recommended})
+
+
+def _take_winner(job: Job, comparison: Comparison) -> dict[str, str]:
+    """What `auto` means after this comparison; saved, with a line of history, where nobody chose an engine."""
     with transaction.atomic():
-        version = ModelVersion.objects.select_for_update().get(pk=job.version_id)
+        version = ModelVersion.objects.select_for_update().select_related("model").get(pk=job.version_id)
         fields = _chosen(version, comparison)
         if version.engine == AUTO:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)
-    return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
+            if fields["engine_selected"] != version.engine_selected:
+                reason = f"Changed: {fields['engine_selected']} from the next load. {fields['engine_reason']}"
+                record(version, version.status, version.status, reason=reason, by=job.by)
+    return fields
 
 
 def _chosen(version: ModelVersion, comparison: Comparison) -> dict[str, str]:

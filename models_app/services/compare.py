@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from inference.comparison import BRIEF, FULL, Candidate, Effort, Row, random_inputs
+from inference.comparison import BRIEF, Candidate, Effort, Row, random_inputs
 from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
 from inference.conversion import ConversionFailed
@@ -24,7 +24,7 @@ from models_app.services.convert import convert_version
 from models_app.services.engine_file import target_for
 from models_app.services.find import check_ready
 from models_app.services.hand_out import request
-from models_app.services.outcome import JobFailed, Outcome, Progress
+from models_app.services.outcome import JobFailed, Progress
 
 EXAMPLES = 8
 _CONVERTED_AT = 40
@@ -43,12 +43,6 @@ def last_comparison(version: ModelVersion) -> Comparison:
     if comparison is None:
         raise NotFound(f"The engines of {version} were not measured yet. POST to compare/ measures them.")
     return comparison
-
-
-def compare_fully(job: Job, progress: Progress) -> Outcome:
-    """The job: all engines at all precisions."""
-    comparison = compare_version(job.version, progress, FULL, all_precisions=True)
-    return Outcome(comparison.reason, {"recommended": comparison.recommended})
 
 
 def compare_version(

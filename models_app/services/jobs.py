@@ -16,8 +16,7 @@ from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.check import check, request_check
-from models_app.services.choose import choose
-from models_app.services.compare import compare_fully
+from models_app.services.choose import choose, compare_fully
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
 from models_app.services.outcome import JobFailed, Outcome, Progress

@@ -63,6 +63,25 @@ def test_an_engine_is_measured_chosen_and_asked_and_the_frozen_graph_answers_the
         portal.client().delete(f"/api/models/{NAME}/", params={"unload": "true"})
 
 
+def test_what_the_form_says_of_engine_and_precision_arrives_over_the_api(
+    open_page: Callable[..., Page], portal: RunningPortal
+) -> None:
+    name, page = "precision-by-clicking", open_page()
+    try:
+        log_in(page, "/admin/models_app/modelversion/add/")
+        page.set_input_files("#id_file", SAMPLE)
+        page.fill("#id_name", name)
+        page.select_option("#id_engine", "openvino")
+        page.select_option("#id_precision", "bf16")
+        page.click("text=Upload and check")
+        page.wait_for_url("**/change/")
+
+        version = portal.client().version(name)
+        assert (version["engine"], version["options"]) == ("openvino", {"precision": "bf16"})
+    finally:
+        portal.client().delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
 def upload(page: Page) -> None:
     """With the engine `auto`, as the form proposes; ends on the version's page while it is checked."""
     page.goto("/admin/models_app/modelversion/add/")

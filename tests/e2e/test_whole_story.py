@@ -45,6 +45,7 @@ def upload(page: Page, name: str) -> None:
     page.click("text=Upload a model")
     page.set_input_files("#id_file", SAMPLE)
     page.fill("#id_name", name)
+    page.select_option("#id_engine", "tensorflow")
     page.fill("#id_labels", "\n".join("0123456789"))
     page.check("input[name=preset][value=unit]")
     page.click("text=Upload and check")
