@@ -21,7 +21,7 @@ from inference.output import read_lines
 from models_app.admin import version_change
 from models_app.admin.fragments import fragment_response
 from models_app.api.attachment import attachment
-from models_app.choices import InstanceState
+from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.receipts import receipt_words
 from models_app.pages.rights import Rights
@@ -32,6 +32,7 @@ from models_app.services import delete, find, trust
 from models_app.services.keep import log_path
 from models_app.services.load import load
 from models_app.services.unload import DEFAULT_WAIT_S, unload
+from models_app.tryit.snippets import snippets
 
 FRAGMENTS = {
     "head": "portal/_version_head.html",
@@ -86,6 +87,9 @@ def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
     if (template := FRAGMENTS.get(request.GET.get("fragment", ""))) is not None:
         return fragment_response(request, template, context)
     context |= admin.admin_site.each_context(request)
+    if version.status == FileStatus.READY:
+        host = f"{request.scheme}://{request.get_host()}"
+        context["snippets"] = snippets(version, host, needs_number=True)
     return TemplateResponse(request, "admin/models_app/modelversion/change_form.html", context)
 
 

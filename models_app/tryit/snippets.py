@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from inference.protocols.datatypes import datatype_of
 from models_app.models import ModelVersion
 from models_app.tryit.inputs import example_rows, takes_pictures
 
@@ -35,6 +36,31 @@ answer = requests.post(
 )
 print(answer.json()["predictions"][0])"""
 
+_TRITON = """\
+import os
+import numpy as np
+import tritonclient.http as triton
+
+client = triton.InferenceServerClient("{place}"{more})
+{inputs}
+answer = client.infer("{model}", [{names}]{number},
+                      headers={{"Authorization": f"Bearer {{os.environ['KEY']}}"}})
+print(answer.as_numpy("{output}"))"""
+_TRITON_PICTURE = """\
+picture = triton.InferInput("{name}", [1], "BYTES")
+picture.set_data_from_numpy(np.array([open("picture.png", "rb").read()], dtype=object))"""
+_TRITON_TENSOR = """\
+{variable} = triton.InferInput("{name}", {shape}, "{datatype}")
+{variable}.set_data_from_numpy(np.zeros({shape}, np.{dtype}))"""
+_SERVING_PICTURE = """\
+(printf '{{"instances": [{{"b64": "'; base64 < picture.png | tr -d '\\n'; printf '"}}]}}') |
+  curl {address} \\
+  -H "Authorization: Bearer $KEY" -d @-"""
+_SERVING_TENSOR = """\
+curl {address} \\
+  -H "Authorization: Bearer $KEY" \\
+  -d '{{"instances": {example}}}'"""
+
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
@@ -55,7 +81,42 @@ def snippets(version: ModelVersion, host: str, *, needs_number: bool) -> list[Sn
         curl, python = _CURL_PICTURE, _PYTHON_PICTURE
     else:
         curl, python = _CURL_TENSOR, _PYTHON_TENSOR
+    version_part = f"/versions/{version.number}" if needs_number else ""
+    serving = f"{host}/v1/models/{version.model.name}{version_part}:predict"
+    serving_form = _SERVING_PICTURE if takes_pictures(version) else _SERVING_TENSOR
     return [
         Snippet("curl", "curl", curl.format(address=address, example=in_shell)),
         Snippet("python", "Python", python.format(address=address, example=repr(rows))),
+        Snippet("triton", "tritonclient", _triton(version, host, needs_number)),
+        Snippet("tfs", "TensorFlow Serving", serving_form.format(address=serving, example=in_shell)),
     ]
+
+
+def _triton(version: ModelVersion, host: str, needs_number: bool) -> str:
+    """tritonclient[http] with the inputs of this model; tensors are zeros."""
+    scheme, _, place = host.partition("://")
+    signature = version.signature
+    if takes_pictures(version):
+        name = signature.inputs[0].name if signature.inputs else "image"
+        inputs, names = [_TRITON_PICTURE.format(name=name)], ["picture"]
+    else:
+        names = [f"input{index}" if len(signature.inputs) > 1 else "input" for index in range(len(signature.inputs))]
+        inputs = [
+            _TRITON_TENSOR.format(
+                variable=variable,
+                name=spec.name,
+                shape=[size or 1 for size in spec.shape],
+                datatype=datatype_of(spec.dtype),
+                dtype="bool_" if spec.dtype == "bool" else spec.dtype,
+            )
+            for variable, spec in zip(names, signature.inputs, strict=True)
+        ]
+    return _TRITON.format(
+        place=place,
+        more=", ssl=True" if scheme == "https" else "",
+        inputs="\n".join(inputs),
+        model=version.model.name,
+        names=", ".join(names),
+        number=f', model_version="{version.number}"' if needs_number else "",
+        output=signature.outputs[0].name if signature.outputs else "output",
+    )
