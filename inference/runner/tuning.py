@@ -66,6 +66,14 @@ class Tuned:
         return f"{self.streams} at a time, batches of {config.max_batch or self.max_batch}{rate}"
 
 
+def most_streams(engine: str, threads: int | None) -> int:
+    """How many calls side by side can be of use: one a core, or one a thread where the version says how many."""
+    if engine not in PARALLEL_ENGINES:
+        return 1
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, threads or cores)
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """Opens and measures the model of one runner. `inputs` makes so many rows for an engine."""
@@ -77,7 +85,9 @@ class Tuning:
     def load(self) -> tuple[Engine, Tuned]:
         """The engine, warm, and how to ask it. Raises ModelUnusable."""
         known = _recall(self.config)
-        streams = self.config.streams or (known.streams if known else self._most_streams())
+        streams = self.config.streams or (
+            known.streams if known else most_streams(self.config.engine, self.config.threads)
+        )
         began = time.monotonic()
         engine = self.open(streams, self.config.threads or (known.threads if known else None))
         opened_s = time.monotonic() - began
@@ -93,12 +103,6 @@ class Tuning:
             engine, tuned = self._compare(engine, call_s, opened_s, until)
         _remember(self.config, tuned)
         return engine, tuned
-
-    def _most_streams(self) -> int:
-        if self.config.engine not in PARALLEL_ENGINES:
-            return 1
-        cores = len(os.sched_getaffinity(0))
-        return min(cores, self.config.threads or cores)
 
     def _warm_up(self, engine: Engine) -> float | None:
         """Seconds that the second prediction takes; the first one pays for tracing and memory. None: it takes none."""
