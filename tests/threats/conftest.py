@@ -28,7 +28,7 @@ class Live:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Live:
-    """Made by a process with TensorFlow (about 10 s)."""
+    """Made by a process with TensorFlow."""
     folder, outside = tmp_path_factory.mktemp("live"), tmp_path_factory.mktemp("outside")
     (outside / "secret").write_text("a-secret-word\nanother\n")
     run_with_tensorflow("tests.threats.live_files", str(folder), str(outside))

@@ -123,7 +123,7 @@ class Doors(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
     def loop(self, x: Any) -> Any:
-        """M11: the first number times 10^12 rounds; one of them takes a microsecond."""
+        """M11: the first number times 10^12 rounds: none for zeros, with which a runner warms up."""
         rounds = tf.cast(x[0, 0], tf.int64) * 10**12
         step = tf.while_loop(lambda i: i < rounds, lambda i: [i + 1], [tf.constant(0, tf.int64)])[0]
         return {"y": x + tf.cast(step, tf.float32)}
