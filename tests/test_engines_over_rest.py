@@ -166,6 +166,13 @@ def test_a_full_comparison_measures_each_precision(api: Api, chosen: dict[str, A
     }
 
 
+def test_a_precision_that_the_engine_does_not_compute_in_is_refused(api: Api) -> None:
+    answer = api.patch("/api/models/digits/versions/1/", json={"engine": "litert", "options": {"precision": "bf16"}})
+
+    assert answer.status_code == 400
+    assert answer.json()["fields"]["options"] == ["litert does not compute in bf16. Leave the precision out."]
+
+
 def test_what_was_never_measured_is_not_found_and_unknown_formats_are_named(api: Api) -> None:
     assert api.get("/api/models/digits/versions/1/comparison/").status_code == 404
     unknown = api.get("/api/models/digits/versions/1/export/", params={"format": "pickle"})

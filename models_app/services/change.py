@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import transaction
 
-from inference.engines import ENGINES_BY_FORMAT
 from inference.errors import InUse, NotReady, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
@@ -80,6 +79,4 @@ def _check_fit(version: ModelVersion, given: Mapping[str, Any]) -> None:
     """Whether labels and engine fit a file whose signature is known."""
     if sentence := check_labels(version.labels, version.signature, version.postprocessing):
         raise ValidationFailed.of("labels" if "labels" in given else "postprocessing", sentence)
-    engines = ENGINES_BY_FORMAT[version.format]
-    if version.engine not in (choose.AUTO, *engines):
-        raise ValidationFailed.of("engine", f"A {version.format} file runs in {', '.join(engines)}.")
+    choose.check_fit(version.format, version.engine, version.precision)

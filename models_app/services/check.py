@@ -6,7 +6,6 @@ from django.conf import settings
 from django.db import transaction
 
 from inference.checking import Checked, FileRefused, check_file
-from inference.engines import ENGINES_BY_FORMAT
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
@@ -48,11 +47,7 @@ def check(job: Job, progress: Progress) -> Outcome:
 
 
 def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
-    engines = ENGINES_BY_FORMAT[checked.format]
-    if version.engine not in (choose.AUTO, *engines):
-        raise FileRefused(
-            f"A {checked.format} file runs in {', '.join(engines)}, not in {version.engine}. Choose one of these."
-        )
+    choose.check_fit(checked.format, version.engine, version.precision)
     labels = list(version.labels) or list(checked.labels)
     if sentence := check_labels(labels, checked.signature, version.postprocessing):
         raise FileRefused(sentence)

@@ -72,17 +72,25 @@ def use_engine(version: ModelVersion, engine: str, precision: str, *, by: Actor)
 
 
 def _check_able(version: ModelVersion, engine: str, precision: str) -> None:
-    engines = ENGINES_BY_FORMAT[version.format]
-    if engine != AUTO and engine not in engines:
-        raise ValidationFailed.of("engine", f"A {version.format} file runs in {', '.join(engines)}.")
-    able = [other for other in engines if engine in (AUTO, other) and precision in PRECISIONS_BY_ENGINE[other]]
-    if not able:
-        raise ValidationFailed.of("precision", f"{engine} does not compute in {precision}.")
+    check_fit(version.format, engine, precision)
     if engine == AUTO or not (target := target_for(version, engine)):
         return
     conversion = version.conversions.filter(format=target).first()
     if conversion is not None and not conversion.is_made:
         raise BadInput(f"{version} cannot run in {engine}: {conversion.sentence}")
+
+
+def check_fit(file_format: str, engine: str, precision: str) -> None:
+    """Raises ValidationFailed where a file of this format does not run in the engine, or not at the precision."""
+    engines = ENGINES_BY_FORMAT[file_format]
+    if engine not in (AUTO, *engines):
+        raise ValidationFailed.of(
+            "engine", f"A {file_format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
+        )
+    able = [name for name in engines if engine in (AUTO, name) and precision in PRECISIONS_BY_ENGINE[name]]
+    if not able:
+        who = f"No engine for {file_format} files computes" if engine == AUTO else f"{engine} does not compute"
+        raise ValidationFailed.of("options", f"{who} in {precision}. Leave the precision out.")
 
 
 def choose(job: Job, progress: Progress) -> Outcome:
