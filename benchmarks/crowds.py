@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import models
 from benchmarks.http_load import Asked, Target, run
-from benchmarks.row import Row, megabytes, median, percentile
+from benchmarks.row import Row, median, megabytes, percentile
 from inference.processes import memory_bytes
 from tests.running_portal import ROOT, RunningPortal, running_portal
 
