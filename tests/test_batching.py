@@ -191,7 +191,9 @@ def test_a_request_whose_pictures_are_still_decoded_has_its_place(line: Callable
     with pytest.raises(Busy):
         queue.send(1)
     queue.batcher.withdraw(decoding)
+    queue.batcher.submit(decoding, {"x": rows(9)})  # its pictures were ready a moment too late
 
+    assert queue.batcher.depth == 0
     assert queue.answer(queue.send(1)) == [2]
 
 

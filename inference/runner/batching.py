@@ -123,6 +123,8 @@ class Batcher:
         """Queue the request. Raises Busy at once where the queue is full, NotLoaded after `close`, BadInput."""
         work.parts = self._split(work, inputs)
         with self._changed:
+            if work.is_over:  # withdrawn while its pictures were decoded
+                return
             if not work.has_place:
                 self._take_place(work)
             work.queued_at = time.monotonic()

@@ -140,11 +140,11 @@ class Server:
     def _look_at_deadlines(self) -> None:
         """One clock for all requests: a timer each costs more than a small model takes."""
         assert self._loop is not None
+        self._loop.call_later(LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
         now = time.monotonic()
         for request in [request for request in self._requests if request.deadline <= now]:
             limit_s = request.deadline - request.began
             self._refuse(request, DeadlinePassed(f"The model did not answer within {limit_s:g} s."))
-        self._loop.call_later(LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
 
     # ---- from frame to queue
 
