@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from inference.errors import BadInput, ValidationFailed
 from inference.signature import Signature, TensorSpec
+from inference.wire import dtype_name
 
 Array = np.ndarray[Any, Any]
 _MOST_AXES = 64
@@ -66,17 +68,24 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
     return array.astype(wanted)
 
 
-def _holds_text(value: Any, depth: int = 0) -> bool:
+def _holds_text(value: Any) -> bool:
     """Whether a text is in the nested lists, or they are deeper than an array can be.
 
-    numpy would give every element the room of the longest text: 100 kB of them became 37 GiB.
+    numpy would give every element the room of the longest text: 100 kB of them became 37 GiB. Looked at one depth
+    after the other, because a call for each list costs more than a small model takes.
     """
     if not isinstance(value, list):
         return isinstance(value, str)
-    kinds = set(map(type, value))
-    if str in kinds or depth >= _MOST_AXES:
-        return True
-    return list in kinds and any(_holds_text(item, depth + 1) for item in value)
+    level = value
+    for _ in range(_MOST_AXES):
+        kinds = set(map(type, level))
+        if str in kinds:
+            return True
+        if list not in kinds:
+            return False
+        lists = level if len(kinds) == 1 else [item for item in level if type(item) is list]
+        level = list(chain.from_iterable(lists))
+    return True
 
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
@@ -101,8 +110,8 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
         )
     for spec in signature.inputs:
         array = inputs[spec.name]
-        if array.dtype.name != spec.dtype:
-            raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {array.dtype.name}.")
+        if dtype_name(array.dtype) != spec.dtype:
+            raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {dtype_name(array.dtype)}.")
         if not _shape_fits(array.shape, spec):
             raise BadInput(
                 f"The input {spec.name} takes the shape {show_shape(spec.shape)}; "

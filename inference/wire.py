@@ -11,6 +11,7 @@ import asyncio
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +45,11 @@ class Frame:
 def encode(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> list[Buffer]:
     """The frame as buffers to be written one after the other; the body's buffers are not copied."""
     head = orjson.dumps(header)
-    return [_PREFIX.pack(_MAGIC, len(head), sum(memoryview(part).nbytes for part in body)) + head, *body]
+    return [_PREFIX.pack(_MAGIC, len(head), sum(map(_size, body))) + head, *body]
+
+
+def _size(part: Buffer) -> int:
+    return part.nbytes if isinstance(part, memoryview) else len(part)
 
 
 async def read(reader: asyncio.StreamReader, limits: Limits) -> Frame | None:
@@ -122,13 +127,21 @@ def _header(head: Buffer) -> dict[str, Any]:
     return header
 
 
+@lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """numpy's name, which numpy itself makes anew each time, in 4 µs."""
+    return str(dtype.name)
+
+
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
     """What a header says of tensors, and their bytes in the same order (C order, little endian)."""
     described: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
     for name, tensor in tensors.items():
         array = np.ascontiguousarray(tensor)
-        described.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": array.nbytes})
+        described.append(
+            {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
+        )
         buffers.append(array.reshape(-1).view(np.uint8).data)
     return described, buffers
 

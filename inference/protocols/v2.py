@@ -23,6 +23,7 @@ from inference.protocols.answer import Answer
 from inference.protocols.datatypes import DTYPES, datatype_of
 from inference.served import Pictures, Question, Served, Tensors
 from inference.signature import TensorSpec
+from inference.wire import dtype_name
 
 Array = np.ndarray[Any, Any]
 LENGTH_HEADER = b"inference-header-content-length"
@@ -302,7 +303,7 @@ def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[
         data = v2_binary.write_bytes(texts) if wanted.is_binary else b""
         values: Any = None if wanted.is_binary else [text.decode() for text in texts]
     else:
-        described = {"name": wanted.name, "datatype": datatype_of(array.dtype.name), "shape": array.shape}
+        described = {"name": wanted.name, "datatype": datatype_of(dtype_name(array.dtype)), "shape": array.shape}
         data = v2_binary.write_numbers(array) if wanted.is_binary else b""
         values = None if wanted.is_binary else json_text.numbers(array.reshape(-1))
     if wanted.is_binary:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from django.conf import settings
 
@@ -41,5 +40,5 @@ class Bell:
             return b""
 
 
-def _path() -> Path:
-    return Path(settings.PORTAL_RUN_DIR) / "bell"
+def _path() -> str:
+    return f"{settings.PORTAL_RUN_DIR}/bell"
