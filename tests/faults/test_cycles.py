@@ -16,8 +16,8 @@ from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
-SHORT, LONG = 25, 50 * SCALE
-WARM_UP = 5
+SHORT, LONG = 20, 50 * SCALE
+WARM_UP = 10  # more than slots: the workers of the start are smaller than those that stand in for them
 
 
 @dataclass(frozen=True, slots=True)
