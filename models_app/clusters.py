@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connections
 from django_q.signals import post_spawn, pre_execute
 
+from inference.workspace import remove_workspaces_of_jobs
 from models_app.choices import InstanceState
 from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, while_idle
 from models_app.models import Instance, Node
@@ -25,6 +26,7 @@ LOOK_FOR_LOST_EVERY_S = 60.0
 def run_jobs() -> None:
     cluster = StoppableCluster()
     node = nodes.this_node()
+    remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)
     jobs.recover()
     connections.close_all()
     cluster.run(nodes.SEEN_EVERY_S, _JobsWatch(node).beat)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -44,6 +44,8 @@ class Child:
     command: list[str]
     environment: Mapping[str, str]
     grace_s: float
+    clean_up: Callable[[], None] = lambda: None
+    """Called before it is started again: what the one that ended left behind."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -57,6 +59,7 @@ class Child:
         """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
         if self.process is None:
             if time.monotonic() >= self.start_again_at:
+                self.clean_up()
                 self.start()
             return
         code = self.process.poll()
@@ -169,7 +172,13 @@ def _children() -> list[Child]:
         "--working-dir", str(settings.BASE_DIR),
     ]  # fmt: skip
     children = [
-        Child("web", web, {"DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_SERVED_BY": "serve"}, WEB_GRACE_S),
+        Child(
+            "web",
+            web,
+            {"DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_SERVED_BY": "serve"},
+            WEB_GRACE_S,
+            clean_up=_remove_part_files,
+        ),
         Child(
             "jobs cluster", [*manage, "run_cluster", "jobs"], {"Q_CLUSTER_NAME": settings.JOBS_CLUSTER}, CLUSTER_GRACE_S
         ),
@@ -216,12 +225,18 @@ def _probe_port() -> Iterator[None]:
 
 
 def _remove_leftovers() -> None:
-    """Sockets, part-files and work folders of an earlier run; the lock says that nobody uses them."""
-    for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_UPLOADS_DIR):
-        if directory.is_dir():
-            for path in directory.iterdir():
-                if path.suffix in {".sock", ".ctl", ".part"}:
-                    path.unlink(missing_ok=True)
+    """Sockets and part-files of an earlier run; the lock says that nobody uses them."""
+    _remove_part_files()
+    for path in settings.PORTAL_SOCKETS_DIR.iterdir():
+        if path.suffix in {".sock", ".ctl"}:
+            path.unlink(missing_ok=True)
+
+
+def _remove_part_files() -> None:
+    """Uploads that were cut off. Only while no web process runs: they end with their main process."""
+    if settings.PORTAL_UPLOADS_DIR.is_dir():
+        for path in settings.PORTAL_UPLOADS_DIR.glob("*.part"):
+            path.unlink(missing_ok=True)
 
 
 def _shown_host() -> str:

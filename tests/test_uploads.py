@@ -181,6 +181,18 @@ def test_who_may_not_upload_hears_it_before_the_body(portal: RunningPortal, api:
             connection.close()
 
 
+def test_a_version_of_a_model_that_does_not_exist_is_refused_before_the_body(portal: RunningPortal, api: Api) -> None:
+    began = time.monotonic()
+    token, address = str(api.headers["Authorization"]), "/api/models/never-heard-of/versions/"
+    connection = open_request(portal, token, "POST", address, Content_Length="1000000000", Content_Type=KIND)
+
+    answer = connection.getresponse()
+
+    assert (answer.status, json.loads(answer.read())["code"]) == (404, "not_found")
+    assert time.monotonic() - began < 4
+    connection.close()
+
+
 def test_more_than_a_request_may_hold_is_a_413(small_portal: SmallPortal) -> None:
     api = small_portal.portal.client()
     too_much = b"x" * (2**20 + 1)

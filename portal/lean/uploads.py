@@ -39,12 +39,14 @@ from models_app.api.permissions import may
 from models_app.api.views.base import ADD, ADD_MODEL
 from models_app.models import ApiKey
 from models_app.services.files import ReceivedFile, check_disk, new_upload_path, open_new
+from models_app.services.find import find_model
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
 from portal.lean.pace import Pace
 
+_VERSIONS_PATH = re.compile(r"/api/models/(?P<name>[-\w]+)/versions/\Z")
 _PATHS = (
     ("POST", re.compile(r"/api/models/\Z"), ADD_MODEL),
-    ("POST", re.compile(r"/api/models/[-\w]+/versions/\Z"), ADD),
+    ("POST", _VERSIONS_PATH, ADD),
     ("PUT", re.compile(r"/api/model/\Z"), ADD),
 )
 FIELD_BYTES = 2**20
@@ -82,6 +84,7 @@ async def receive_upload(scope: Scope, receive: Receive, send: Send, django: App
     pace = Pace(receive)
     try:
         await sync_to_async(_authorise)(scope, permission)
+        await sync_to_async(_check_model)(scope)
         boundary = _boundary(scope)
         await asyncio.to_thread(_check_length, scope)
     except PortalError as error:
@@ -119,6 +122,12 @@ def _authorise(scope: Scope, permission: str) -> None:
         raise NotAuthenticated("Authentication credentials were not provided.")
     if not is_allowed:
         raise PermissionRefused("The key's scope or the user's rights do not allow uploads.")
+
+
+def _check_model(scope: Scope) -> None:
+    """Raises NotFound where a version is sent for a model that does not exist: before gigabytes of it came."""
+    if (match := _VERSIONS_PATH.match(scope["path"])) is not None:
+        find_model(match["name"])
 
 
 def _boundary(scope: Scope) -> str:

@@ -33,6 +33,10 @@ class Files:
     def workbench(self) -> Path:
         return small_models.workbench(self.folder / "workbench.onnx")
 
+    @property
+    def pictures(self) -> Path:
+        return small_models.pictures(self.folder / "pictures.onnx")
+
     def wide(self, megabytes: int) -> Path:
         return small_models.wide(self.folder / f"wide{megabytes}.onnx", megabytes)
 

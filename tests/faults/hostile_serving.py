@@ -6,6 +6,7 @@ are around it. The first value of a request says which act.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -99,13 +100,12 @@ def giant() -> None:
 
 def to_the_web(data: bytes) -> None:
     """Into every accepted connection, past the server that owns it."""
-    for descriptor in range(3, 64):
-        try:
-            with socket.socket(fileno=os.dup(descriptor)) as connection:
-                if connection.getsockname() and not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    connection.sendall(data)
-        except OSError:
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if not (entry.is_symlink() and str(entry.readlink()).startswith("socket:")):
             continue
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:
+            if connection.getsockname() and not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                connection.sendall(data)
 
 
 def stranger() -> None:

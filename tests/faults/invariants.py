@@ -27,13 +27,14 @@ from tests.running_portal import Api, RunningPortal, wait_for
 TRUTH_LIMIT_S = 30.0  # 10 s on a machine with nothing else to do
 SAMPLE_EVERY_S = 0.1
 ASK_EVERY_S = 0.02
+BROKEN, REFUSED = 0, -1
 LIVE = frozenset({"queued", "loading", "ready", "restarting", "unloading"})
 _INSTANCE = re.compile(r"/run/instance-(\d+)/")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request and its answer; status 0 where there was none."""
+    """One request and its answer; status BROKEN where there was none, REFUSED where nobody listened."""
 
     status: int
     seconds: float
@@ -65,7 +66,8 @@ class Bystander:
 
     @property
     def failures(self) -> list[Asked]:
-        return [answer for answer in self.answers if answer.status != 200]
+        """What was accepted and not answered with 200."""
+        return [answer for answer in self.answers if answer.status not in {200, REFUSED}]
 
     @property
     def p99_ms(self) -> float:
@@ -90,8 +92,9 @@ def answered(send: Callable[[], requests.Response]) -> Asked:
     try:
         answer = send()
         return Asked(answer.status_code, time.monotonic() - began, answer.json() if answer.content else None)
-    except (requests.RequestException, ValueError):
-        return Asked(0, time.monotonic() - began, None)
+    except (requests.RequestException, ValueError) as error:
+        status = REFUSED if "Connection refused" in str(error) else BROKEN
+        return Asked(status, time.monotonic() - began, None)
 
 
 @dataclass(slots=True)
@@ -151,9 +154,9 @@ class Watch:
     def check(self) -> None:
         api = self.portal.client()
         began = time.monotonic()
-        wait_for(lambda: not lies(self.portal, api) or None, TRUTH_LIMIT_S, "I3: the database tells the truth")
+        becomes_empty(lambda: lies(self.portal, api), "I3: the database does not tell the truth")
         self.truth_s = time.monotonic() - began
-        wait_for(lambda: not left_behind(self.portal, api) or None, TRUTH_LIMIT_S, "I4: nothing is left behind")
+        becomes_empty(lambda: left_behind(self.portal, api), "I4: something is left behind")
         seen = len(self.bystander.answers)
         wait_for(lambda: len(self.bystander.answers) > seen + 5 or None, 60, "the bystander asks on")
         self.bystander.stop()
@@ -162,6 +165,7 @@ class Watch:
         assert self.bystander.misnamed == [], "I8: an answer names another version than made it"
         assert not (self.portal.data_dir.parent / "marker").exists(), "I7: code of a model ran"
         if not self.may_be_away:
+            assert all(answer.status != REFUSED for answer in self.bystander.answers)
             assert self.bystander.failures == [], "I5: another model stopped answering"
 
 
@@ -177,6 +181,14 @@ def watched(portal: RunningPortal, bystander: str, *, may_be_away: bool = False)
     finally:
         watch.bystander.stop()
         watch.doubles.stop()
+
+
+def becomes_empty(look: Callable[[], list[str]], what: str) -> None:
+    """Look until nothing is found any more; fails with what is still found after TRUTH_LIMIT_S."""
+    deadline = time.monotonic() + TRUTH_LIMIT_S
+    while found := look():
+        assert time.monotonic() < deadline, f"{what}: {found}"
+        time.sleep(0.05)
 
 
 def lies(portal: RunningPortal, api: Api) -> list[str]:

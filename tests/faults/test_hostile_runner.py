@@ -57,6 +57,7 @@ def test_f18_a_runner_that_floods_its_output_costs_no_memory_and_no_disk(hostile
     assert max(map(len, lines)) < 1100
 
 
+@pytest.mark.long
 def test_f18_a_runner_that_fills_its_folder_is_stopped_at_its_limit(hostile: RunningPortal, api: Api) -> None:
     free = psutil.disk_usage(str(hostile.data_dir)).free
     if free < 6 * 2**30:

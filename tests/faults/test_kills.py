@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.conftest import ADDER, Files
 from tests.faults.figures import note
-from tests.faults.invariants import Asked, ask, in_background, is_answering, runners_by_pid, watched
+from tests.faults.invariants import BROKEN, REFUSED, Asked, ask, in_background, is_answering, runners_by_pid, watched
 from tests.faults.small_models import ROUNDS_A_SECOND, asked, work
 from tests.running_portal import Api, RunningPortal, wait_for
 
@@ -80,7 +80,7 @@ def test_f3_killed_idle_workers_do_not_stop_loads(faulty: RunningPortal, manager
 def test_f4_a_killed_main_process_takes_its_tree_along_and_is_started_again(
     faulty: RunningPortal, manager: Api, main: str
 ) -> None:
-    [process] = _mains(faulty, main)
+    [process] = mains(faulty, main)
     tree = [process, *process.children(recursive=True)]
 
     with watched(faulty, "steady", may_be_away=main != "jobs") as watch:
@@ -88,7 +88,7 @@ def test_f4_a_killed_main_process_takes_its_tree_along_and_is_started_again(
         killed_at = time.monotonic()
         wait_for(lambda: not any(_is_alive(p) for p in tree) or None, 10, "its tree is gone")
         gone = time.monotonic() - killed_at
-        again = wait_for(lambda: [p for p in _mains(faulty, main) if p != process], 30, "started again")
+        again = wait_for(lambda: [p for p in mains(faulty, main) if p != process], 30, "started again")
         wait_for(lambda: manager.get("/readyz").status_code == 200, 60, "ready again")
         wait_for(lambda: is_answering(manager, "steady"), 60, "steady answers")
         wait_for(lambda: ask(manager, "bench", work()).status == 200, 60, "bench answers")
@@ -128,7 +128,7 @@ def test_f19_sigterm_under_load_ends_everything_in_time(faulty: RunningPortal) -
         api = faulty.client()
         while not is_over.is_set():
             answers.append(ask(api, "steady", asked()))
-            is_over.wait(0.0 if answers[-1].status else 0.02)  # refused: the portal is going down
+            is_over.wait(0.0 if answers[-1].status > 0 else 0.02)  # refused: the portal is going down
 
     threads = [threading.Thread(target=ask_on) for _ in range(4)]
     for thread in threads:
@@ -141,13 +141,13 @@ def test_f19_sigterm_under_load_ends_everything_in_time(faulty: RunningPortal) -
         thread.join(60)
 
     statuses = [answer.status for answer in answers]
-    lost = len([status for status in statuses if status not in {0, 200}])
+    lost = len([status for status in statuses if status not in {REFUSED, 200}])
     note("F19", "SIGTERM to the whole portal under load", recovered_s=took, lost=lost, remark=f"of {len(statuses)}")
     assert code == 0
     assert took < 35
     assert faulty.processes() == []
     assert _left(faulty.data_dir) == []
-    assert set(statuses) <= {0, 200, 409, 502, 503}
+    assert set(statuses) <= {REFUSED, BROKEN, 200, 409, 502, 503}
 
 
 def ask_for_long(portal: RunningPortal, name: str, seconds: float = 10) -> Callable[[], Asked]:
@@ -160,7 +160,7 @@ def ask_for_long(portal: RunningPortal, name: str, seconds: float = 10) -> Calla
     return answer
 
 
-def _mains(portal: RunningPortal, main: str) -> list[psutil.Process]:
+def mains(portal: RunningPortal, main: str) -> list[psutil.Process]:
     return [child for child in psutil.Process(portal.pid).children() if _is_main(child, main)]
 
 

@@ -22,7 +22,7 @@ from tests.running_portal import Api, RunningPortal, wait_for
 pytestmark = pytest.mark.portal
 
 SLOTS = 8
-STRESS_S = 6 * SCALE
+SHORT_S, LONG_S = 6, 6 * SCALE
 LISTED = {(200, None), (202, None), (409, "in_use"), (409, "not_loaded"), (502, "load_failed"), (503, "no_slot")}
 
 
@@ -94,8 +94,9 @@ def test_f9_a_loaded_model_is_not_deleted_and_two_loads_make_one_process(
     manager.delete("/api/models/twice/", params={"unload": "true"})
 
 
+@pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(LONG_S, marks=pytest.mark.long)])
 def test_f9_threads_of_load_and_unload_end_as_the_last_command_said(
-    faulty: RunningPortal, manager: Api, small_files: Files
+    faulty: RunningPortal, manager: Api, small_files: Files, seconds: int
 ) -> None:
     names = [f"fought-over-{i}" for i in range(4)]
     for name in names:
@@ -114,7 +115,7 @@ def test_f9_threads_of_load_and_unload_end_as_the_last_command_said(
         threads = [threading.Thread(target=fight, args=(seed,)) for seed in range(32)]
         for thread in threads:
             thread.start()
-        is_over.wait(STRESS_S)
+        is_over.wait(seconds)
         is_over.set()
         for thread in threads:
             thread.join(120)
@@ -124,7 +125,7 @@ def test_f9_threads_of_load_and_unload_end_as_the_last_command_said(
             assert answer.status_code == 200, answer.text
         took = time.monotonic() - began
 
-    note("F9", f"32 threads of load and unload for {STRESS_S} s", recovered_s=took, lost=0, remark=f"{outcomes}"[8:80])
+    note("F9", f"32 threads of load and unload for {seconds} s", recovered_s=took, lost=0, remark=f"{outcomes}"[8:80])
     assert set(outcomes) <= LISTED, outcomes
     assert [manager.version(name)["state"] for name in names] == ["unloaded", "loaded"] * 2
     for name in names:
