@@ -130,9 +130,9 @@ def test_what_cannot_be_converted_says_which_operation_stands_in_the_way(api: Ap
 
 
 def test_a_conversion_that_is_killed_fails_with_a_reason_and_the_version_stays_usable(
-    api: Api, portal: RunningPortal, digit: Callable[[str], bytes]
+    api: Api, portal: RunningPortal, engine_models: Path, digit: Callable[[str], bytes]
 ) -> None:
-    api.upload("interrupted", SAMPLE, **USE)
+    api.upload("interrupted", engine_models / "mobilenet.keras")
     job = api.get("/api/models/interrupted/versions/1/export/", params={"format": "onnx"}).json()
     child = wait_for(lambda: portal.children_at("inference.conversion"), 60, "the conversion runs")[0]
     child.kill()
@@ -145,7 +145,7 @@ def test_a_conversion_that_is_killed_fails_with_a_reason_and_the_version_stays_u
     print(failed["detail"])
     assert failed["state"] == "failed"
     assert failed["detail"].startswith("The conversion to onnx ended early.")
-    assert answer.json()["predictions"][0]["top"][0]["label"] == "7"
+    assert answer.status_code == 200, answer.text
     assert again.status_code == 200
     api.delete("/api/models/interrupted/", params={"unload": "true"})
 

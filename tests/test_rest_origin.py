@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
-from tests.running_portal import Api
+from tests.running_portal import Api, wait_for
 from tests.small_portal import SmallPortal
 
 pytestmark = pytest.mark.portal
@@ -45,6 +46,27 @@ def test_a_model_is_put_asked_replaced_kept_and_removed(
     assert (removed.status_code, removed.json()["pids"]) == (200, [])
     assert api.get("/api/models/origin/").status_code == 404
     assert api.delete("/api/model/", params={"model_id": "origin"}).status_code == 404
+
+
+def test_a_replacement_comes_true_although_nobody_waits_for_it(
+    small_portal: SmallPortal, digit: Callable[[str], bytes]
+) -> None:
+    api = small_portal.portal.client()
+    use = {"model_id": "hurried", "labels": DIGIT_LABELS, "preprocessing": '{"preset": "unit"}', "engine": "tensorflow"}
+    put = {"data": use, "files": {"file": ("m.keras", SAMPLE.read_bytes())}}
+    api.put("/api/model/", **put)
+
+    with pytest.raises(requests.ReadTimeout):
+        api.put("/api/model/", **put, timeout=1)
+
+    def states() -> bool:
+        versions = {v["version"]: v["state"] for v in api.get("/api/models/hurried/").json()["versions"]}
+        return versions == {1: "unloaded", 2: "loaded"}
+
+    wait_for(states, 90, "the second version serves alone")
+    answer = api.post("/api/image/", data={"model_id": "hurried"}, files={"image": ("two.png", digit("two"))})
+    assert (answer.json()["version"], answer.json()["predictions"][0]["top"][0]["label"]) == (2, "2")
+    api.delete("/api/model/", params={"model_id": "hurried"})
 
 
 @pytest.mark.parametrize("kind", ["multipart", "urlencoded", "json"])

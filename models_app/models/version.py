@@ -51,6 +51,9 @@ class ModelVersion(models.Model):
     trusted_at = models.DateTimeField(null=True, blank=True)
     trusted_reason = models.TextField(blank=True, default="")
 
+    replaces_older = models.BooleanField(
+        default=False, help_text="Uploaded to serve instead of what serves: loaded after its check, then those unload."
+    )
     instances_wanted = models.PositiveIntegerField(default=0, help_text="The wish: 0 is unloaded.")
     last_load_seconds = models.FloatField(null=True, blank=True)
 

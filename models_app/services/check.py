@@ -11,7 +11,7 @@ from inference.postprocessing import check_labels
 from inference.workspace import Workspace
 from models_app.choices import FileStatus, JobKind
 from models_app.models import Comparison, Job, ModelVersion
-from models_app.services import choose, files
+from models_app.services import choose, files, replace
 from models_app.services.actor import Actor
 from models_app.services.convert import forget_conversions
 from models_app.services.hand_out import request
@@ -41,8 +41,9 @@ def check(job: Job, progress: Progress) -> Outcome:
         )
         _accept(version, checked, job.by)
     except (FileRefused, ValidationFailed) as refusal:
-        _finish(version, FileStatus.REJECTED, str(refusal))
+        _finish(version, FileStatus.REJECTED, str(refusal), replaces_older=False)
         return Outcome(str(refusal))
+    replace.begin(version, by=job.by)
     return Outcome("The file is ready to be loaded.")
 
 

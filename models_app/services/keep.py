@@ -34,7 +34,7 @@ from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion
-from models_app.services import files
+from models_app.services import files, replace
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
@@ -206,6 +206,8 @@ class Keeper:
         self.heard = None
         spares.give_place_back()
         self.rate_at, self.rate_requests = time.monotonic(), 0
+        if is_moved:
+            replace.finish(self.instance.version, by=self.instance.by)
         return is_moved
 
     def alive(self, vitals: Vitals) -> None:
@@ -234,6 +236,7 @@ class Keeper:
         return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")
 
     def failed(self, reason: str) -> None:
+        replace.give_up(self.instance.version)
         if not self._move(
             _S.FAILED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, state_detail=reason, pid=None, socket="",
             memory_bytes=None, device_memory_bytes=None,

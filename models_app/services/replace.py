@@ -1,24 +1,58 @@
-"""Replace: a version that was just uploaded takes the place of what served before, once it is ready."""
+"""Replace: a version takes the place of what served before. Loaded after its check, then the older ones are unloaded.
+
+It is a wish kept with the version, so it comes true also where the one who wished it has gone, or the portal was
+started again meanwhile. What serves goes on serving until the new one is ready.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 
-from inference.errors import ValidationFailed
+from inference.errors import PortalError, ValidationFailed
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
 from models_app.services import find
 from models_app.services.actor import Actor
 from models_app.services.load import load
-from models_app.services.unload import unload
+from models_app.services.unload import DEFAULT_WAIT_S, unload
 from models_app.services.waiting import wait_until
 
+logger = logging.getLogger("portal.replace")
 
-def load_instead(version: ModelVersion, *, by: Actor, deadline: float) -> ModelVersion:
-    """Wait for the check, load, and once the new one is ready unload the older ones.
 
-    The version as it is at the deadline (time.monotonic) where that comes first. Raises ValidationFailed where the
-    file was rejected, LoadFailed where it does not load; then what served before serves on.
+def begin(version: ModelVersion, *, by: Actor) -> None:
+    """Its check has ended well: load it if that was wished."""
+    if not ModelVersion.objects.filter(pk=version.pk, replaces_older=True).exists():
+        return
+    try:
+        load(version, by=by)
+    except PortalError as error:
+        logger.warning("%s was to be loaded after its check: %s", version, error.message)
+
+
+def finish(version: ModelVersion, *, by: Actor) -> None:
+    """It is ready: unload the older ones if that was wished."""
+    if ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False):
+        _unload_older(version, by, wait_s=0.0)
+
+
+def give_up(version: ModelVersion) -> None:
+    """It has failed for good: what serves serves on."""
+    ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False)
+
+
+def _unload_older(version: ModelVersion, by: Actor, *, wait_s: float) -> None:
+    older = find.versions().filter(model=version.model_id, number__lt=version.number)
+    if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
+        unload(in_use, by=by, wait_s=wait_s, reason=f"Replaced by version {version.number}.")
+
+
+def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> ModelVersion:
+    """The version once it serves alone, or as it is at the deadline (time.monotonic).
+
+    Raises ValidationFailed where the file was rejected, LoadFailed where it does not load; then what served before
+    serves on.
     """
 
     def checked() -> ModelVersion | None:
@@ -32,7 +66,5 @@ def load_instead(version: ModelVersion, *, by: Actor, deadline: float) -> ModelV
         raise ValidationFailed.of("file", fresh.status_detail)
     fresh = load(fresh, by=by, wait_s=max(0.0, deadline - time.monotonic()))
     if fresh.state is VersionState.LOADED:
-        older = find.versions().filter(model=fresh.model, number__lt=fresh.number)
-        if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
-            unload(in_use, by=by, reason=f"Replaced by version {fresh.number}.")
+        _unload_older(fresh, by, wait_s=DEFAULT_WAIT_S)
     return fresh

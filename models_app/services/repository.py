@@ -17,7 +17,7 @@ from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files, find, upload
 from models_app.services.actor import Actor
 from models_app.services.load import load
-from models_app.services.replace import load_instead
+from models_app.services.replace import await_replacement
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 
 LOAD_LIMIT_S = 120.0
@@ -68,7 +68,7 @@ def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
     deadline = time.monotonic() + LOAD_LIMIT_S
     try:
         if request.files:
-            version = load_instead(_uploaded(name, request, by), by=by, deadline=deadline)
+            version = await_replacement(_uploaded(name, request, by), by=by, deadline=deadline)
         else:
             version = load(find.newest_ready(name), by=by, instances=request.instances, wait_s=LOAD_LIMIT_S)
     except LoadFailed as error:
@@ -89,7 +89,7 @@ def _uploaded(name: str, request: LoadRequest, by: Actor) -> ModelVersion:
         raise ValidationFailed("The files hold no model.")
     received = _received(contents)
     try:
-        return upload.register(name, received, upload.VersionSettings.from_fields(fields), by=by)
+        return upload.register(name, received, upload.VersionSettings.from_fields(fields), by=by, replaces_older=True)
     finally:
         received.discard()
 

@@ -118,14 +118,21 @@ def create_version(
     return _or_remove(make, key)
 
 
-def register(name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor) -> ModelVersion:
-    """A new model with its first version, or the next version where the name exists."""
+def register(
+    name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor, replaces_older: bool = False
+) -> ModelVersion:
+    """A new model with its first version, or the next version where the name exists.
+
+    `replaces_older`: it is loaded after its check, and once it is ready the older ones are unloaded.
+    """
     check_name(name)
 
     def make() -> ModelVersion:
         owner = as_user(by)
         model, _ = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": owner})
-        return _create_version(model, received, settings, key, by)
+        version = _create_version(model, received, settings, key, by)
+        ModelVersion.objects.filter(pk=version.pk).update(replaces_older=replaces_older)
+        return version
 
     key = files.keep(received)
     return _or_remove(make, key)

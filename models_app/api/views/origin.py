@@ -21,7 +21,7 @@ from models_app.api.views.verbs import read_top
 from models_app.choices import VersionState
 from models_app.services import delete, files, find, upload
 from models_app.services.predict import predict_pictures
-from models_app.services.replace import load_instead
+from models_app.services.replace import await_replacement
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 
 REGISTER_LIMIT_S = 120.0
@@ -50,11 +50,11 @@ class OriginModelView(FormView):
             file = _copied(importable(fields["model_path"]))
         try:
             use = upload.VersionSettings.from_fields(fields)
-            version = upload.register(name, required_file(file), use, by=request.user)
+            version = upload.register(name, required_file(file), use, by=request.user, replaces_older=True)
         finally:
             if file is not None:
                 file.discard()
-        version = load_instead(version, by=request.user, deadline=deadline)
+        version = await_replacement(version, by=request.user, deadline=deadline)
         return Response(version_json(version), status=200 if version.state is VersionState.LOADED else 202)
 
     @extend_schema(
