@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -106,6 +107,14 @@ class Keeper:
                 Owner(assignment, self, stop_descriptor=stop_descriptor, spare=spare).run()
         except LoadFailed as refusal:
             self.failed(refusal.message)
+        except OSError as error:
+            logger.exception("the owner of instance %d failed", self.instance.pk)
+            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            self.failed(
+                "The disk is full, so the model could not be loaded. Free some space and load it again."
+                if is_full
+                else f"The worker that was to keep it loaded was refused by the system: {error.strerror}."
+            )
         except Exception:  # a bug of ours must not be tried again and again
             logger.exception("the owner of instance %d failed", self.instance.pk)
             self.failed("The worker that was to keep it loaded met an error of its own, which was logged.")

@@ -16,6 +16,7 @@ from tests.running_portal import Api, RunningPortal, running_portal, wait_for
 from tests.small_portal import small_disk
 
 SCALE = int(os.environ.get("PORTAL_TEST_SCALE", "1"))
+KEPT = {"steady", "bench", "pictures"}
 ADDER, BENCH = {"engine": "openvino"}, {"engine": "onnxruntime"}
 
 
@@ -68,6 +69,8 @@ def faulty(portal_of_faults: RunningPortal) -> RunningPortal:
     if not portal_of_faults.is_running:
         portal_of_faults.start()
     api = portal_of_faults.client()
+    for name in {model["name"] for model in api.get("/api/models/").json()["results"]} - KEPT:
+        api.delete(f"/api/models/{name}/", params={"unload": "true"})  # of a test that failed before its end
     for name in ("steady", "bench"):
         api.load(name)
     wait_for(lambda: is_answering(api, "steady"), 60, "steady answers")

@@ -12,11 +12,13 @@ import pytest
 from tests.faults.conftest import ADDER, SCALE, Files
 from tests.faults.figures import note
 from tests.faults.invariants import is_answering, watched
+from tests.faults.test_kills import is_alive, workers
 from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
 SHORT, LONG = 20, 50 * SCALE
+SLOTS, PUSHER_AND_MONITOR = 8, 2
 WARM_UP = 10  # more than slots: the workers of the start are smaller than those that stand in for them
 
 
@@ -86,7 +88,7 @@ def _cycle(api: Api, count: int) -> None:
 
 def _settled(portal: RunningPortal) -> Size:
     """Once as many processes are there as slots: a fresh worker stands in for each that has ended."""
-    wait_for(lambda: not any(p.status() == psutil.STATUS_ZOMBIE for p in portal.processes()) or None, 10, "settled")
+    wait_for(lambda: sum(map(is_alive, workers(portal))) == SLOTS + PUSHER_AND_MONITOR, 30, "all workers are there")
     return Size.of(portal)
 
 

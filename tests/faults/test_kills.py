@@ -86,7 +86,7 @@ def test_f4_a_killed_main_process_takes_its_tree_along_and_is_started_again(
     with watched(faulty, "steady", may_be_away=main != "jobs") as watch:
         process.kill()
         killed_at = time.monotonic()
-        wait_for(lambda: not any(_is_alive(p) for p in tree) or None, 10, "its tree is gone")
+        wait_for(lambda: not any(is_alive(p) for p in tree) or None, 10, "its tree is gone")
         gone = time.monotonic() - killed_at
         again = wait_for(lambda: [p for p in mains(faulty, main) if p != process], 30, "started again")
         wait_for(lambda: manager.get("/readyz").status_code == 200, 60, "ready again")
@@ -165,11 +165,11 @@ def mains(portal: RunningPortal, main: str) -> list[psutil.Process]:
 
 
 def _is_main(process: psutil.Process, main: str) -> bool:
-    arguments = process.cmdline() if _is_alive(process) else []
+    arguments = process.cmdline() if is_alive(process) else []
     return "granian" in arguments if main == "web" else arguments[-2:] == ["run_cluster", main]
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -18,7 +18,7 @@ from tests.faults.figures import note
 from tests.faults.invariants import Asked, answered, ask, watched
 from tests.faults.small_models import asked, work
 from tests.faults.test_kills import ask_for_long
-from tests.running_portal import ROOT, Api, RunningPortal, wait_for
+from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
@@ -66,10 +66,6 @@ def test_f13_a_full_queue_is_a_429_at_once(faulty: RunningPortal, manager: Api, 
     manager.delete("/api/models/narrow/", params={"unload": "true"})
 
 
-@pytest.mark.skipif(
-    not (ROOT / "portal" / "lean" / "exchange.py").exists(),
-    reason="predictions still pass through Django, which does not hear that a client has left",
-)
 def test_f13_clients_that_go_away_free_their_places(faulty: RunningPortal, manager: Api, small_files: Files) -> None:
     manager.upload("left", small_files.workbench, **BENCH, options='{"queue_limit":2,"max_batch":1}')
     manager.load("left")
