@@ -20,7 +20,7 @@ test: .venv/.installed-dev
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export PORTAL_DATA_DIR="$$data" && set -x && \
 	PORTAL_HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING && \
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not long"
 
 # Ten times the work, so more than pytest's usual limit for one test. Exit 5 of pytest: no test is marked long yet.
 test-long: .venv/.installed-dev
