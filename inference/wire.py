@@ -7,7 +7,6 @@ Lengths are checked against the limits before anything is allocated: what the ot
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-_PREFIX = struct.Struct("!4sIQ")
+PREFIX = struct.Struct("!4sIQ")
 _MAGIC = b"MPF1"
 
 Buffer = bytes | bytearray | memoryview
@@ -45,28 +44,11 @@ class Frame:
 def encode(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> list[Buffer]:
     """The frame as buffers to be written one after the other; the body's buffers are not copied."""
     head = orjson.dumps(header)
-    return [_PREFIX.pack(_MAGIC, len(head), sum(map(_size, body))) + head, *body]
+    return [PREFIX.pack(_MAGIC, len(head), sum(map(_size, body))) + head, *body]
 
 
 def _size(part: Buffer) -> int:
     return part.nbytes if isinstance(part, memoryview) else len(part)
-
-
-async def read(reader: asyncio.StreamReader, limits: Limits) -> Frame | None:
-    """The next frame, or None where the stream ends between two. Raises WireError for anything else."""
-    try:
-        prefix = await reader.readexactly(_PREFIX.size)
-    except asyncio.IncompleteReadError as error:
-        if not error.partial:
-            return None
-        raise WireError("the stream ended within a frame") from None
-    header_bytes, body_bytes = _sizes(prefix, limits)
-    try:
-        head = await reader.readexactly(header_bytes)
-        body = await reader.readexactly(body_bytes) if body_bytes else b""
-    except asyncio.IncompleteReadError:
-        raise WireError("the stream ended within a frame") from None
-    return Frame(_header(head), memoryview(body))
 
 
 def joined(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> bytes:
@@ -80,7 +62,7 @@ class Decoder:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._rest = bytearray()
-        self._needed = _PREFIX.size
+        self._needed = PREFIX.size
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete with `data`. Raises WireError; then the stream is of no more use."""
@@ -91,9 +73,9 @@ class Decoder:
             data, self._rest = bytes(self._rest), bytearray()
         frames, at, view = [], 0, memoryview(data)
         while (end := self._end(view, at)) <= len(view):
-            head = at + _PREFIX.size
-            body = head + _PREFIX.unpack_from(view, at)[1]
-            frames.append(Frame(_header(view[head:body]), view[body:end]))
+            head = at + PREFIX.size
+            body = head + PREFIX.unpack_from(view, at)[1]
+            frames.append(Frame(read_header(view[head:body]), view[body:end]))
             at = end
         self._needed = end - at
         if at < len(view):
@@ -102,14 +84,15 @@ class Decoder:
 
     def _end(self, view: memoryview, at: int) -> int:
         """Where the frame that begins at `at` ends, as far as can be told yet."""
-        if len(view) - at < _PREFIX.size:
-            return at + _PREFIX.size
-        header_bytes, body_bytes = _sizes(view[at : at + _PREFIX.size], self._limits)
-        return at + _PREFIX.size + header_bytes + body_bytes
+        if len(view) - at < PREFIX.size:
+            return at + PREFIX.size
+        header_bytes, body_bytes = read_sizes(view[at : at + PREFIX.size], self._limits)
+        return at + PREFIX.size + header_bytes + body_bytes
 
 
-def _sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
-    magic, header_bytes, body_bytes = _PREFIX.unpack(prefix)
+def read_sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
+    """Bytes of header and body that follow. Raises WireError for what is no frame, or one beyond the limits."""
+    magic, header_bytes, body_bytes = PREFIX.unpack(prefix)
     if magic != _MAGIC:
         raise WireError("not a frame")
     if header_bytes > limits.header_bytes or body_bytes > limits.body_bytes:
@@ -117,7 +100,8 @@ def _sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
     return header_bytes, body_bytes
 
 
-def _header(head: Buffer) -> dict[str, Any]:
+def read_header(head: Buffer) -> dict[str, Any]:
+    """Raises WireError for what is no JSON object."""
     try:
         header = orjson.loads(head)
     except orjson.JSONDecodeError:

@@ -15,10 +15,18 @@ from inference.runner.frames import FrameConnection
 Frames = list[tuple[dict[str, Any], bytes]]
 
 
-def exchange(write: Callable[[asyncio.StreamWriter], Any], count: int) -> tuple[Frames, list[wire.Frame | None]]:
+async def _read(reader: asyncio.StreamReader, count: int) -> list[wire.Frame]:
+    """So many frames, or as many as come before the end."""
+    decoder, frames = wire.Decoder(wire.Limits()), []
+    while len(frames) < count and (data := await reader.read(2**16)):
+        frames += decoder.feed(data)
+    return frames
+
+
+def exchange(write: Callable[[asyncio.StreamWriter], Any], count: int) -> tuple[Frames, list[wire.Frame]]:
     """What a connection made of the bytes written, and what came back: it sends each frame again."""
 
-    async def run() -> tuple[Frames, list[wire.Frame | None]]:
+    async def run() -> tuple[Frames, list[wire.Frame]]:
         ours, theirs = socket.socketpair()
         seen: Frames = []
 
@@ -30,7 +38,7 @@ def exchange(write: Callable[[asyncio.StreamWriter], Any], count: int) -> tuple[
         reader, writer = await asyncio.open_connection(sock=theirs, limit=2**20)
         async with asyncio.timeout(20):
             sending = asyncio.create_task(write(writer))
-            back = [await wire.read(reader, wire.Limits()) for _ in range(count)]
+            back = await _read(reader, count)
             await sending
         writer.close()
         return seen, back
@@ -86,7 +94,7 @@ def test_what_is_no_frame_ends_the_connection(data: bytes) -> None:
     seen: Frames = []
     try:
         seen, back = exchange(write, 1)
-        assert back == [None]
+        assert back == []
     except (ConnectionError, wire.WireError):
         pass
     assert seen == []

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
-
-import orjson
 
 from inference import wire
 
 logger = logging.getLogger("runner")
 
-_PREFIX = struct.Struct("!4sIQ")
-_MAGIC = b"MPF1"
 _BUFFER_BYTES = 2**18
 _JOIN_BYTES = 2**18
 """Up to this size a frame is copied into one piece: cheaper than a second system call."""
@@ -101,12 +96,10 @@ class FrameConnection(asyncio.BufferedProtocol):
     def _cut(self) -> None:
         """Hand out every whole frame in the buffer and move what is left to its front."""
         at = 0
-        while self._end - at >= _PREFIX.size:
-            magic, header_bytes, body_bytes = _PREFIX.unpack_from(self._buffer, at)
-            if magic != _MAGIC or header_bytes > self._limits.header_bytes or body_bytes > self._limits.body_bytes:
-                raise wire.WireError("not a frame, or one that is too large")
-            head_at = at + _PREFIX.size
-            size = _PREFIX.size + header_bytes + body_bytes
+        while self._end - at >= wire.PREFIX.size:
+            header_bytes, body_bytes = wire.read_sizes(self._view[at : at + wire.PREFIX.size], self._limits)
+            head_at = at + wire.PREFIX.size
+            size = wire.PREFIX.size + header_bytes + body_bytes
             if self._end - at < size:
                 if size > _BUFFER_BYTES:
                     self._begin_large(head_at, header_bytes, body_bytes)
@@ -136,10 +129,4 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._hand_out(whole[: self._large_header_bytes], whole[self._large_header_bytes :])
 
     def _hand_out(self, head: memoryview, body: memoryview) -> None:
-        try:
-            header = orjson.loads(head)
-        except orjson.JSONDecodeError:
-            raise wire.WireError("the header is not JSON") from None
-        if not isinstance(header, dict):
-            raise wire.WireError("the header is not an object")
-        self._on_frame(self, header, body)
+        self._on_frame(self, wire.read_header(head), body)
