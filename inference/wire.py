@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
@@ -20,7 +20,6 @@ PREFIX = struct.Struct("!4sIQ")
 _MAGIC = b"MPF1"
 
 Buffer = bytes | bytearray | memoryview
-Kind = Literal["images", "tensors", "answer"]
 
 
 class WireError(Exception):
