@@ -41,4 +41,4 @@ class Bell:
 
 
 def _path() -> str:
-    return f"{settings.PORTAL_RUN_DIR}/bell"
+    return f"{settings.PORTAL_DATA_DIR}/bell"

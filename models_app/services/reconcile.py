@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -45,11 +46,21 @@ def take_up_abandoned(node: Node) -> int:
     return count
 
 
+def _remove_sockets(instance: Instance) -> None:
+    """Those that its owner could not remove any more: it names them after the instance, or found them with a spare."""
+    left = [*Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")]
+    if instance.socket:
+        left.append(Path(instance.socket))
+    for path in left:
+        path.unlink(missing_ok=True)
+
+
 def _take_up(instance: Instance) -> bool:
     runner = instance.runner
     if runner is not None and is_alive(runner):  # it dies with its owner; this is the second means
         end_group(runner, 0.5)
     Workspace(settings.PORTAL_RUN_DIR / f"instance-{instance.pk}").remove()
+    _remove_sockets(instance)
     if instance.state == InstanceState.UNLOADING:
         return move(
             instance,
