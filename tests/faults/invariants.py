@@ -166,7 +166,8 @@ class Watch:
         assert not (self.portal.data_dir.parent / "marker").exists(), "I7: code of a model ran"
         if not self.may_be_away:
             assert all(answer.status != REFUSED for answer in self.bystander.answers)
-            assert self.bystander.failures == [], "I5: another model stopped answering"
+            failures = self.bystander.failures
+        assert failures == [], f"I5: another model stopped answering, {len(failures)} times: {failures[:3]}"
 
 
 @contextlib.contextmanager
