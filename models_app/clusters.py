@@ -76,7 +76,8 @@ class _Watch:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._stuck_since: float | None = None
+        self._waiting: set[int] = set()
+        self._moved_at = time.monotonic()
         self._was_handed_out = False
 
     def beat(self) -> None:
@@ -85,18 +86,17 @@ class _Watch:
         self._hand_out_what_is_stuck()
 
     def _hand_out_what_is_stuck(self) -> None:
-        """Queued although a slot is free for a while: the delivery was lost (broker away), so hand it out anew."""
-        is_stuck = (
-            nodes.slots_free(Node.objects.get(pk=self._node.pk)) > 0
-            and Instance.objects.filter(node=self._node, state=InstanceState.QUEUED).exists()
-        )
-        if not is_stuck:
-            self._stuck_since, self._was_handed_out = None, False
-        elif self._stuck_since is None:
-            self._stuck_since = time.monotonic()
-        elif time.monotonic() - self._stuck_since > STUCK_AFTER_S:
+        """None of those that wait was taken up for a while although a slot is free: the deliveries were lost (broker
+        away), so hand them out anew; where that does not help, the cluster is wedged."""
+        queued = Instance.objects.filter(node=self._node, state=InstanceState.QUEUED)
+        waiting, before = set(queued.values_list("pk", flat=True)), self._waiting
+        self._waiting = waiting
+        has_moved = bool(before - waiting) or not waiting
+        if has_moved or nodes.slots_free(Node.objects.get(pk=self._node.pk)) <= 0:
+            self._moved_at, self._was_handed_out = time.monotonic(), False
+        elif time.monotonic() - self._moved_at > STUCK_AFTER_S:
             if self._was_handed_out:
                 logger.critical("loads wait although slots are free; the whole cluster is started again")
                 os._exit(1)
-            self._stuck_since, self._was_handed_out = None, True
+            self._moved_at, self._was_handed_out = time.monotonic(), True
             reconcile.requeue_all(self._node)
