@@ -39,7 +39,7 @@ def test_a_model_and_its_version_have_the_shapes_of_the_contract(api: Api) -> No
     assert set(model) == MODEL_KEYS
     assert set(version) == VERSION_KEYS
     assert listed == [version] == model["versions"]
-    assert (version["format"], version["engine"], version["engine_selected"]) == ("keras", "auto", "tensorflow")
+    assert (version["format"], version["engine"], version["engine_selected"]) == ("keras", "tensorflow", "tensorflow")
     assert version["inputs"][0]["shape"][0] is None
     assert version["labels"] == [str(n) for n in range(10)]
     assert version["status"] == "ready"
