@@ -137,7 +137,7 @@ def test_a_runner_that_was_killed_is_told_of_at_once_and_comes_back(served: Runn
     first = {answer.status_code for answer in ask_all(api, "pair")}
 
     assert time.monotonic() - began < 5
-    assert first <= {502, 503, 200}
+    assert first <= {502, 503, 404, 409, 200}  # 404 and 409: it is being loaded again already
     wait_for(lambda: statuses(api, "pair") == {200}, 60, "answering again")
 
 
