@@ -17,7 +17,7 @@ import select
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.contest.answers import is_right
@@ -25,9 +25,10 @@ from benchmarks.contest.window import Window
 
 GIVE_UP_AFTER_S = 15.0
 """Beyond the end of the window: who has not answered by then counts as failed."""
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+_LENGTH = re.compile(rb"[Cc]ontent-[Ll]ength: *(\d+)")
+_CLOSES = re.compile(rb"[Cc]onnection: *close")
 _SOCKET_BYTES = 2**20
+_RECEIVED_BYTES = 2**16
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Client:
     number: int = 0
     began: float = 0.0
     unsent: memoryview | None = None
-    received: bytearray = field(default_factory=bytearray)
+    received: bytes = b""
     whole_bytes: int = 0
     body_at: int = 0
     closes: bool = False
@@ -113,17 +114,16 @@ class Clients:
         try:
             if client.unsent is not None:
                 self._send(client, client.unsent)
-            try:
-                data = client.socket.recv(65536)
-            except BlockingIOError:
-                return
+            data = client.socket.recv(_RECEIVED_BYTES)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
             self.broken += 1
             self._leave(client, asks_again=time.perf_counter() < self.until_s)
             return
-        client.received += data
+        client.received = client.received + data if client.received else data
         if not client.whole_bytes:
             self._read_head(client)
         if client.whole_bytes and len(client.received) >= client.whole_bytes:
@@ -133,19 +133,18 @@ class Clients:
         end = client.received.find(b"\r\n\r\n")
         if end < 0:
             return
-        head = bytes(client.received[: end + 2])
-        length = _LENGTH.search(head)
+        length = _LENGTH.search(client.received, 0, end + 2)
         client.body_at = end + 4
         client.whole_bytes = client.body_at + (int(length[1]) if length else 0)
-        client.closes = _CLOSES.search(head) is not None
+        client.closes = _CLOSES.search(client.received, 0, end + 2) is not None
 
     def _take(self, client: Client) -> None:
         now = time.perf_counter()
         if self.from_s <= now <= self.until_s:
             self.times.append(now - client.began)
             is_good = client.received[9:12] == b"200"
-            self.answers.append((client.number, bytes(client.received[client.body_at :]) if is_good else b""))
-        client.received = bytearray()
+            self.answers.append((client.number, client.received[client.body_at :] if is_good else b""))
+        client.received = b""
         if now >= self.until_s or client.closes:
             self._leave(client, asks_again=now < self.until_s)
         else:

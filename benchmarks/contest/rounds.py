@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks.contest.window import Contestant, Window
 
 MANY = 16
-SHARE_OF_ONE_CLIENT = 0.4
+SHARE_OF_ONE_CLIENT = 0.3
 """Of the window's seconds: one client's median needs less time than a rate."""
 
 

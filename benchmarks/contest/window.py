@@ -27,6 +27,7 @@ class Window:
 class Contestant(Protocol):
     """Started and warm: it was asked everything once, and answered rightly."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def measure(self, clients: int, seconds: float) -> Window: ...
