@@ -1,9 +1,11 @@
-"""Start a portal in a temporary folder, measure, print the table. About six minutes; exit 1 where anything failed."""
+"""Measure, print the tables: first the portal alone, about six minutes, then the contest with its rivals, about seven
+(benchmarks/contest). Exit 1 where anything failed. BENCH_WINDOW_S and BENCH_ROUNDS make the contest longer."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import checking, crowds, loading, memory, overhead, sandbox, table, throughput
+from benchmarks.contest import contest
 from benchmarks.row import Bench, Row
 from tests.running_portal import ROOT, RunningPortal, running_portal
 
@@ -21,18 +24,33 @@ BEGIN_NOTHING_AFTER_S = 180.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--only", choices=("portal", "rivals"), help="one of the two parts")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
     load_before = os.getloadavg()[0]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder, running_portal(Path(folder) / "data") as portal:
-        rows = _measure(_prepare(portal), began)
-    for measure in (sandbox.measure, crowds.measure):
-        rows += _told(measure())
-    text = table.as_markdown(table.machine(load_before), rows)
+    texts, has_failed = [], False
+    if given.only != "rivals":
+        rows = _portal_alone()
+        texts.append(table.as_markdown(rows))
+        has_failed |= any(row.failures for row in rows)
+    if given.only != "portal":
+        outcome = contest.run()
+        texts.append(outcome.text)
+        has_failed |= outcome.has_failed
+    text = "\n\n".join([table.machine(load_before), *texts])
     print(f"\n{text}\n\nMeasured in {time.monotonic() - began:.0f} s.")
     if given.write_readme:
         table.write_readme(ROOT / "README.md", text)
-    return int(any(row.failures for row in rows))
+    return int(has_failed)
+
+
+def _portal_alone() -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder, running_portal(Path(folder) / "data") as portal:
+        rows = _measure(_prepare(portal), time.monotonic())
+    for measure in (sandbox.measure, crowds.measure):
+        rows += _told(measure())
+    return rows
 
 
 def _prepare(portal: RunningPortal) -> Bench:

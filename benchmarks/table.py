@@ -30,10 +30,10 @@ def machine(load_before: float) -> str:
     )
 
 
-def as_markdown(machine: str, rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Row]) -> str:
     lines = ["| what | measured | aim | failures |", "| --- | --- | --- | --- |"]
     lines += [f"| {row.what} | {row.measured} | {row.aim} | {row.failures} |" for row in rows]
-    return "\n".join([machine, "", *lines])
+    return "\n".join(lines)
 
 
 def write_readme(path: Path, table: str) -> None:

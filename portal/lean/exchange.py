@@ -50,8 +50,8 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body, decompressed. Raises TooLarge, RequestTimeout, ClientLeft, UnknownCoding."""
         most_bytes = int(settings.PORTAL_MAX_REQUEST_BYTES)
-        length = self.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length[:18]) > most_bytes:
+        length = self._content_length()
+        if length is not None and length > most_bytes:
             raise _too_large(most_bytes)
         parts, size = [], 0
         while not self._pace.is_read:
@@ -62,6 +62,8 @@ class Exchange:
             size += len(parts[-1])
             if size > most_bytes:
                 raise _too_large(most_bytes)
+            if size == length:
+                self._pace.is_read = True  # the server's last message is empty, and costs as much as the first
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         coding = self.header(b"content-encoding")
         if coding is None:
@@ -69,6 +71,13 @@ class Exchange:
         if size < LARGE_BYTES // 16:
             return decompress(body, coding, most_bytes)
         return await asyncio.to_thread(decompress, body, coding, most_bytes)
+
+    def _content_length(self) -> int | None:
+        """What the client says that the body has; None where it does not, or comes in chunks."""
+        length = self.headers.get(b"content-length")
+        if length is None or not length.isdigit() or b"transfer-encoding" in self.headers:
+            return None
+        return int(length[:18])
 
     async def while_client_stays(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of `work`, which is cancelled where the client leaves first: then raises ClientLeft."""

@@ -1,0 +1,68 @@
+"""Starts the servers, each in a process group of its own, and ends them with everything that they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+ASKED_FOR_S = 10.0
+
+
+@contextmanager
+def running(
+    command: list[str], folder: Path, environment: Mapping[str, str], log: Path, **pipes: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """The started command; afterwards neither it nor any child of it is left, however the block ended."""
+    with log.open("a") as out:
+        pipes.setdefault("stdout", out)
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=_inherited() | dict(environment),
+            stderr=out,
+            text=True,
+            start_new_session=True,
+            **pipes,
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+        pipe: IO[str] | None
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the group, SIGKILL to what is left: some servers give their workers groups of their own."""
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        family = []
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ASKED_FOR_S)
+    _, alive = psutil.wait_procs(family, 2.0)
+    for left in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(5)
+
+
+def _inherited() -> dict[str, str]:
+    """Without what would reach into the other environments."""
+    left_out = ("PYTHON", "VIRTUAL_ENV", "PORTAL_", "DJANGO_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
