@@ -167,7 +167,7 @@ class Watch:
         if not self.may_be_away:
             assert all(answer.status != REFUSED for answer in self.bystander.answers)
             failures = self.bystander.failures
-        assert failures == [], f"I5: another model stopped answering, {len(failures)} times: {failures[:3]}"
+            assert failures == [], f"I5: another model stopped answering, {len(failures)} times: {failures[:3]}"
 
 
 @contextlib.contextmanager
