@@ -41,6 +41,7 @@ def fer_answers(
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("engine", "form"),
     [

@@ -81,6 +81,7 @@ def test_an_engine_that_is_asked_for_is_converted_for_and_waited_for_at_the_load
     api.delete("/api/models/asked-for/", params={"unload": "true"})
 
 
+@pytest.mark.long
 def test_every_format_can_be_had_and_a_frozen_graph_answers_the_same(
     api: Api, portal: RunningPortal, digit: Callable[[str], bytes], tmp_path: Path
 ) -> None:

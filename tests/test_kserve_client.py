@@ -19,7 +19,7 @@ from tests import real_models
 from tests.running_portal import ROOT, RunningPortal
 from tests.served_models import scores
 
-pytestmark = pytest.mark.portal
+pytestmark = [pytest.mark.portal, pytest.mark.long]
 
 REQUIREMENT = "kserve==0.21.0"
 INSTALL_LIMIT_S = 900

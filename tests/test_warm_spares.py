@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import Api, RunningPortal, wait_for
 
-pytestmark = pytest.mark.portal
+pytestmark = [pytest.mark.portal, pytest.mark.long]
 
 
 def spares(portal: RunningPortal) -> list[psutil.Process]:
