@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def server(status: int, answer: bytes, *, closes: bool = False) -> Iterator[int]
 
 
 def asked(port: int) -> Served:
-    return Served("a server", port, Post("/", [b"x" * 40_000], RIGHT, "plain"))
+    return Served("a server", port, Post("/", [b"x" * 40_000], RIGHT, "plain"), os.getpid())
 
 
 def test_right_answers_are_counted() -> None:

@@ -56,7 +56,7 @@ class Clients:
         self._clients: dict[int, Client] = {}
         self.times: list[float] = []
         self.answers: list[tuple[int, bytes]] = []
-        self.broken = 0
+        self.broken = self.asked = 0
         self.from_s = self.until_s = 0.0
 
     def run(self, clients: int, warm_up_s: float, seconds: float) -> float:
@@ -140,6 +140,7 @@ class Clients:
 
     def _take(self, client: Client) -> None:
         now = time.perf_counter()
+        self.asked += 1
         if self.from_s <= now <= self.until_s:
             self.times.append(now - client.began)
             is_good = client.received[9:12] == b"200"
@@ -174,6 +175,7 @@ def main() -> None:
         p99_ms=times[int(0.99 * len(times))] * 1000 if times else 0.0,
         failures=wrong + clients.broken,
         client_cpu_s=cpu_s,
+        asked=clients.asked,
     )
     print(json.dumps(asdict(window)))
 

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.contest.answers import is_right
+from benchmarks.contest.processes import cpu_seconds
 from benchmarks.contest.window import Window
 from tests.running_portal import ROOT
 
@@ -42,11 +43,12 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that runs on a port."""
+    """A server that runs on a port; `pid` started all of its processes."""
 
     name: str
     port: int
     post: Post
+    pid: int
 
     def measure(self, clients: int, seconds: float) -> Window:
         requests = [self.post.request(number, self.port) for number in range(len(self.post.bodies))]
@@ -59,6 +61,7 @@ class Served:
             "requests": [base64.b64encode(request).decode() for request in requests],
             "right": self.post.right,
         }
+        before_s = cpu_seconds(self.pid)
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.contest.clients"],
             cwd=ROOT,
@@ -68,7 +71,7 @@ class Served:
             timeout=seconds + 60,
             check=True,
         )
-        return Window(**json.loads(done.stdout))
+        return replace(Window(**json.loads(done.stdout)), server_cpu_s=cpu_seconds(self.pid) - before_s)
 
     def await_right_answers(self, process: subprocess.Popen[str] | None = None) -> None:
         """Until everything is answered rightly once. Raises AssertionError with what came instead."""

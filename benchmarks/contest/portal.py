@@ -56,7 +56,7 @@ def _contestants(portal: RunningPortal, material: Path) -> list[Served]:
     key = ("Authorization", str(api.headers["Authorization"]))
 
     def served(name: str, post: Post) -> Served:
-        return Served(name, portal.port, post)
+        return Served(name, portal.port, post, portal.pid)
 
     def infer(model: str, bodies: Sequence[bytes], form: str, *headers: tuple[str, str]) -> Post:
         right = answers["digits" if model == "digits" else "pictures"]

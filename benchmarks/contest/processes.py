@@ -62,6 +62,17 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait(5)
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process and all that it started have used since they began."""
+    whole = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                whole += times.user + times.system
+    return whole
+
+
 def _inherited() -> dict[str, str]:
     """Without what would reach into the other environments."""
     left_out = ("PYTHON", "VIRTUAL_ENV", "PORTAL_", "DJANGO_")

@@ -33,15 +33,15 @@ def _explanation(results: Sequence[Result], plan: Plan) -> str:
 
 def _measured(results: Sequence[Result], missing: Mapping[str, str]) -> list[str]:
     lines = [
-        f"| who | answers a second, {MANY} clients | p99 | one client, p50 | failures of requests |",
-        "| --- | --- | --- | --- | --- |",
+        f"| who | answers a second, {MANY} clients | p99 | processor time of one | one client, p50 | failures |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:
         lines.append(
             f"| {result.name} | {result.per_second:,.{0 if result.per_second >= 100 else 1}f} | {result.p99_ms:.0f} ms "
-            f"| {result.alone_ms:.2f} ms | {result.failures} of {result.requests:,} |"
+            f"| {result.cpu_ms:.2f} ms | {result.alone_ms:.2f} ms | {result.failures} of {result.requests:,} |"
         )
-    return [*lines, *(f"| {name} | {reason} | | | |" for name, reason in missing.items())]
+    return [*lines, *(f"| {name} | {reason} | | | | |" for name, reason in missing.items())]
 
 
 def _aims(known: Mapping[str, Result]) -> list[str]:

@@ -98,7 +98,7 @@ def started(rival: Rival, material: Path, folder: Path) -> Iterator[Served]:
     }  # fmt: skip
     log = folder / f"{rival.environment}.log"
     with running([str(python), *rival.command(port, own)], own, environment, log) as process:
-        served = Served(rival.name, port, Post(rival.path, bodies, right, rival.form, rival.headers))
+        served = Served(rival.name, port, Post(rival.path, bodies, right, rival.form, rival.headers), process.pid)
         try:
             served.await_right_answers(process)
         except AssertionError:

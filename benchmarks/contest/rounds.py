@@ -44,6 +44,12 @@ class Result:
         return statistics.median(window.p50_ms for window in self.one)
 
     @property
+    def cpu_ms(self) -> float:
+        """Processor time of the server for one request, with many clients. Unlike the rates it hardly depends on what
+        else the machine has to do."""
+        return statistics.median(window.server_cpu_s / max(1, window.asked) * 1000 for window in self.many)
+
+    @property
     def failures(self) -> int:
         return sum(window.failures for window in (*self.many, *self.one))
 

@@ -9,7 +9,7 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class Window:
     """`requests` were answered rightly or wrongly within `seconds`; `failures` of these, and those never answered.
-    `client_cpu_s` is what the load generator itself took."""
+    `client_cpu_s` is what the load generator took; `asked` counts what was answered outside of the window too."""
 
     requests: int
     seconds: float
@@ -17,6 +17,9 @@ class Window:
     p99_ms: float
     failures: int
     client_cpu_s: float
+    asked: int = 0
+    server_cpu_s: float = 0.0
+    """Of all processes of the server, for all that was asked."""
 
     @property
     def per_second(self) -> float:
