@@ -49,8 +49,7 @@ def take_up_abandoned(node: Node) -> int:
 def _remove_sockets(instance: Instance) -> None:
     """Those that its owner could not remove any more: it names them after the instance, or found them with a spare."""
     left = [*Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")]
-    if instance.socket:
-        left.append(Path(instance.socket))
+    left += [Path(path) for path in (instance.socket, instance.control) if path]
     for path in left:
         path.unlink(missing_ok=True)
 
