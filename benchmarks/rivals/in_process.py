@@ -128,7 +128,7 @@ def ways_of(engine: str) -> tuple[list[Way], Way]:
         model = TensorFlowClassifier()
         return [Way(model, CORES), Way(model, 2 * CORES), Way(model, CORES, 4), Way(model, CORES, 8)], Way(model, 1)
     streams = Classifier(streams=CORES, threads=CORES)
-    return [Way(streams, CORES * n) for n in (1, 2, 3)], Way(Classifier(streams=1, threads=CORES), 1)
+    return [Way(streams, CORES * n) for n in (1, 2, 3)], Way(streams, 1)
 
 
 def agrees(top: Top, right: list[list[float]]) -> bool:

@@ -17,7 +17,7 @@ from portal.lean.pace import Pace
 from portal.logging import request_id
 
 T = TypeVar("T")
-LOOK_FOR_CLIENT_AFTER_S = 0.05
+LOOK_FOR_CLIENT_AFTER_S = 0.25
 """Until then nobody looks whether the client has left: a look costs as much as a small model's answer."""
 LARGE_BYTES = 2**20
 """From here on a body is worked on in a thread, so that the others are not kept waiting."""
