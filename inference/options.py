@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from inference.json_object import JsonObject
 
@@ -12,6 +12,13 @@ PRECISIONS = ("f32", "bf16", "f16")
 MIB = 1024 * 1024
 MOST_ENDS = 64
 LONGEST_NAME = 500
+
+
+class GraphEnds(TypedDict):
+    """The ends of a frozen graph that somebody chose; empty where the file says itself. They decide the signature."""
+
+    graph_inputs: tuple[str, ...]
+    graph_outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class Options:
             for name, value in given.items()
             if value is not None
         }
+
+    @property
+    def graph_ends(self) -> GraphEnds:
+        return {"graph_inputs": self.graph_inputs or (), "graph_outputs": self.graph_outputs or ()}
 
 
 def parse_options(value: object) -> Options:

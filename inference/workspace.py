@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name: a hard link, or a copy across file systems."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A folder made for one instance and removed with it."""
@@ -57,10 +65,7 @@ class Workspace:
     def put(self, source: Path, name: str) -> Path:
         """Put the file into the model's folder: a hard link, or a copy across file systems."""
         target = self.model_directory / name
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
+        link_or_copy(source, target)
         return target
 
     def remove(self) -> None:

@@ -37,11 +37,12 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
             raise InUse(f"{version} is in use. Unload it first.")
         if locked.status == FileStatus.CHECKING:
             raise NotReady(f"{version} is still being checked.")
-        ends = _ends(locked)
+        ends_before = locked.options.graph_ends
         for name, value in fields.items():
             setattr(locked, name, value)
-        is_checked_again = _ends(locked) != ends or locked.status == FileStatus.REJECTED
-        if locked.status == FileStatus.READY and any(_ends(locked)) and locked.format != "frozen_graph":
+        ends = locked.options.graph_ends
+        is_checked_again = ends != ends_before or locked.status == FileStatus.REJECTED
+        if locked.status == FileStatus.READY and any(ends.values()) and locked.format != "frozen_graph":
             raise ValidationFailed.of("options", f"A {locked.format} file says itself what its inputs and outputs are.")
         if not is_checked_again:
             _check_fit(locked, given)
@@ -53,11 +54,6 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         if is_checked_again and fields:
             ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
             request_check(locked, by=by)
-
-
-def _ends(version: ModelVersion) -> tuple[object, object]:
-    """The inputs and outputs that somebody chose of a frozen graph; they decide the signature."""
-    return version.options.graph_inputs, version.options.graph_outputs
 
 
 def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,7 @@ def check(job: Job, progress: Progress) -> Outcome:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
-            graph_inputs=version.options.graph_inputs or (),
-            graph_outputs=version.options.graph_outputs or (),
+            **version.options.graph_ends,
         )
         _accept(version, checked, job.by)
     except (FileRefused, ValidationFailed) as refusal:

@@ -81,7 +81,7 @@ def _able(
     if not target:
         source = Candidate(
             engine, version.path, version.format, threads=threads, is_trusted=is_trusted,
-            graph_inputs=version.options.graph_inputs or (), graph_outputs=version.options.graph_outputs or (),
+            **version.options.graph_ends,
         )  # fmt: skip
         return _Able([replace(source, precision=precision) for precision in precisions])
     made = conversions[target]

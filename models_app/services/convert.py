@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from django.db import transaction
 
 from inference.conversion import CannotConvert, ConversionFailed, Converted
 from inference.conversion import convert as convert_file
-from inference.workspace import Workspace
+from inference.workspace import Workspace, link_or_copy
 from models_app.choices import FileStatus, JobKind
 from models_app.models import Conversion, Job, ModelVersion
 from models_app.services import files
 from models_app.services.actor import Actor
+from models_app.services.engine_file import kept_conversion
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Outcome, Progress
 
@@ -42,7 +42,7 @@ def convert_version(
     """The file in each format, from before or made now. Raises JobFailed where the source is not what it was."""
     known: dict[str, Conversion | ConversionFailed] = {}
     for target in targets:
-        conversion = version.conversions.filter(format=target).first() or _take_from_twin(version, target)
+        conversion = kept_conversion(version, target) or _take_from_twin(version, target)
         if conversion is not None:
             known[target] = conversion
     missing = [target for target in targets if target not in known]
@@ -55,7 +55,6 @@ def _make(
     if not files.is_unchanged(version.path, version.sha256):
         raise JobFailed("The file on disk is not the one that was uploaded. Upload it again.")
     workspace = Workspace(settings.PORTAL_RUN_DIR / f"convert-{version.pk}")
-    options = version.options
     try:
         answers = convert_file(
             version.path,
@@ -64,9 +63,8 @@ def _make(
             workspace,
             progress=progress,
             sandbox=settings.PORTAL_SANDBOX,
-            graph_inputs=options.graph_inputs or (),
-            graph_outputs=options.graph_outputs or (),
             is_trusted=bool(version.trusted_by),
+            **version.options.graph_ends,
         )
         return {target: _keep(version, target, answer) for target, answer in answers.items()}
     finally:
@@ -107,7 +105,7 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
         version__sha256=version.sha256, version__format=version.format, version__trusted_by="", format=target
     )
     for twin in twins.exclude(version=version).select_related("version"):
-        if _ends(twin.version) != _ends(version):
+        if twin.version.options.graph_ends != version.options.graph_ends:
             continue
         copy = Conversion(
             version=version, format=target, sentence=twin.sentence, operation=twin.operation,
@@ -117,27 +115,14 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
             return _write(copy)
         part = version.directory / f"{target}.part"
         try:
-            _link(twin.path, part)
+            part.unlink(missing_ok=True)
+            link_or_copy(twin.path, part)
             return _write(copy, part)
         except FileNotFoundError:  # deleted this very moment
             continue
         finally:
             part.unlink(missing_ok=True)
     return None
-
-
-def _ends(version: ModelVersion) -> tuple[object, object]:
-    return version.options.graph_inputs, version.options.graph_outputs
-
-
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def forget_conversions(version: ModelVersion) -> None:

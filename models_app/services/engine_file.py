@@ -36,14 +36,20 @@ def file_for(version: ModelVersion, engine: str) -> EngineFile | None:
         if not files.is_unchanged(version.path, version.sha256):
             raise LoadFailed("The file on disk is not the one that was uploaded. Upload it again.")
         return EngineFile(version.path, version.format)
-    conversion = version.conversions.filter(format=target).first()
+    conversion = kept_conversion(version, target)
     if conversion is None:
         return None
     check_possible(conversion, engine)
-    if not files.is_unchanged(conversion.path, conversion.sha256):  # made again from the source
-        conversion.delete()
-        return None
     return EngineFile(conversion.path, target, conversion.names)
+
+
+def kept_conversion(version: ModelVersion, target: str) -> Conversion | None:
+    """What became of the file in this format, None where it has to be made: never, or its file is not what it was."""
+    conversion = version.conversions.filter(format=target).first()
+    if conversion is None or not conversion.is_made or files.is_unchanged(conversion.path, conversion.sha256):
+        return conversion
+    conversion.delete()
+    return None
 
 
 def check_possible(conversion: Conversion, engine: str) -> None:

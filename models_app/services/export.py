@@ -8,9 +8,9 @@ from pathlib import Path
 from inference.conversion import TARGETS_BY_FORMAT
 from inference.errors import BadInput, ValidationFailed
 from models_app.models import Job, ModelVersion
-from models_app.services import files
 from models_app.services.actor import Actor
 from models_app.services.convert import request_conversion
+from models_app.services.engine_file import kept_conversion
 from models_app.services.find import check_ready
 
 FORMATS: dict[str, str] = {
@@ -44,14 +44,11 @@ def export(version: ModelVersion, target: str, *, by: Actor) -> Exported | Job:
         return Exported(version.path, version.file_name)
     if target not in TARGETS_BY_FORMAT[version.format]:
         raise BadInput(f"A {version.format} file cannot be converted to {target}.")
-    conversion = version.conversions.filter(format=target).first()
+    conversion = kept_conversion(version, target)
     if conversion is None:
         return request_conversion(version, target, by=by)
     if not conversion.is_made:
         raise BadInput(conversion.sentence)
-    if not files.is_unchanged(conversion.path, conversion.sha256):
-        conversion.delete()
-        return request_conversion(version, target, by=by)
     return Exported(conversion.path, f"{version.model.name}-v{version.number}{_ending(target)}")
 
 

@@ -131,7 +131,12 @@ class Keeper:
             return file
         job = request_conversion(version, target_for(version, engine), by=self.instance.by)
         self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first.")
-        while (file := file_for(version, engine)) is None:
+        while True:
+            is_over = job.state not in PENDING_JOBS  # looked at before the file, which is there before the job ends
+            if (file := file_for(version, engine)) is not None:
+                return file
+            if is_over:
+                raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
             if _has_ended(stop_descriptor):
                 self.interrupted()
                 return None
@@ -139,9 +144,6 @@ class Keeper:
                 self.stopped(Receipt())
                 return None
             _patiently(job.refresh_from_db)
-            if job.state not in PENDING_JOBS and file_for(version, engine) is None:
-                raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
-        return file
 
     def _assignment(self, version: ModelVersion, file: EngineFile) -> Assignment:
         options = version.options
@@ -159,8 +161,7 @@ class Keeper:
             queue_limit=options.queue_limit or DEFAULT_QUEUE_LIMIT,
             memory_limit_bytes=options.memory_limit_bytes,
             predict_timeout_s=float(options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
-            graph_inputs=options.graph_inputs or (),
-            graph_outputs=options.graph_outputs or (),
+            **options.graph_ends,
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
         )
