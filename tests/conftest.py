@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +14,7 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 import pytest
 
 from tests import real_models, served_models
-from tests.engine_fixtures import all_converted
+from tests.engine_fixtures import all_converted, write_models
 from tests.people import People
 from tests.running_portal import ROOT, Api, RunningPortal, running_portal
 from tests.small_portal import SMALL_UPLOAD_BYTES, SmallPortal, small_disk
@@ -84,11 +82,7 @@ def digit() -> Callable[[str], bytes]:
 @pytest.fixture(scope="session")
 def served_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of seen.zip and pair.zip; see tests/served_models.py."""
-    folder = tmp_path_factory.mktemp("served-models")
-    command = [sys.executable, "-m", "tests.served_models", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+    return write_models("tests.served_models", tmp_path_factory.mktemp("served-models"), 120)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +102,7 @@ def served(portal: RunningPortal, served_files: Path) -> Iterator[RunningPortal]
 @pytest.fixture(scope="session")
 def engine_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that one process with TensorFlow has written (about 15 s); see tests/engine_models.py."""
-    folder = tmp_path_factory.mktemp("engine-models")
-    command = [sys.executable, "-m", "tests.engine_models", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+    return write_models("tests.engine_models", tmp_path_factory.mktemp("engine-models"), 250)
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,14 @@ def run_engines(folder: Path, *tasks: Task) -> list[Ran]:
     ]
 
 
+def write_models(module: str, folder: Path, limit_s: float) -> Path:
+    """The folder, filled by `python -m module folder`: a process of its own, because TensorFlow stays in memory."""
+    command = [sys.executable, "-m", module, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
 def converted(folder: Path, source: Path, source_format: str, target: str) -> Converted:
     """Convert into `folder`, which keeps the file. Raises what stands in the way."""
     return all_converted(folder, source, source_format, [target])[target]

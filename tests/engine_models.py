@@ -24,6 +24,8 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tests.calibrated_mobilenet import calibrated_mobilenet
+
 GENERATOR = np.random.default_rng(7)
 
 
@@ -238,21 +240,8 @@ def _loop(folder: Path) -> None:
 
 
 def _mobilenet(folder: Path) -> None:
-    """Fresh from its constructor it answers 0.001 for all classes; after this its answers differ between pictures."""
-    model = keras.applications.MobileNetV2(weights=None)
     noise = GENERATOR.uniform(-1, 1, (16, 224, 224, 3)).astype(np.float32)
-    normalising = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in normalising:
-        layer.momentum = 0.0
-    model(noise, training=True)
-    for layer in normalising:
-        layer.momentum = 0.999
-    last = model.layers[-1]
-    features = keras.Model(model.input, last.input)(noise, training=False).numpy()
-    kernel = GENERATOR.standard_normal(last.kernel.shape).astype(np.float32)
-    spread = (features - features.mean(0)) @ kernel
-    kernel *= 3.0 / spread.std()
-    last.set_weights([kernel, -(features.mean(0) @ kernel)])
+    model = calibrated_mobilenet(noise, GENERATOR)
     model.save(folder / "mobilenet.keras")
     _kept(folder, "mobilenet", model, **{model.layers[0].name: noise[:10]})
 

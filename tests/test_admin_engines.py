@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.messages import get_messages
 from django.test import Client
 
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Conversion, Job, ModelVersion, Transition
 from models_app.services import choose, files
+from tests.admin_client import client_with, text_of, words
 from tests.admin_rows import make_instance, make_staff, make_superuser, make_version
 from tests.engine_rows import make_comparison
 
@@ -25,22 +25,8 @@ def _folders(settings: Any, tmp_path: Path) -> None:
     settings.PORTAL_FILES_DIR = tmp_path / "models"
 
 
-def logged_in(*verbs: str, is_strict: bool = False) -> Client:
-    client = Client(enforce_csrf_checks=is_strict)
-    client.force_login(make_staff("view", *verbs))
-    return client
-
-
-def words(response: Any) -> str:
-    return " ".join(str(message) for message in get_messages(response.wsgi_request))
-
-
-def text_of(response: Any) -> str:
-    return " ".join(response.content.decode().split())
-
-
 def page_of(version: ModelVersion, *verbs: str) -> str:
-    return text_of(logged_in(*verbs).get(f"{LIST}{version.pk}/change/"))
+    return text_of(client_with(*verbs).get(f"{LIST}{version.pk}/change/"))
 
 
 @pytest.mark.parametrize("verb", ["compare/", "choose/", "use/?engine=openvino&precision=f32"])
@@ -48,11 +34,11 @@ def test_measuring_and_choosing_are_post_only_and_need_the_right_to_change(verb:
     version = make_version()
     address = f"{LIST}{version.pk}/{verb}"
 
-    assert logged_in("change").get(address).status_code == 405
-    assert logged_in("load", "add", "delete").post(address).status_code == 403
-    assert logged_in("change", is_strict=True).post(address).status_code == 403
-    assert logged_in("change").post(address).status_code == 302
-    assert logged_in("change").post(f"{LIST}999/{verb}").status_code == 404
+    assert client_with("change").get(address).status_code == 405
+    assert client_with("load", "add", "delete").post(address).status_code == 403
+    assert client_with("change", is_strict=True).post(address).status_code == 403
+    assert client_with("change").post(address).status_code == 302
+    assert client_with("change").post(f"{LIST}999/{verb}").status_code == 404
 
 
 def test_making_a_format_is_post_only_and_taking_one_away_needs_the_right_to_look() -> None:
@@ -60,16 +46,16 @@ def test_making_a_format_is_post_only_and_taking_one_away_needs_the_right_to_loo
     stranger = Client()
     stranger.force_login(make_staff())
 
-    assert logged_in().get(f"{LIST}{version.pk}/make/?format=onnx").status_code == 405
+    assert client_with().get(f"{LIST}{version.pk}/make/?format=onnx").status_code == 405
     assert stranger.post(f"{LIST}{version.pk}/make/?format=onnx").status_code == 403
     assert stranger.get(f"{LIST}{version.pk}/export/?format=onnx").status_code == 403
-    assert logged_in().post(f"{LIST}{version.pk}/export/?format=onnx").status_code == 405
-    assert logged_in().get(f"{LIST}{version.pk}/export/?format=../x").status_code == 404
+    assert client_with().post(f"{LIST}{version.pk}/export/?format=onnx").status_code == 405
+    assert client_with().get(f"{LIST}{version.pk}/export/?format=../x").status_code == 404
 
 
 def test_compare_starts_one_job_however_often_it_is_pressed() -> None:
     version = make_version()
-    client = logged_in("change")
+    client = client_with("change")
 
     for _ in range(2):
         client.post(f"{LIST}{version.pk}/compare/")
@@ -106,7 +92,7 @@ def test_using_an_engine_on_a_loaded_version_counts_from_the_next_load() -> None
     instance = make_instance(version, precision="f32")
     Conversion.objects.create(version=version, format="openvino")
 
-    response = logged_in("change").post(f"{LIST}{version.pk}/use/?engine=openvino&precision=bf16")
+    response = client_with("change").post(f"{LIST}{version.pk}/use/?engine=openvino&precision=bf16")
 
     version.refresh_from_db()
     instance.refresh_from_db()
@@ -123,7 +109,7 @@ def test_using_an_engine_on_a_loaded_version_counts_from_the_next_load() -> None
 def test_using_an_engine_whose_file_is_missing_has_it_made() -> None:
     version = make_version(options_json={"threads": 2})
 
-    logged_in("change").post(f"{LIST}{version.pk}/use/?engine=onnxruntime&precision=f32")
+    client_with("change").post(f"{LIST}{version.pk}/use/?engine=onnxruntime&precision=f32")
 
     version.refresh_from_db()
     assert version.options_json == {"threads": 2}
@@ -134,7 +120,7 @@ def test_the_choice_can_be_left_to_the_portal_again() -> None:
     version = make_version(engine="litert", options_json={"precision": "f32"})
     make_comparison(version)
 
-    logged_in("change").post(f"{LIST}{version.pk}/use/?engine=auto")
+    client_with("change").post(f"{LIST}{version.pk}/use/?engine=auto")
 
     version.refresh_from_db()
     assert (version.engine, version.engine_selected) == ("auto", "openvino")
@@ -153,7 +139,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(engine: str, precision: 
     version = make_version()
     Conversion.objects.create(version=version, format="tflite", sentence="The operation X cannot be had.")
 
-    response = logged_in("change").post(f"{LIST}{version.pk}/use/?engine={engine}&precision={precision}")
+    response = client_with("change").post(f"{LIST}{version.pk}/use/?engine={engine}&precision={precision}")
 
     version.refresh_from_db()
     assert sentence in words(response) and version.engine == "auto"
@@ -169,7 +155,7 @@ def test_what_is_in_use_already_leaves_no_line_in_the_history() -> None:
 def test_a_failed_job_shows_its_reason_and_can_be_tried_again() -> None:
     version = make_version()
     Job.objects.create(version=version, kind=JobKind.CONVERT, target="onnx", state=JobState.FAILED, detail="Too large.")
-    client = logged_in("change")
+    client = client_with("change")
 
     page = text_of(client.get(f"{LIST}{version.pk}/change/"))
     client.post(f"{LIST}{version.pk}/make/?format=onnx")
@@ -185,7 +171,7 @@ def test_a_file_in_another_format_comes_as_an_attachment() -> None:
     made.path.write_bytes(b"onnx")
     made.sha256 = files.hash_of(made.path)
     made.save()
-    client = logged_in()
+    client = client_with()
 
     response = client.get(f"{LIST}{version.pk}/export/?format=onnx")
     content = async_to_sync(_read)(response)
@@ -220,7 +206,7 @@ def test_the_ends_of_a_rejected_graph_can_be_chosen_at_once() -> None:
         status_detail="The graph has no output called 'x'. Name those that are meant in the option graph_outputs; "
         "it has 'probs', 'aux/add:1'.",
     )  # fmt: skip
-    client = logged_in("change")
+    client = client_with("change")
 
     page = text_of(client.get(f"{LIST}{version.pk}/change/"))
     client.post(
@@ -236,7 +222,7 @@ def test_the_ends_of_a_rejected_graph_can_be_chosen_at_once() -> None:
 
 def test_engine_and_precision_are_changed_together() -> None:
     version = make_version(options_json={"threads": 2})
-    client = logged_in("change")
+    client = client_with("change")
     address = f"{LIST}{version.pk}/change/?edit=engine"
 
     shown = text_of(client.get(address))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.messages import get_messages
 from django.test import Client
 
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
-from tests.admin_rows import make_instance, make_node, make_staff, make_superuser, make_version
+from tests.admin_client import client_with, words
+from tests.admin_rows import make_instance, make_node, make_superuser, make_version
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/models_app/modelversion/"
@@ -24,26 +24,16 @@ def _folders(settings: Any, tmp_path: Path) -> None:
     settings.PORTAL_UPLOADS_DIR = tmp_path / "uploads"
 
 
-def logged_in(*verbs: str, is_strict: bool = False) -> Client:
-    client = Client(enforce_csrf_checks=is_strict)
-    client.force_login(make_staff("view", *verbs))
-    return client
-
-
-def words(response: Any) -> str:
-    return " ".join(str(message) for message in get_messages(response.wsgi_request))
-
-
 @pytest.mark.parametrize("verb", ["load", "unload"])
 def test_a_verb_is_post_only_and_needs_its_own_permission(verb: str) -> None:
     version = make_version()
     other = {"load": "unload", "unload": "load"}[verb]
 
-    assert logged_in(verb).get(f"{LIST}{version.pk}/{verb}/").status_code == 405
-    assert logged_in(other, "change", "add").post(f"{LIST}{version.pk}/{verb}/").status_code == 403
-    assert logged_in(verb, is_strict=True).post(f"{LIST}{version.pk}/{verb}/").status_code == 403
-    assert logged_in(verb).post(f"{LIST}{version.pk}/{verb}/").status_code == 302
-    assert logged_in(verb).post(f"{LIST}999/{verb}/").status_code == 404
+    assert client_with(verb).get(f"{LIST}{version.pk}/{verb}/").status_code == 405
+    assert client_with(other, "change", "add").post(f"{LIST}{version.pk}/{verb}/").status_code == 403
+    assert client_with(verb, is_strict=True).post(f"{LIST}{version.pk}/{verb}/").status_code == 403
+    assert client_with(verb).post(f"{LIST}{version.pk}/{verb}/").status_code == 302
+    assert client_with(verb).post(f"{LIST}999/{verb}/").status_code == 404
 
 
 def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:
@@ -51,7 +41,7 @@ def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:
     version = make_version()
     here = f"http://testserver{LIST}?state=unloaded"
 
-    response = logged_in("load").post(f"{LIST}{version.pk}/load/", headers={"Referer": here})
+    response = client_with("load").post(f"{LIST}{version.pk}/load/", headers={"Referer": here})
 
     assert version.instances.get().state == InstanceState.QUEUED
     assert response.headers["Location"] == here
@@ -61,7 +51,7 @@ def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:
 def test_a_foreign_referer_is_not_followed() -> None:
     version = make_version()
 
-    response = logged_in("load").post(f"{LIST}{version.pk}/load/", headers={"Referer": "http://elsewhere.example/x"})
+    response = client_with("load").post(f"{LIST}{version.pk}/load/", headers={"Referer": "http://elsewhere.example/x"})
 
     assert response.headers["Location"] == LIST
 
@@ -69,7 +59,7 @@ def test_a_foreign_referer_is_not_followed() -> None:
 def test_load_of_a_rejected_version_says_why_not() -> None:
     version = make_version("vgg", FileStatus.REJECTED, status_detail="The file holds weights only.")
 
-    response = logged_in("load").post(f"{LIST}{version.pk}/load/")
+    response = client_with("load").post(f"{LIST}{version.pk}/load/")
 
     assert "vgg v1 cannot be loaded" in words(response) and "weights only" in words(response)
     assert not Instance.objects.exists()
@@ -79,7 +69,7 @@ def test_unload_cancels_a_queued_load() -> None:
     version = make_version()
     instance = make_instance(version, InstanceState.QUEUED)
 
-    response = logged_in("unload").post(f"{LIST}{version.pk}/unload/")
+    response = client_with("unload").post(f"{LIST}{version.pk}/unload/")
 
     instance.refresh_from_db()
     assert instance.state == InstanceState.STOPPED
@@ -90,7 +80,7 @@ def test_bulk_load_counts_what_goes_and_names_what_does_not() -> None:
     make_node()
     good, bad = make_version("good"), make_version("vgg-old", FileStatus.REJECTED, status_detail="Weights only.")
 
-    response = logged_in("load").post(
+    response = client_with("load").post(
         LIST, {"action": "load_selected", "_selected_action": [good.pk, bad.pk], "index": 0}
     )
 
@@ -100,7 +90,7 @@ def test_bulk_load_counts_what_goes_and_names_what_does_not() -> None:
 @pytest.mark.parametrize("action", ["load_selected", "unload_selected", "ask_selected", "delete_selected"])
 def test_a_bulk_action_is_not_there_for_those_who_may_not(action: str) -> None:
     version = make_version()
-    client = logged_in()
+    client = client_with()
 
     client.post(LIST, {"action": action, "_selected_action": [version.pk], "index": 0, "confirmed": 1})
 
@@ -111,7 +101,7 @@ def test_a_bulk_action_is_not_there_for_those_who_may_not(action: str) -> None:
 
 def test_delete_asks_first_and_then_takes_row_and_file(django_capture_on_commit_callbacks: Any) -> None:
     version = make_version(with_file=True)
-    client = logged_in("delete")
+    client = client_with("delete")
 
     asked = client.get(f"{LIST}{version.pk}/delete/")
     with django_capture_on_commit_callbacks(execute=True):
@@ -126,7 +116,7 @@ def test_delete_refuses_what_is_loaded() -> None:
     version = make_version(with_file=True)
     make_instance(version)
 
-    response = logged_in("delete").post(f"{LIST}{version.pk}/delete/")
+    response = client_with("delete").post(f"{LIST}{version.pk}/delete/")
 
     assert "cats v1 is in use" in words(response)
     assert version.path.exists()
@@ -137,7 +127,7 @@ def test_bulk_delete_leaves_no_file_and_names_what_is_loaded(django_capture_on_c
     kept = make_version("kept", with_file=True)
     make_instance(kept)
     chosen = {"action": "delete_selected", "_selected_action": [v.pk for v in [*gone, kept]]}
-    client = logged_in("delete")
+    client = client_with("delete")
 
     asked = client.post(LIST, {**chosen, "index": 0}).content.decode()
     with django_capture_on_commit_callbacks(execute=True):
@@ -152,7 +142,7 @@ def test_bulk_delete_leaves_no_file_and_names_what_is_loaded(django_capture_on_c
 def test_bulk_ask_says_of_each_version_why_it_does_not_answer() -> None:
     version = make_version()
     sample = Path(__file__).parent.parent / "samples" / "images" / "seven.png"
-    client = logged_in("predict")
+    client = client_with("predict")
     chosen = {"action": "ask_selected", "_selected_action": [version.pk]}
 
     with sample.open("rb") as picture:
@@ -180,7 +170,7 @@ def test_deleting_a_name_goes_through_the_service(django_capture_on_commit_callb
 
 def test_labels_are_changed_through_the_service() -> None:
     version = make_version()
-    client = logged_in("change")
+    client = client_with("change")
     address = f"{LIST}{version.pk}/change/?edit=labels"
 
     refused = client.post(address, {"labels": "only one"})
@@ -193,7 +183,7 @@ def test_labels_are_changed_through_the_service() -> None:
 
 def test_preprocessing_keeps_the_keys_that_have_no_field() -> None:
     version = make_version(preprocessing_json={"preset": "unit", "background": "#000000"})
-    client = logged_in("change")
+    client = client_with("change")
     address = f"{LIST}{version.pk}/change/?edit=preprocessing"
 
     shown = client.get(address).context["typed"]
@@ -207,8 +197,8 @@ def test_nothing_is_changed_while_it_is_loaded_or_without_the_right() -> None:
     version = make_version()
     make_instance(version)
 
-    loaded = logged_in("change").post(f"{LIST}{version.pk}/change/?edit=engine", {"engine": "tensorflow"})
-    refused = logged_in("load").post(f"{LIST}{version.pk}/change/?edit=engine", {"engine": "tensorflow"})
+    loaded = client_with("change").post(f"{LIST}{version.pk}/change/?edit=engine", {"engine": "tensorflow"})
+    refused = client_with("load").post(f"{LIST}{version.pk}/change/?edit=engine", {"engine": "tensorflow"})
 
     assert loaded.status_code == 409 and refused.status_code == 403
 
@@ -219,7 +209,7 @@ def test_only_a_superuser_trusts_and_says_why() -> None:
     root.force_login(make_superuser())
     address = f"{LIST}{version.pk}/trust/"
 
-    assert logged_in("change", "add", "delete").post(address, {"reason": "mine"}).status_code == 403
+    assert client_with("change", "add", "delete").post(address, {"reason": "mine"}).status_code == 403
     assert root.post(address, {"reason": " "}).status_code == 400
     assert root.post(address, {"reason": "I made it."}).status_code == 302
     version.refresh_from_db()
@@ -229,7 +219,7 @@ def test_only_a_superuser_trusts_and_says_why() -> None:
 def test_the_file_comes_as_an_attachment() -> None:
     version = make_version(with_file=True)
 
-    response = logged_in().get(f"{LIST}{version.pk}/file/")
+    response = client_with().get(f"{LIST}{version.pk}/file/")
 
     assert async_to_sync(_read)(response) == b"weights"
     assert response.headers["Content-Disposition"].startswith("attachment")

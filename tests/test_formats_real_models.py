@@ -16,6 +16,7 @@ from inference.formats.keras_config import check_config
 from inference.formats.keras_shapes import input_shapes
 from inference.formats.keras_sizes import numbers_needed
 from tests import real_models
+from tests.engine_fixtures import write_models
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = (
@@ -27,11 +28,7 @@ ARCHITECTURES = (
 @pytest.fixture(scope="session")
 def applications(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that one process with TensorFlow has written (about 40 s)."""
-    folder = tmp_path_factory.mktemp("applications")
-    command = [sys.executable, "-m", "tests.keras_applications", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
+    return write_models("tests.keras_applications", tmp_path_factory.mktemp("applications"), 280)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

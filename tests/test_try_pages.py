@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -14,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, Node, RegisteredModel
 from models_app.services.nodes import this_node
+from tests.admin_client import text_of
 from tests.registry import NUMBERS, make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -31,10 +31,6 @@ def asker(client: Client) -> Client:
 def loader(client: Client) -> Client:
     client.force_login(make_user("grace", "predict", "load"))
     return client
-
-
-def text_of(response: Any) -> str:
-    return " ".join(response.content.decode().split())
 
 
 # ---- who

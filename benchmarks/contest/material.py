@@ -20,10 +20,10 @@ import keras
 import numpy as np
 import openvino as ov
 import tensorflow as tf
-from keras import layers
 from PIL import Image
 
 from benchmarks.client import DIGITS
+from tests.calibrated_mobilenet import calibrated_mobilenet
 from tests.running_portal import ROOT
 
 PICTURES = 16
@@ -54,22 +54,8 @@ def main(folder: Path) -> None:
 
 
 def _mobilenet() -> Any:
-    """Fresh from its constructor it answers 0.001 for all classes; after this its answers differ between pictures."""
-    model = keras.applications.MobileNetV2(weights=None)
     noise = np.stack([np.asarray(Image.fromarray(_picture()).resize((224, 224)), np.float32) for _ in range(16)])
-    noise = noise / 127.5 - 1
-    normalising = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in normalising:
-        layer.momentum = 0.0
-    model(noise, training=True)
-    for layer in normalising:
-        layer.momentum = 0.999
-    last = model.layers[-1]
-    features = keras.Model(model.input, last.input)(noise, training=False).numpy()
-    kernel = GENERATOR.standard_normal(last.kernel.shape).astype(np.float32)
-    kernel *= 3.0 / ((features - features.mean(0)) @ kernel).std()
-    last.set_weights([kernel, -(features.mean(0) @ kernel)])
-    return model
+    return calibrated_mobilenet(noise / 127.5 - 1, GENERATOR)
 
 
 def _picture() -> np.ndarray[Any, Any]:
