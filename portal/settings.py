@@ -175,8 +175,8 @@ MODELS_CLUSTER = f"models-{PORTAL_NODE}"
 REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER = {
     "name": "portal",  # the salt of signed task payloads: one for all clusters
-    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
-    "poll": 0.1,
+    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}),
+    "poll": 0.05,
     "save_limit": 50,
     "log_level": "WARNING",
     "scheduler": False,  # nothing is scheduled; a Schedule row could name any function

@@ -1,0 +1,59 @@
+"""The queue in the database: seen at once when something is queued, and not asked for when nothing was."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django_q.conf import Conf
+
+from models_app import broker
+from models_app.broker import BellBroker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def queue(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> BellBroker:
+    settings.PORTAL_DATA_DIR = tmp_path
+    monkeypatch.setattr(Conf, "POLL", 0.001)
+    return BellBroker("a-cluster")
+
+
+def test_what_is_queued_is_found_by_the_next_poll(queue: BellBroker) -> None:
+    assert queue.dequeue() is None
+    number = queue.enqueue("a task")
+
+    assert queue.dequeue() == [(number, "a task")]
+
+
+def test_the_database_is_not_asked_while_nothing_rings(
+    queue: BellBroker, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "LOOK_AT_LEAST_EVERY_S", 60)
+    queue.dequeue()
+    with django_assert_num_queries(0):
+        for _ in range(20):
+            assert queue.dequeue() is None
+
+
+def test_what_another_machine_queued_is_found_a_little_later(queue: BellBroker) -> None:
+    queue.dequeue()
+    super(BellBroker, queue).enqueue("from elsewhere")  # its bell is not ours
+    deadline = time.monotonic() + 5
+    while (found := queue.dequeue()) is None:
+        assert time.monotonic() < deadline
+
+    assert found[0][1] == "from elsewhere"
+
+
+def test_the_bell_rings_when_the_task_can_be_seen(queue: BellBroker) -> None:
+    with transaction.atomic():
+        queue.enqueue("not before it is committed")
+        inside = queue._bell.sound()
+
+    assert inside == b""
+    assert queue._bell.sound()
+    assert queue.dequeue()
