@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from inference import wire
-from inference.errors import ERRORS_BY_CODE, DeadlinePassed, PortalError, RunnerDied
+from inference.errors import ERRORS_BY_CODE, Busy, DeadlinePassed, PortalError, RunnerDied
 
 Array = np.ndarray[Any, Any]
 
@@ -21,6 +21,9 @@ CONNECT_LIMIT_S = 5.0
 ANSWER_MARGIN_S = 0.5
 """The runner keeps the deadline itself; this much later the web stops waiting for it."""
 SHUNNED_S = 1.0
+_QUEUED = frozenset({"images", "tensors"})
+FULL_S = 0.05
+"""So long a full queue is taken for full, unless an answer comes first."""
 _LOOK_AT_DEADLINES_EVERY_S = 0.1
 
 
@@ -63,6 +66,9 @@ class Connection(asyncio.Protocol):
         self._clock: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._shunned_until = 0.0
+        self._full: wire.Frame | None = None
+        self._full_until = 0.0
+        self._refused = 0
 
     @property
     def in_flight(self) -> int:
@@ -74,12 +80,25 @@ class Connection(asyncio.Protocol):
         return time.monotonic() < self._shunned_until
 
     @property
+    def is_full(self) -> bool:
+        """It refused the last request for want of room, a moment ago."""
+        return self._full is not None and time.monotonic() < self._full_until
+
+    @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, header: Mapping[str, Any], body: Sequence[wire.Buffer], timeout_s: float) -> wire.Frame:
         """The runner's answer. Raises NotConnected where nobody listens, RunnerDied where it ended meanwhile,
-        DeadlinePassed after `timeout_s`. Who stops waiting (cancelled) frees the place in the runner's queue."""
+        DeadlinePassed after `timeout_s`. Who stops waiting (cancelled) frees the place in the runner's queue.
+
+        A runner whose queue was full a moment ago, and that has answered nothing since, is not asked again: a crowd
+        would cost it more than its work, and wait longer to be refused.
+        """
+        if self.is_full and header["kind"] in _QUEUED:
+            assert self._full is not None
+            self._refused += 1
+            return self._full
         if not self.is_open:
             await self._open(timeout_s)
         if self._room is not None:  # the socket is full: the runner reads slower than we write
@@ -93,6 +112,7 @@ class Connection(asyncio.Protocol):
         self._waiting[number] = _Waiting(future, loop.time() + timeout_s + ANSWER_MARGIN_S, timeout_s)
         if self._clock is None:
             self._clock = loop.call_later(_LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
+        self._tell_refused()
         transport.write(wire.joined({"id": number, "timeout_s": timeout_s, **header}, body))
         try:
             return await future
@@ -139,13 +159,28 @@ class Connection(asyncio.Protocol):
             self._drop()
             return
         for frame in frames:
+            self._look_at_room(frame)
             number = frame.header.get("id")
             waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
             if waiting is not None and not waiting.future.done():
                 waiting.future.set_result(frame)
 
+    def _tell_refused(self) -> None:
+        """So that the runner counts what was refused in its name."""
+        if self._refused and self._transport is not None:
+            self._transport.write(wire.joined({"kind": "refused", "requests": self._refused}))
+            self._refused = 0
+
+    def _look_at_room(self, frame: wire.Frame) -> None:
+        error = frame.header.get("error")
+        if isinstance(error, dict) and error.get("code") == Busy.code:
+            self._full, self._full_until = frame, time.monotonic() + FULL_S
+        else:
+            self._full = None
+            self._tell_refused()
+
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._transport = self._full = None
         if self._room is not None:
             self._room.set()
             self._room = None
@@ -186,7 +221,7 @@ class Runners:
     def least_busy(self, paths: Sequence[str]) -> Connection:
         if len(paths) == 1:
             return self.connection(paths[0])
-        return min(map(self.connection, paths), key=lambda known: (known.is_shunned, known.in_flight))
+        return min(map(self.connection, paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
 
     async def ask_images(
         self, paths: Sequence[str], pictures: Sequence[wire.Buffer], *, timeout_s: float, is_strict: bool

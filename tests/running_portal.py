@@ -192,6 +192,16 @@ class RunningPortal:
     def runners(self) -> list[psutil.Process]:
         return self.children_at("inference.runner")
 
+    def spares(self) -> list[psutil.Process]:
+        """The runners that hold no model, once they have imported the engine and rest for a second."""
+        return [
+            p
+            for p in self.runners()
+            if "/spare-" in p.cwd()
+            and "tensorflow" in Path(f"/proc/{p.pid}/maps").read_text()
+            and p.cpu_percent(1.0) < 2
+        ]
+
     def children_at(self, module: str) -> list[psutil.Process]:
         """The processes that work for this portal at a module of `inference`."""
         return [p for p in self.processes() if any(word.startswith(module) for word in _words(p))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.engines import callers
+from inference.errors import BadImage, BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
 from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.signature import Signature, TensorSpec
 from tests.running_portal import wait_for
@@ -26,6 +28,7 @@ class Doubler:
 
     signature: Signature = FREE
     parallel: int = 1
+    may_loop: bool = False
     device: str = "cpu"
     gate: threading.Event = field(default_factory=threading.Event)
     calls: list[np.ndarray[Any, Any]] = field(default_factory=list)
@@ -197,9 +200,9 @@ def test_a_request_whose_pictures_are_still_decoded_has_its_place(line: Callable
     assert queue.answer(queue.send(1)) == [2]
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_what_nobody_waits_for_any_more_is_not_run(line: Callable[..., Line], threads: int) -> None:
-    engine = Doubler(parallel=threads)
+@pytest.mark.parametrize(("streams", "threads"), [(1, 1), (3, callers(3))])
+def test_what_nobody_waits_for_any_more_is_not_run(line: Callable[..., Line], streams: int, threads: int) -> None:
+    engine = Doubler(parallel=streams)
     queue = line(engine, max_batch=1)
     busy = [queue.send(0) for _ in range(threads)]
     first_runs(engine, threads)
@@ -219,17 +222,73 @@ def test_what_nobody_waits_for_any_more_is_not_run(line: Callable[..., Line], th
 
 
 def test_several_threads_run_as_many_calls_at_once_and_share_a_request(line: Callable[..., Line]) -> None:
-    engine = Doubler(parallel=3)
+    engine = Doubler(parallel=2)
     queue = line(engine, max_batch=1)
-    work = queue.send(1, 2, 3, 4)
-    first_runs(engine, 3)
+    work = queue.send(1, 2, 3, 4, 5)
+    first_runs(engine, callers(2))
     running_s = wait_for(lambda: queue.batcher.running_s, 5, "a call is running")
     engine.gate.set()
 
-    assert queue.answer(work) == [2, 4, 6, 8]
-    assert engine.most_inside == 3
+    assert queue.answer(work) == [2, 4, 6, 8, 10]
+    assert engine.most_inside == callers(2)
     assert running_s > 0
     wait_for(lambda: queue.batcher.running_s == 0, 5, "all threads are idle")
+
+
+def test_inputs_are_made_on_the_engines_threads_where_there_are_several(line: Callable[..., Line]) -> None:
+    engine = Doubler(parallel=2)
+    engine.gate.set()
+    queue = line(engine, max_batch=1)
+    made_by: list[str] = []
+
+    def make(value: float) -> Mapping[str, np.ndarray[Any, Any]]:
+        made_by.append(threading.current_thread().name)
+        if value < 0:
+            raise BadImage("This is no picture.")
+        return {"x": rows(value)}
+
+    works = [Work(time.monotonic() + 20) for _ in range(3)]
+    for work, value in zip(works, (3, -1, 4), strict=True):
+        queue.batcher.submit_unmade(work, functools.partial(make, value))
+
+    assert (queue.answer(works[0]), queue.answer(works[2])) == ([6], [8])
+    assert isinstance(queue.error(works[1]), BadImage)
+    assert len(engine.calls) == 2, "what cannot be made is not run"
+    assert all(name.startswith("engine") for name in made_by)
+    assert sorted(call.rows for call in queue.calls) == [0, 1, 1]
+    assert [line(Doubler(parallel=n), max_batch=size).batcher.makes_inputs for n, size in ((1, 1), (2, 1), (2, 4))] == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+def test_a_brief_call_is_made_by_who_submits_all_that_waits_together() -> None:
+    engine = Doubler()
+    engine.gate.set()
+    calls: list[Call] = []
+    batcher = Batcher(engine, BatchRules(4, is_brief=True), queue_limit=5, on_done=calls.append, on_bug=never)
+    queue = Line(batcher, calls)
+    batcher.start()
+    works = [queue.send(value) for value in range(5)]
+    with pytest.raises(Busy):
+        queue.send(9)
+    before = list(calls)
+    batcher.run_waiting()
+
+    assert not before
+    assert [call.rows for call in calls] == [4, 1]
+    assert [queue.answer(work) for work in works] == [[0], [2], [4], [6], [8]]
+    assert batcher.depth == 0
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [Doubler(may_loop=True), Doubler(parallel=2), Doubler(Signature((TensorSpec("x", "float32", (None, None)),), ()))],
+)
+def test_what_may_take_long_with_other_values_keeps_its_threads(engine: Doubler) -> None:
+    rules = BatchRules(4, is_brief=True)
+
+    assert Batcher(engine, rules, queue_limit=5, on_done=lambda call: None, on_bug=never).has_threads
+    assert not Batcher(Doubler(), rules, queue_limit=5, on_done=lambda call: None, on_bug=never).has_threads
 
 
 def test_the_oldest_call_counts_as_running_while_others_come_and_go(line: Callable[..., Line]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,25 +13,17 @@ from tests.running_portal import Api, RunningPortal, wait_for
 pytestmark = [pytest.mark.portal, pytest.mark.long]
 
 
-def spares(portal: RunningPortal) -> list[psutil.Process]:
-    """The runners that hold no model, once they have imported the engine."""
-    return [
-        p for p in portal.runners() if "/spare-" in p.cwd() and "tensorflow" in Path(f"/proc/{p.pid}/maps").read_text()
-    ]
-
-
 def test_a_load_takes_the_spare_and_the_next_one_is_kept(
     new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes]
 ) -> None:
     portal = new_portal(PORTAL_WARM_SPARES="1", PORTAL_SLOTS="3")
     api: Api = portal.client("manage")
     api.checked("digits")
-    [spare] = wait_for(lambda: spares(portal), 120, "a process is warm")
-    wait_for(lambda: spare.status() == psutil.STATUS_SLEEPING and spare.cpu_percent(0.2) < 5, 60, "it waits")
+    [spare] = wait_for(portal.spares, 120, "a process is warm")
 
     [instance] = api.load("digits")["instances"]
     answer = api.ask("digits", digit("two")).json()["predictions"][0]["top"][0]["label"]
-    [other] = wait_for(lambda: spares(portal), 120, "the next one is warm")
+    [other] = wait_for(portal.spares, 120, "the next one is warm")
 
     print(f"digits in a warm process: loaded in {instance['load_seconds']:.2f} s")
     assert (instance["pid"], answer) == (spare.pid, "2")
@@ -49,13 +40,13 @@ def test_a_load_takes_the_spare_and_the_next_one_is_kept(
 
 def test_killed_spares_are_replaced_and_none_outlives_the_portal(new_portal: Callable[..., RunningPortal]) -> None:
     portal = new_portal(PORTAL_WARM_SPARES="1", PORTAL_SLOTS="2")
-    [spare] = wait_for(lambda: spares(portal), 120, "a process is warm")
+    [spare] = wait_for(portal.spares, 120, "a process is warm")
 
     worker = spare.parent()
     assert worker is not None
     worker.kill()
     wait_for(lambda: not spare.is_running() or spare.status() == psutil.STATUS_ZOMBIE, 10, "it dies with its worker")
-    [other] = wait_for(lambda: spares(portal), 120, "another worker keeps one")
+    [other] = wait_for(portal.spares, 120, "another worker keeps one")
     code, _ = portal.stop()
 
     assert (code, other.is_running()) == (0, False)
@@ -66,7 +57,7 @@ def test_another_engine_or_a_number_of_threads_gets_a_fresh_process(new_portal: 
     portal = new_portal(PORTAL_WARM_SPARES="1", PORTAL_SLOTS="2")
     api: Api = portal.client("manage")
     api.upload("threads", SAMPLE, labels=DIGIT_LABELS, engine="tensorflow", options='{"threads":1}')
-    wait_for(lambda: spares(portal), 120, "a process is warm")
+    wait_for(portal.spares, 120, "a process is warm")
     pids = {process.pid for process in portal.runners()}
 
     loaded = api.load("threads")["instances"][0]["pid"]

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import Engine, EngineSettings, ModelUnusable, Tensors, first_line, open_engine
+from inference.engines import (
+    Engine,
+    EngineSettings,
+    ModelUnusable,
+    Tensors,
+    callers,
+    first_line,
+    open_engine,
+)
 from inference.limited_child import Said
 from inference.limited_child.report import Report
 from inference.processes import memory_bytes
@@ -133,9 +141,10 @@ def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
 
 
 def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:
-    with ThreadPoolExecutor(engine.parallel) as pool:
+    threads = callers(engine.parallel)  # as its runner does
+    with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
-        counts = list(pool.map(lambda _: len(list(_timed(lambda: engine.run(batch), seconds))), range(engine.parallel)))
+        counts = list(pool.map(lambda _: len(list(_timed(lambda: engine.run(batch), seconds))), range(threads)))
         return sum(counts) / (time.perf_counter() - began)
 
 

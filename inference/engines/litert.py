@@ -67,6 +67,7 @@ class LiteRtEngine:
     """One interpreter. It holds its inputs and outputs itself, so calls wait for each other."""
 
     parallel = 1
+    may_loop = True
     device = "cpu"
 
     def __init__(self, interpreter: Any) -> None:

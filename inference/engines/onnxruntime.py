@@ -38,6 +38,7 @@ class OnnxRuntimeEngine:
     """One session. ONNX Runtime itself allows several threads in `run`, which share the session's thread pool."""
 
     parallel = 1
+    may_loop = True
     device = "cpu"
 
     def __init__(self, session: Any) -> None:

@@ -18,26 +18,29 @@ import numpy as np
 import openvino as ov
 
 from inference.archives import unpack
-from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.engines import EngineSettings, ModelUnusable, Tensors, callers, first_line
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT_BYTES = 64
+_WITH_BODIES = ("Loop", "TensorIterator", "If")
 _READ_DIRECTLY = ("openvino", "onnx", "tflite", "frozen_graph")
 
 
 class OpenVinoEngine:
     """A compiled model with a small pool of requests: a call takes one of its own, so several threads may be in `run`.
 
-    `parallel` is how many calls are computed side by side; more than that wait for a free request.
+    `parallel` calls are computed side by side, the others are queued in OpenVINO and start without Python's doing; more
+    than `callers` wait for a free request.
     """
 
-    def __init__(self, compiled: Any, weights: Array | None) -> None:
+    def __init__(self, compiled: Any, weights: Array | None, *, may_loop: bool) -> None:
         self._compiled = compiled
         self._weights = weights  # OpenVINO reads them in place and does not keep them alive: without this it crashes
         self.device = "cpu"
+        self.may_loop = may_loop
         self.parallel = max(1, int(compiled.get_property("NUM_STREAMS")))
         self.signature = Signature(
             tuple(_spec_of(port, f"input_{i}") for i, port in enumerate(compiled.inputs)),
@@ -46,7 +49,7 @@ class OpenVinoEngine:
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
         self._free: queue.LifoQueue[Any] = queue.LifoQueue()
-        for _ in range(self.parallel):
+        for _ in range(callers(self.parallel)):
             self._free.put(compiled.create_infer_request())
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
@@ -71,7 +74,8 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
         raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")
     try:
         model, weights = _read(core, path, format_name)
-        return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights)
+        may_loop = any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
+        return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights, may_loop=may_loop)
     except ModelUnusable:
         raise
     except Exception as error:

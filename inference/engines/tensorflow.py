@@ -42,6 +42,7 @@ class TensorFlowEngine:
     """A function traced once, with the batch left free where the file leaves it free."""
 
     parallel = 1
+    may_loop = True
 
     def __init__(self, traced: Traced, device: str) -> None:
         self.device = device

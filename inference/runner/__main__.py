@@ -12,10 +12,12 @@ import logging
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from inference.processes import die_with_parent
 from inference.runner.config import RunnerConfig
 from inference.runner.limits import apply_limits
+from inference.runner.priority import give_way
 from inference.runner.sandbox import Allowed, Level, SandboxMissing, enter_as
 from inference.runner.status import StatusLine
 from inference.workspace import Workspace
@@ -41,8 +43,9 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(3)
     # Only now: NumPy starts threads, which would stay outside of Landlock, and the engine is not to be trusted.
-    serving = importlib.import_module("inference.runner.serving")
-    serving.serve_model(config, given.listen, status_socket, status, level.name)
+    computing = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
+    serving = computing.submit(importlib.import_module, "inference.runner.serving").result()
+    serving.serve_model(config, given.listen, status_socket, status, level.name, computing)
 
 
 def _enter_sandbox(config: RunnerConfig, descriptors: tuple[int, ...]) -> Level:

@@ -1,8 +1,13 @@
 """The queue in front of the engine: bounded, gathers requests that fit together, drops what is too late.
 
-As many threads run the engine as it computes calls side by side (`Engine.parallel`). While they run, requests gather
-for the next call; an idle engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill,
-and many clients share one call.
+An engine that computes one call at a time has one thread. While it runs, requests gather for the next call; an idle
+engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill, and many clients share one
+call. An engine of several streams (`Engine.parallel`) has some threads for each. Where these take one row a call, they
+also make it (`submit_unmade`): a picture is then decoded and run without a change of threads, which saves 7 % of all
+processor time with MobileNetV2.
+
+A tiny model without loops has no thread at all: whoever submits runs what waits (`run_waiting`), because handing a call
+to a thread and its answer back takes longer than the call.
 """
 
 from __future__ import annotations
@@ -16,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import Engine
-from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError
+from inference.engines import Engine, callers
+from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.runner.priority import give_way
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
@@ -45,14 +51,16 @@ class Part:
     key: tuple[tuple[int, ...], ...]
     """Parts with equal keys can be run as one batch: the same shapes but for the batch axis."""
     outputs: dict[str, Array] = field(default_factory=dict)
-    error: PortalError | None = None
+    error: Exception | None = None
     began: float = 0.0
     ended: float = 0.0
+    make: Callable[[], Mapping[str, Array]] | None = None
+    """Makes `inputs` on the engine's thread; what it raises is the part's error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the engine. `rows` 0: nothing was run, its parts were too late."""
+    """One call of the engine. `rows` 0: nothing was run, its parts were too late or could not be made."""
 
     parts: Sequence[Part]
     rows: int = 0
@@ -61,11 +69,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class BatchRules:
-    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: see below."""
+    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: see below.
+    `is_brief`: a call takes so little time that it may be made where requests are read."""
 
     max_batch: int
     max_wait_s: float = 0.0
     is_batchable: bool = True
+    is_brief: bool = False
 
 
 class Batcher:
@@ -96,12 +106,19 @@ class Batcher:
         self._waiting = 0
         self._changed = threading.Condition(threading.Lock())
         self._is_closed = False
-        self._threads = max(1, engine.parallel)
+        self._threads = callers(engine.parallel)
         self._running_since: list[float | None] = [None] * self._threads
+        is_steady = has_fixed_sizes(engine.signature) and not engine.may_loop
+        self.has_threads = not (rules.is_brief and self._threads == 1 and is_steady)
 
     def start(self) -> None:
-        for number in range(self._threads):
+        for number in range(self._threads if self.has_threads else 0):
             threading.Thread(target=self._serve, args=(number,), name=f"engine{number}", daemon=True).start()
+
+    @property
+    def makes_inputs(self) -> bool:
+        """Whether the engine's threads should make the inputs: several of them, which take one row a call."""
+        return self._threads > 1 and self._max_batch == 1
 
     @property
     def depth(self) -> int:
@@ -121,7 +138,14 @@ class Batcher:
 
     def submit(self, work: Work, inputs: Mapping[str, Array]) -> None:
         """Queue the request. Raises Busy at once where the queue is full, NotLoaded after `close`, BadInput."""
-        work.parts = self._split(work, inputs)
+        self._submit(work, self._split(work, inputs))
+
+    def submit_unmade(self, work: Work, make: Callable[[], Mapping[str, Array]]) -> None:
+        """Queue a request of one row, whose inputs are made when its turn comes; see `makes_inputs`."""
+        self._submit(work, [Part(work, {}, 1, (), make=make)])
+
+    def _submit(self, work: Work, parts: list[Part]) -> None:
+        work.parts = parts
         with self._changed:
             if work.is_over:  # withdrawn while its pictures were decoded
                 return
@@ -133,6 +157,19 @@ class Batcher:
                 self._changed.notify()
             else:
                 self._changed.notify_all()
+
+    def run_waiting(self) -> None:
+        """Run all that waits, on this thread; for a batcher without threads."""
+        try:
+            while self._queue:
+                with self._changed:
+                    batch, late = self._next_parts()
+                if late:
+                    self._on_done(Call(late))
+                if batch:
+                    self._run(batch, 0)
+        except BaseException as bug:
+            self._on_bug(bug)
 
     def withdraw(self, work: Work) -> None:
         """Nobody waits for it any more: its place is free, what is queued of it is not run."""
@@ -175,13 +212,16 @@ class Batcher:
     # ---- the engine's threads
 
     def _serve(self, number: int) -> None:
+        give_way()
         try:
             while True:
                 batch, late = self._take()
                 if late:
                     self._on_done(Call(late))
-                if batch:
+                if batch and self._is_made(batch[0]):
                     self._run(batch, number)
+                elif batch:
+                    self._on_done(Call(batch))
                 elif not late:
                     return
         except BaseException as bug:
@@ -228,6 +268,14 @@ class Batcher:
             rows += part.rows
         return batch, late
 
+    def _is_made(self, part: Part) -> bool:
+        if part.make is not None:
+            try:
+                part.inputs = part.make()
+            except Exception as error:
+                part.error = error
+        return part.error is None
+
     def _run(self, batch: Sequence[Part], number: int) -> None:
         began = self._running_since[number] = time.monotonic()
         rows = sum(part.rows for part in batch)
@@ -258,6 +306,11 @@ class Batcher:
 def is_batchable(signature: Signature) -> bool:
     """Whether every input and output has a free batch axis in front, so that requests can be run together."""
     return all(spec.shape and spec.shape[0] is None for spec in (*signature.inputs, *signature.outputs))
+
+
+def has_fixed_sizes(signature: Signature) -> bool:
+    """Whether nothing but the number of rows differs from call to call, so that all take about the same time."""
+    return all(None not in spec.shape[1:] for spec in signature.inputs)
 
 
 def is_batch_of_one(signature: Signature) -> bool:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from inference.runner.priority import give_way
+
 Job = Callable[[], None]
 
 
@@ -29,6 +31,7 @@ class Decoders:
         self._jobs.put(job)
 
     def _work(self) -> None:
+        give_way()
         while True:
             job = self._jobs.get()
             try:

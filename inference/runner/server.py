@@ -1,7 +1,8 @@
 """Serves frames on the runner's socket: decode, queue, run, answer. Each request gets exactly one answer.
 
 One story, without a task or a lock for each request: the loop reads a frame and takes a place in the queue for it; the
-decoders make arrays of pictures; the engine's threads run them; the loop puts the parts together and writes the answer.
+decoders make arrays of pictures (or the engine's threads do: see batching.py); the engine's threads run them; the loop
+puts the parts together and writes the answer.
 The loop's thread alone writes answers and counts.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from inference import images, tensors, wire
 from inference.engines import Engine
-from inference.errors import BadImage, DeadlinePassed, NotLoaded, PortalError, ValidationFailed
+from inference.errors import BadImage, Busy, DeadlinePassed, NotLoaded, PortalError, ValidationFailed
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import RunnerConfig
@@ -70,6 +71,7 @@ class Server:
         self._connections: set[FrameConnection] = set()
         self._is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._will_run = False
 
     @property
     def in_flight(self) -> int:
@@ -115,6 +117,9 @@ class Server:
             if (cancelled := self._by_number.get((connection, number))) is not None:
                 self._forget(cancelled)
             return
+        if kind == "refused":
+            self.statistics.count_refused(int(header["requests"]), Busy.code)
+            return
         if kind == "statistics":
             connection.send({"id": number, "statistics": self._figures()})
             return
@@ -134,6 +139,7 @@ class Server:
 
     def _forget(self, request: Request) -> None:
         self.batcher.withdraw(request)
+        request.parts = []  # they know the request: their arrays would stay until the next collection of cycles
         self._requests.discard(request)
         self._by_number.pop((request.connection, request.number), None)
 
@@ -172,10 +178,13 @@ class Server:
         pictures = wire.split_body(header.get("sizes", ()), body)
         if not 0 < len(pictures) <= MAX_IMAGES:
             raise ValidationFailed(f"Send between 1 and {MAX_IMAGES} images.")
+        request.bad = {}
+        if len(pictures) == 1 and self.batcher.makes_inputs:
+            self.batcher.submit_unmade(request, functools.partial(self._make_inputs, request, pictures[0], plan))
+            return
         self.batcher.reserve(request)  # before the work of decoding: who finds no place learns it at once
         request.pictures = [None] * len(pictures)
         request.undecoded = len(pictures)
-        request.bad = {}
         for place, picture in enumerate(pictures):
             self._decoders.do(functools.partial(self._decode, request, place, picture, plan, is_strict))
 
@@ -184,6 +193,14 @@ class Server:
         if len(self._signature.inputs) != 1:
             raise ValidationFailed("The model takes several inputs. Send them as tensors.")
         return plan_image(parse_preprocessing(self._config.preprocessing), self._signature.inputs[0])
+
+    def _make_inputs(self, request: Request, picture: memoryview, plan: ImagePlan) -> Mapping[str, Array]:
+        """On the engine's thread. The time that it takes is none of the queue's. Raises BadImage."""
+        began = time.monotonic()
+        inputs = {self._signature.inputs[0].name: images.decode_image(picture, plan)[None]}
+        request.decode_s = time.monotonic() - began
+        request.queued_at += request.decode_s
+        return inputs
 
     def _decode(self, request: Request, place: int, picture: memoryview, plan: ImagePlan, is_strict: bool) -> None:
         """On a decoder's thread. A single picture goes on to the queue from here, several come together in the loop."""
@@ -196,7 +213,7 @@ class Server:
         except Exception as error:
             self._in_loop(self._refuse, request, error)
             return
-        if len(request.pictures) == 1:
+        if len(request.pictures) == 1 and self.batcher.has_threads:
             self._queue_pictures(request, is_strict)
         else:
             self._in_loop(self._one_decoded, request, is_strict)
@@ -207,7 +224,7 @@ class Server:
             self._queue_pictures(request, is_strict)
 
     def _queue_pictures(self, request: Request, is_strict: bool) -> None:
-        """On any thread: all pictures of the request are decoded."""
+        """All pictures of the request are decoded. On any thread where the engine has its own, else the loop's."""
         request.decode_s = time.monotonic() - request.began
         decoded, request.pictures = request.pictures, []
         bad = {str(i): result.message for i, result in enumerate(decoded) if isinstance(result, BadImage)}
@@ -225,6 +242,14 @@ class Server:
     def _submit(self, request: Request, inputs: Mapping[str, Array]) -> None:
         if not request.is_over:
             self.batcher.submit(request, inputs)
+            if not self.batcher.has_threads and not self._will_run:
+                assert self._loop is not None
+                self._will_run = True
+                self._loop.call_soon(self._run_waiting)  # after all frames that are here already were read
+
+    def _run_waiting(self) -> None:
+        self._will_run = False
+        self.batcher.run_waiting()
 
     def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
         """On a decoder's thread: a PNG of one picture as the model gets it."""
@@ -242,8 +267,11 @@ class Server:
     # ---- from the engine to the client, on the loop's thread
 
     def _call_done(self, call: Call) -> None:
-        """On the engine's thread."""
-        self._in_loop(self._take_call, call)
+        """On the thread that ran it."""
+        if self.batcher.has_threads:
+            self._in_loop(self._take_call, call)
+        else:
+            self._take_call(call)
 
     def _take_call(self, call: Call) -> None:
         if call.rows:
@@ -252,6 +280,9 @@ class Server:
             request = part.work
             assert isinstance(request, Request)
             if request.is_over:
+                continue
+            if isinstance(part.error, BadImage):
+                self._answer(request, {"tensors": [], "bad": {"0": part.error.message}}, ())
                 continue
             if part.error is not None:
                 self._refuse(request, part.error)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,14 +46,25 @@ HEARTBEAT_S = 1.0
 
 
 def serve_model(
-    config: RunnerConfig, listener_descriptor: int, status_socket: socket.socket, status: StatusLine, sandbox: str
+    config: RunnerConfig,
+    listener_descriptor: int,
+    status_socket: socket.socket,
+    status: StatusLine,
+    sandbox: str,
+    computing: Executor,
 ) -> None:
-    """Load, say ready, serve; ends this process. `sandbox` is the level that it runs in."""
+    """Load, say ready, serve; ends this process. `sandbox` is the level that it runs in.
+
+    The engine is imported and the model loaded on the one thread of `computing`, which gives way to others; so do the
+    threads that the engine starts there.
+    """
     if config.is_spare:
-        config = _wait_for_model(config, status_socket, status)
+        computing.submit(prepare_engine, config.engine).result()
+        config = _wait_for_model(status_socket, status)
     began = time.monotonic()
     try:
-        engine, tuned = Tuning(config, functools.partial(_open, config), _zeros_for(config)).load()
+        tuning = Tuning(config, functools.partial(_open, config), _zeros_for(config))
+        engine, tuned = computing.submit(tuning.load).result()
     except ModelUnusable as error:
         if not is_for_memory(error):
             status.say("failed", reason=str(error), is_final=True)
@@ -71,12 +83,11 @@ def _fail_for_memory(status: StatusLine) -> NoReturn:
     _exit(3)
 
 
-def _wait_for_model(config: RunnerConfig, status_socket: socket.socket, status: StatusLine) -> RunnerConfig:
-    """Pay for what every load pays, then wait for a model; ends this process where the owner goes first.
+def _wait_for_model(status_socket: socket.socket, status: StatusLine) -> RunnerConfig:
+    """Say that what every load pays is paid, and wait for a model; ends this process where the owner goes first.
 
     The owner has moved the folders meanwhile: what the sandbox allows goes with them, their names do not.
     """
-    prepare_engine(config.engine)
     status.say("warm")
     line = bytearray()
     while not line.endswith(b"\n"):

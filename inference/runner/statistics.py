@@ -79,6 +79,11 @@ class Statistics:
         self.fail_s += total_s
         self.latencies_s.append(total_s)
 
+    def count_refused(self, requests: int, code: str) -> None:
+        """Requests that were refused before they came here, because the queue was known to be full."""
+        self.requests += requests
+        self.errors_by_code[code] += requests
+
     def p95_ms(self) -> float | None:
         if not self.latencies_s:
             return None

@@ -1,7 +1,13 @@
-"""How an engine is best asked on this machine: side by side or in batches, and in batches of what size.
+"""How an engine is best asked on this machine: how many calls side by side, and how many rows in each.
 
-Measured at the load, after the warm-up, for about half a second, and kept with what the engine compiled: the next load
-of the same file on as many cores does not measure again. What the version's options say is never touched.
+OpenVINO computes calls side by side, a core each: on every model tried that was the fastest under load, whatever a
+short measurement of an idle machine says (one stream of two threads waits for the slower of the two, and spins
+meanwhile: MobileNetV2 then takes 9.5 ms of processor time a picture, not 7.5). Only the tiniest are asked one call at a
+time.
+
+How many rows a call takes is measured at the load, after the warm-up, for at most half a second, and kept with what the
+engine compiled: the next load of the same file on as many cores does not measure again. What the version's options say
+is never touched.
 """
 
 from __future__ import annotations
@@ -13,14 +19,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference.engines import Engine
+from inference.engines import PARALLEL_ENGINES, Engine
 from inference.runner.batching import BatchRules, is_batchable
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.shortage import is_for_memory
@@ -33,18 +38,20 @@ Open = Callable[[int, int | None], Engine]
 
 BUDGET_S = 0.5
 WINDOW_S = 0.05
+WARM_UP_S = 0.01
 WORTH_MORE_ROWS = 1.1
 """More rows in a call have to bring this much throughput."""
-WORTH_ONE_STREAM = 1.25
-"""So has one call at a time instead of several: on every model tried several were the faster, so a busy moment of the
-machine is the likelier reason."""
+WORTH_MORE_ROWS_SIDE_BY_SIDE = 1.3
+"""And this much where calls run side by side, because a call of one row makes its inputs itself (batching.py). Large
+dense layers bring several times as much: their weights are read once for all rows."""
 TINY_S = 0.001
 """A model this fast spends its time in calls and in threads: one call at a time, many rows in it, one thread. Other
 threads of OpenVINO would spin between calls: the 8×8 digits then cost 0.70 ms of processor time a request, not 0.42."""
-SLOW_TO_OPEN_S = 0.6
-"""A model that takes this long to compile is not compiled twice to compare."""
-PARALLEL_ENGINES = frozenset({"openvino"})
+BRIEF_S = 0.001
+"""A call this short, with all its rows, is made by the thread that reads the requests: nobody notices the wait."""
 _FILE = "tuned.json"
+_RULES = 2
+"""Counts the changes of what is measured: what older rules found is not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,9 @@ class Tuned:
     per_second: float = 0.0
 
     def rules(self, config: RunnerConfig) -> BatchRules:
-        return BatchRules(config.max_batch or self.max_batch, config.max_wait_ms / 1000, self.is_batchable)
+        rows = config.max_batch or self.max_batch
+        is_brief = config.max_wait_ms == 0 and 0 < rows < BRIEF_S * self.per_second
+        return BatchRules(rows, config.max_wait_ms / 1000, self.is_batchable, is_brief)
 
     def sentence(self, config: RunnerConfig) -> str:
         """For the log and the owner."""
@@ -88,62 +97,49 @@ class Tuning:
         streams = self.config.streams or (
             known.streams if known else most_streams(self.config.engine, self.config.threads)
         )
-        began = time.monotonic()
         engine = self.open(streams, self.config.threads or (known.threads if known else None))
-        opened_s = time.monotonic() - began
         call_s = self._warm_up(engine)
         if known is not None:
             return engine, known
         if call_s is None:
             return engine, Tuned(engine.parallel, MOST_BATCH)
         until = time.monotonic() + BUDGET_S
-        if engine.parallel == 1:
-            tuned = self._measure(engine, call_s, until)
+        if engine.parallel > 1 and call_s < TINY_S and self.config.streams is None:
+            engine, tuned = self._alone(engine, until)
         else:
-            engine, tuned = self._compare(engine, call_s, opened_s, until)
+            tuned = self._measure(engine, call_s, until)
         _remember(self.config, tuned)
         return engine, tuned
 
     def _warm_up(self, engine: Engine) -> float | None:
-        """Seconds that the second prediction takes; the first one pays for tracing and memory. None: it takes none."""
+        """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none."""
         try:
             inputs = self.inputs(engine, 1)
             engine.run(inputs)
-            began = time.monotonic()
-            engine.run(inputs)
-            return time.monotonic() - began
+            return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
         except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
             if is_for_memory(error):
                 raise MemoryError from error
             logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
             return None
 
-    def _compare(self, engine: Engine, call_s: float, opened_s: float, until: float) -> tuple[Engine, Tuned]:
-        """Several calls side by side, one row each, against one call at a time."""
-        streams = engine.parallel
-        side_by_side = Tuned(streams, 1, per_second=0.0)
-        is_free = self.config.streams is None
-        if not is_free or (call_s >= TINY_S and opened_s > SLOW_TO_OPEN_S):
-            return engine, side_by_side
-        if call_s >= TINY_S:
-            side_by_side = Tuned(streams, 1, per_second=_rate_of_threads(engine, self.inputs(engine, 1), streams))
-        threads = self.config.threads or (1 if call_s < TINY_S else None)
-        other = self.open(1, threads)
-        other_call_s = self._warm_up(other)
-        one_by_one = replace(self._measure(other, other_call_s or call_s, until), threads=threads)
-        if call_s < TINY_S or one_by_one.per_second > WORTH_ONE_STREAM * side_by_side.per_second:
-            del engine
-            give_memory_back()
-            return other, one_by_one
-        del other
+    def _alone(self, engine: Engine, until: float) -> tuple[Engine, Tuned]:
+        """The tiny model in one stream and on one thread."""
+        threads = self.config.threads or 1
+        alone = self.open(1, threads)
+        call_s = self._warm_up(alone)
+        if call_s is None:
+            return engine, Tuned(engine.parallel, 1)
+        del engine
         give_memory_back()
-        return engine, side_by_side
+        return alone, replace(self._measure(alone, call_s, until), threads=threads)
 
     def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
         """The batch beyond which the rows a second no longer grow, as far as the time allows."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / max(call_s, 1e-6))
         best, per_second, batch = 1, 0.0, 1
+        worth = WORTH_MORE_ROWS if engine.parallel == 1 else WORTH_MORE_ROWS_SIDE_BY_SIDE
         can_batch = True
         while batch <= (self.config.max_batch or MOST_BATCH):
             cost_s = call_s if batch == 1 else 2 * call_s  # of one call, as far as can be told
@@ -156,7 +152,7 @@ class Tuning:
                 best = 1
                 break
             call_s = _best_call(engine, inputs, min(until, time.monotonic() + WINDOW_S))
-            if batch > 1 and batch / call_s < WORTH_MORE_ROWS * per_second:
+            if batch > 1 and batch / call_s < worth * per_second:
                 break
             best, per_second, batch = batch, batch / call_s, batch * 2
         return Tuned(engine.parallel, best, None, can_batch, per_second)
@@ -174,25 +170,6 @@ def _best_call(engine: Engine, inputs: Mapping[str, Array], until: float) -> flo
             return max(best, 1e-6)
 
 
-def _rate_of_threads(engine: Engine, inputs: Mapping[str, Array], threads: int) -> float:
-    """Calls a second of several threads; the best of two windows."""
-
-    def count(until: float) -> int:
-        calls = 0
-        while time.monotonic() < until:
-            engine.run(inputs)
-            calls += 1
-        return calls
-
-    rates = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(2):
-            began = time.monotonic()
-            calls = sum(pool.map(count, [began + WINDOW_S] * threads))
-            rates.append(calls / (time.monotonic() - began))
-    return max(rates)
-
-
 def give_memory_back() -> None:
     """Hand what was freed back to the kernel; glibc would keep it for later."""
     with contextlib.suppress(OSError, AttributeError):
@@ -205,7 +182,7 @@ def give_memory_back() -> None:
 def _key(config: RunnerConfig) -> list[Any]:
     """What the figures depend on, beside the file."""
     cores = len(os.sched_getaffinity(0))
-    return [config.engine, config.precision, config.threads, config.streams, config.max_batch, cores]
+    return [_RULES, config.engine, config.precision, config.threads, config.streams, config.max_batch, cores]
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:

@@ -47,6 +47,7 @@ def test_f13_a_full_queue_is_a_429_at_once(faulty: RunningPortal, manager: Api, 
         waiting = [_sent(faulty, manager, "narrow") for _ in range(4)]
         wait_for(lambda: len(select.select(waiting, [], [], 0)[0]) == 2, 10, "two wait, two were refused")
         answers = [manager.post("/api/models/narrow/predict/", json=work()) for _ in range(20)]
+        counted_while_full = _refusals(manager, "narrow")
         first = running()
         statuses = sorted(connection.recv(12)[-3:] for connection in waiting)
 
@@ -60,6 +61,8 @@ def test_f13_a_full_queue_is_a_429_at_once(faulty: RunningPortal, manager: Api, 
         remark=f"429 after {statistics.median(times) * 1000:.1f} ms, at most {times[-1] * 1000:.0f}",
     )
     assert len(times) > 10
+    assert counted_while_full > 0
+    wait_for(lambda: _refusals(manager, "narrow") >= 2 + len(times), 10, "all are counted, whoever refused them")
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
     assert statistics.median(times) < 0.5  # the figure to look at is printed: under 50 ms
     assert first.status == 200 and statuses == [b"200", b"200", b"429", b"429"]
@@ -133,6 +136,12 @@ def _sent(portal: RunningPortal, api: Api, name: str) -> socket.socket:
     )
     connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
     return connection
+
+
+def _refusals(api: Api, name: str) -> int:
+    """As the runner counts them."""
+    stats = api.get(f"/v2/models/{name}/stats").json()["model_stats"][0]
+    return int(stats["inference_stats"]["fail"]["count"])
 
 
 def _accepted(portal: RunningPortal, name: str) -> Asked | None:
