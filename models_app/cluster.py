@@ -1,7 +1,8 @@
 """The django-q clusters of the portal, made safe for tasks that last as long as a model is loaded.
 
-Three things differ from django-q's own (docs/adr/0002): the stop reaches owners through a pipe, a worker that is killed
-while idle does not wedge the queue, and the whole tree dies with its main process.
+Four things differ from django-q's own (docs/adr/0002): the stop reaches owners through a pipe, a worker that is killed
+while idle does not wedge the queue, a load that nobody wants any more costs no worker, and the whole tree dies with its
+main process.
 """
 
 from __future__ import annotations
@@ -51,8 +52,12 @@ class KillSafeQueue(Queue):  # type: ignore[misc]
                 task = super().get(True, 0.05)
             except queues.Empty:
                 continue
-            if task == STOP and _while_idle is not None:
-                _while_idle.before_stop()
+            if task == STOP:
+                if _while_idle is not None:
+                    _while_idle.before_stop()
+            elif _is_stale is not None and _is_stale(task):
+                acknowledge_at_start(task)
+                continue
             return task
 
     def _wait(self) -> None:
@@ -82,6 +87,15 @@ def while_idle(idle: WhileIdle) -> None:
     """From now on, in this process: call it in a worker once it is there."""
     global _while_idle
     _while_idle = idle
+
+
+_is_stale: Callable[[dict[str, Any]], bool] | None = None
+
+
+def skip_stale(is_stale: Callable[[dict[str, Any]], bool]) -> None:
+    """From now on, in this process: tasks of which it says so are taken and forgotten, without a fresh worker each."""
+    global _is_stale
+    _is_stale = is_stale
 
 
 class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]

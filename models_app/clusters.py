@@ -8,12 +8,12 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 from django_q.signals import post_spawn, pre_execute
 
 from inference.workspace import remove_workspaces_of_jobs
 from models_app.choices import InstanceState
-from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, while_idle
+from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
 from models_app.models import Instance, Node
 from models_app.services import jobs, nodes, reconcile
 from models_app.services.spares import LOOK_EVERY_S, spares
@@ -52,8 +52,18 @@ def _take_up(sender: str, **_: Any) -> None:
     """In a fresh worker: it may stand in for one that was killed, whose instance waits to be taken up."""
     reconcile.take_up_abandoned(nodes.this_node())
     connections.close_all()
+    skip_stale(_is_stale)
     if settings.PORTAL_WARM_SPARES:
         while_idle(WhileIdle(LOOK_EVERY_S, spares.look, spares.leave_to_others, spares.discard))
+
+
+def _is_stale(task: dict[str, Any]) -> bool:
+    """A load that was cancelled or handed out anew. Who loads and unloads in quick succession leaves hundreds."""
+    try:
+        pk, generation = task["args"]
+        return not Instance.objects.filter(pk=pk, generation=generation, state=InstanceState.QUEUED).exists()
+    except DatabaseError:
+        return False  # the worker says what is wrong
 
 
 class _JobsWatch:
