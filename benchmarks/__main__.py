@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import checking, crowds, loading, memory, overhead, sandbox, table, throughput
+from benchmarks import checking, crowds, loading, memory, overhead, sandbox, table, tensorflow_load, throughput
 from benchmarks.contest import contest
 from benchmarks.row import Bench, Row
 from tests.running_portal import ROOT, RunningPortal, running_portal
@@ -23,32 +23,39 @@ BEGIN_NOTHING_AFTER_S = 180.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
     parser.add_argument("--only", choices=("portal", "rivals"), help="one of the two parts")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
-    load_before = os.getloadavg()[0]
-    began = time.monotonic()
-    texts, has_failed = [], False
-    if given.only != "rivals":
-        rows = _portal_alone()
-        texts.append(table.as_markdown(rows))
-        has_failed |= any(row.failures for row in rows)
-    if given.only != "portal":
-        outcome = contest.run()
-        texts.append(outcome.text)
-        has_failed |= outcome.has_failed
-    text = "\n\n".join([table.machine(load_before), *texts])
-    print(f"\n{text}\n\nMeasured in {time.monotonic() - began:.0f} s.")
-    if given.write_readme:
-        table.write_readme(ROOT / "README.md", text)
+    parts = {"portal": _portal_alone, "rivals": _rivals}
+    has_failed = False
+    for part, measure in parts.items():
+        if given.only not in (None, part):
+            continue
+        load_before, began = os.getloadavg()[0], time.monotonic()
+        measured, part_has_failed = measure()
+        has_failed |= part_has_failed
+        text = f"{table.machine(load_before)}\n\n{measured}"
+        print(f"\n{text}\n\nMeasured in {time.monotonic() - began:.0f} s.", flush=True)
+        if given.write_readme:
+            table.write_readme(ROOT / "README.md", part, text)
     return int(has_failed)
 
 
-def _portal_alone() -> list[Row]:
+def _portal_alone() -> tuple[str, bool]:
+    rows = _rows_of_the_portal()
+    return table.as_markdown(rows), any(row.failures for row in rows)
+
+
+def _rivals() -> tuple[str, bool]:
+    outcome = contest.run()
+    return outcome.text, outcome.has_failed
+
+
+def _rows_of_the_portal() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder, running_portal(Path(folder) / "data") as portal:
         rows = _measure(_prepare(portal), time.monotonic())
-    for measure in (sandbox.measure, crowds.measure):
+    for measure in (sandbox.measure, tensorflow_load.measure, crowds.measure):
         rows += _told(measure())
     return rows
 

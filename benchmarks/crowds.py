@@ -20,7 +20,7 @@ from inference.processes import memory_bytes
 from tests.running_portal import ROOT, RunningPortal, running_portal
 
 TINY_MODELS = 20
-CYCLES = 4
+CYCLES = 6
 ROUNDS = 3
 CLIENTS = 16
 CROWD = 200
@@ -46,6 +46,8 @@ def measure() -> list[Row]:
 def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
     """Loads and unloads of MobileNetV2 while four clients ask another model."""
     api, target = portal.client(), _tensors(portal, [asked_name])
+    api.load("large")  # converts and compiles it
+    api.unload("large")
     alone = run(target, 4, SECONDS)
     loads: list[float] = []
     unloads: list[float] = []
@@ -68,8 +70,8 @@ def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
     p99 = [percentile([a.seconds for a in asked], 0.99) * 1000 for asked in (alone, beside)]
     return [
         Row(
-            f"Load of MobileNetV2 in OpenVINO, loaded before, another model asked all the time, p50 of {CYCLES - 1}",
-            f"{median(loads[1:]):.2f} s (the first time {loads[0]:.2f} s)",
+            f"Load of MobileNetV2 in OpenVINO, loaded before, another model asked all the time, p50 of {CYCLES}",
+            f"{median(loads):.2f} s",
             aim="1.0 s or less",
         ),
         Row(f"Unload of it, p50 of {CYCLES}", f"{median(unloads):.2f} s", aim="0.5 s or less"),
@@ -88,23 +90,27 @@ def _in_turn(portal: RunningPortal, names: list[str]) -> list[Row]:
     for name in names:
         api.load(name)
     one, all_of_them = _tensors(portal, names[:1]), _tensors(portal, names)
-    rates: dict[str, list[float]] = {"one": [], "all": []}
+    rates: dict[tuple[str, int], list[float]] = {}
     failures = 0
     for _ in range(ROUNDS):
-        for key, target in (("one", one), ("all", all_of_them)):
-            asked = run(target, CLIENTS, SECONDS)
-            failures += _failures(asked)
-            rates[key].append(len(asked) / SECONDS)
+        for clients in (CLIENTS, 1):
+            for key, target in (("one", one), ("all", all_of_them)):
+                asked = run(target, clients, SECONDS)
+                failures += _failures(asked)
+                rates.setdefault((key, clients), []).append(len(asked) / SECONDS)
     memory = [memory_bytes(api.pid(name)) or 0 for name in names]
     for name in names[1:]:
         api.unload(name)
-    share = median(rates["all"]) / median(rates["one"])
     return [
-        Row(
-            f"{len(names)} tiny models in turn, {CLIENTS} clients: predictions a second; one model",
-            f"{median(rates['all']):.0f}; {median(rates['one']):.0f} ({share:.2f})",
-            aim="0.90 or more",
-            failures=failures,
+        *(
+            Row(
+                f"{len(names)} tiny models in turn, {clients} at once: predictions a second; one model",
+                f"{all_rate:.0f}; {one_rate:.0f} ({all_rate / one_rate:.2f})",
+                aim="0.90 or more",
+                failures=failures,
+            )
+            for clients in (CLIENTS, 1)
+            for all_rate, one_rate in [(median(rates["all", clients]), median(rates["one", clients]))]
         ),
         Row("Memory of each of them (PSS), median", megabytes(median(memory))),
     ]
@@ -126,8 +132,10 @@ def _overload(portal: RunningPortal) -> list[Row]:
     speed = (len(later) / (SECONDS - 1)) / (len(before) / SECONDS) if before else 0.0
     return [
         Row(
-            f"{CROWD} clients on a queue of {QUEUE}: answered; refused with 429 (p99)",
-            f"{codes[200]}; {codes[429]} ({percentile(refused, 0.99):.0f} ms)" if refused else f"{codes[200]}; none",
+            f"{CROWD} clients on a queue of {QUEUE}: answered; refused with 429 (p50, p99)",
+            f"{codes[200]}; {codes[429]} ({median(refused):.0f} ms, {percentile(refused, 0.99):.0f} ms)"
+            if refused
+            else f"{codes[200]}; none",
             aim="every other one 429, in under 50 ms",
             failures=sum(count for code, count in codes.items() if code not in (200, 429)),
         ),

@@ -42,14 +42,22 @@ def run(target: Target, clients: int, seconds: float) -> list[Asked]:
 
 
 async def _run(target: Target, clients: int, seconds: float) -> list[Asked]:
+    """All connect first: what is measured are answers."""
+    connected = [await asyncio.open_connection("127.0.0.1", target.port) for _ in range(clients)]
     until = time.perf_counter() + seconds
     asked: list[Asked] = []
-    await asyncio.gather(*(_client(target, number, until, asked) for number in range(clients)))
+    await asyncio.gather(*(_client(target, number, *pair, until, asked) for number, pair in enumerate(connected)))
     return asked
 
 
-async def _client(target: Target, number: int, until: float, asked: list[Asked]) -> None:
-    writer: asyncio.StreamWriter | None = None
+async def _client(
+    target: Target,
+    number: int,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter | None,
+    until: float,
+    asked: list[Asked],
+) -> None:
     while time.perf_counter() < until:
         path = target.paths[number % len(target.paths)]
         number += 1

@@ -1,4 +1,4 @@
-"""The table at the end, and its place in the README."""
+"""The tables at the end, and their places in the README."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import psutil
 from benchmarks.row import Row
 from inference.devices import list_devices, load_nvml
 
-BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks --write-readme` -->", "<!-- end of benchmarks -->"
+BEGIN = "<!-- benchmarks, {part}: written by `python -m benchmarks --write-readme` -->"
+END = "<!-- end of benchmarks, {part} -->"
 
 
 def machine(load_before: float) -> str:
@@ -36,15 +37,16 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(path: Path, table: str) -> None:
-    """Put the table between the markers. Raises ValueError where the README has none."""
+def write_readme(path: Path, part: str, table: str) -> None:
+    """Put the table of a part between its markers. Raises ValueError where the README has none."""
     text = path.read_text("utf-8")
+    begin, end = BEGIN.format(part=part), END.format(part=part)
     changed, count = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _: f"{BEGIN}\n{table}\n{END}",
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n{table}\n{end}",
         text,
         flags=re.DOTALL,
     )
     if count != 1:
-        raise ValueError(f"{path.name} has {count} places for the table; it needs one")
+        raise ValueError(f"{path.name} has {count} places for the table of {part}; it needs one")
     path.write_text(changed, "utf-8")
