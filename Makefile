@@ -22,9 +22,9 @@ test: .venv/.installed-dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest -m "not long"
 
-# A storm of a minute, 50 cycles, 200 pictures; PORTAL_TEST_SCALE=10 is a storm of ten minutes, 500 and 2,000.
+# A storm of ten minutes, 500 cycles, 2,000 pictures: half an hour. PORTAL_TEST_SCALE=1 is a tenth of it.
 test-long: .venv/.installed-dev
-	PORTAL_TEST_SCALE=$${PORTAL_TEST_SCALE:-1} $(BIN)/python -m pytest -m long -o timeout=2400
+	PORTAL_TEST_SCALE=$${PORTAL_TEST_SCALE:-10} $(BIN)/python -m pytest -m long -o timeout=2400
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -70,9 +70,8 @@ def test_each_form_of_a_real_model_is_served_and_answers_as_the_original(
     _expect_the_same(answers, original, form)
 
 
-@pytest.mark.parametrize(
-    "form", ["hdf5", *(pytest.param(form, marks=pytest.mark.long) for form in ("keras", "saved_model", "frozen_graph"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["hdf5", "keras", "saved_model", "frozen_graph"])
 def test_what_tensorflow_reads_answers_the_same_in_every_engine(
     api: Api, fer_forms: dict[str, Path], original: np.ndarray, pictures: list[bytes], tmp_path: Path, form: str
 ) -> None:
