@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import models
-from benchmarks.http_load import Asked, Target, run
+from benchmarks.http_load import OK, Asked, HttpLoad
 from benchmarks.row import Row, median, megabytes, percentile
 from inference.processes import memory_bytes
 from tests.running_portal import ROOT, RunningPortal, running_portal
@@ -26,6 +27,14 @@ CLIENTS = 16
 CROWD = 200
 QUEUE = 64
 SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A portal's port and the whole requests that it is sent in turn."""
+
+    port: int
+    requests: list[bytes]
 
 
 def measure() -> list[Row]:
@@ -48,7 +57,7 @@ def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
     api, target = portal.client(), _tensors(portal, [asked_name])
     api.load("large")  # converts and compiles it
     api.unload("large")
-    alone = run(target, 4, SECONDS)
+    alone = _run(target, 4, SECONDS)
     loads: list[float] = []
     unloads: list[float] = []
 
@@ -65,7 +74,7 @@ def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
     thread = threading.Thread(target=load_and_unload)
     thread.start()
     while thread.is_alive():
-        beside += run(target, 4, 0.5)
+        beside += _run(target, 4, 0.5)
     thread.join()
     p99 = [percentile([a.seconds for a in asked], 0.99) * 1000 for asked in (alone, beside)]
     return [
@@ -95,7 +104,7 @@ def _in_turn(portal: RunningPortal, names: list[str]) -> list[Row]:
     for _ in range(ROUNDS):
         for clients in (CLIENTS, 1):
             for key, target in (("one", one), ("all", all_of_them)):
-                asked = run(target, clients, SECONDS)
+                asked = _run(target, clients, SECONDS)
                 failures += _failures(asked)
                 rates.setdefault((key, clients), []).append(len(asked) / SECONDS)
     memory = [memory_bytes(api.pid(name)) or 0 for name in names]
@@ -121,12 +130,12 @@ def _overload(portal: RunningPortal) -> list[Row]:
     api = portal.client()
     api.load("large")
     pid, target = api.pid("large"), _picture(portal, "large")
-    before = [a for a in run(target, CLIENTS, SECONDS) if a.status == 200]
+    before = [a for a in _run(target, CLIENTS, SECONDS) if a.status == 200]
     memory = memory_bytes(pid) or 0
-    crowd = run(target, CROWD, 2 * SECONDS)
+    crowd = _run(target, CROWD, 2 * SECONDS)
     ended_at = time.perf_counter()
     grown = (memory_bytes(pid) or 0) - memory
-    later = [a for a in run(target, CLIENTS, SECONDS) if a.status == 200 and a.ended_at - ended_at > 1]
+    later = [a for a in _run(target, CLIENTS, SECONDS) if a.status == 200 and a.ended_at - ended_at > 1]
     codes = Counter(asked.status for asked in crowd)
     refused = [asked.seconds * 1000 for asked in crowd if asked.status == 429]
     speed = (len(later) / (SECONDS - 1)) / (len(before) / SECONDS) if before else 0.0
@@ -145,12 +154,16 @@ def _overload(portal: RunningPortal) -> list[Row]:
 
 
 def _failures(asked: list[Asked]) -> int:
-    return sum(each.status != 200 for each in asked)
+    return sum(each.status != OK for each in asked)
+
+
+def _run(target: Target, clients: int, seconds: float) -> list[Asked]:
+    return HttpLoad(target.port, target.requests).run(clients, seconds)
 
 
 def _tensors(portal: RunningPortal, names: list[str]) -> Target:
     body = json.dumps({"instances": [[[[0.5]] * 8] * 8]}).encode()
-    return Target(portal.port, _paths(names), _token(portal), "application/json", body)
+    return _target(portal, names, "application/json", body)
 
 
 def _picture(portal: RunningPortal, name: str) -> Target:
@@ -159,12 +172,15 @@ def _picture(portal: RunningPortal, name: str) -> Target:
         '--edge\r\nContent-Disposition: form-data; name="image"; filename="two.png"\r\nContent-Type: image/png\r\n\r\n'
     )
     body = head.encode() + picture + b"\r\n--edge--\r\n"
-    return Target(portal.port, _paths([name]), _token(portal), "multipart/form-data; boundary=edge", body)
+    return _target(portal, [name], "multipart/form-data; boundary=edge", body)
 
 
-def _paths(names: list[str]) -> list[str]:
-    return [f"/api/models/{name}/predict/" for name in names]
-
-
-def _token(portal: RunningPortal) -> str:
-    return str(portal.client("predict").headers["Authorization"])
+def _target(portal: RunningPortal, names: list[str], content_type: str, body: bytes) -> Target:
+    """The same body to each of these models in turn."""
+    token = str(portal.client("predict").headers["Authorization"])
+    heads = [
+        f"POST /api/models/{name}/predict/ HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {token}\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        for name in names
+    ]
+    return Target(portal.port, [head.encode() + body for head in heads])
