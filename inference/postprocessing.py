@@ -263,14 +263,13 @@ def _best(
 def best_indices(scores: Array, count: int) -> NDArray[np.intp]:
     """The indices of the `count` largest of (C,) scores: largest first, ties by the lower index, NaN last."""
     count = max(0, min(count, len(scores)))
-    falling = -scores.astype(np.float64)
-    missing = np.isnan(falling)
-    falling[missing] = np.inf
     candidates = np.arange(len(scores))
     if 0 < count < len(scores):
-        bound = falling[np.argpartition(falling, count - 1)[count - 1]]
-        candidates = np.flatnonzero(falling <= bound)  # with all ties at the bound
-    order = np.lexsort((candidates, falling[candidates], missing[candidates]))
+        bound = np.partition(scores, len(scores) - count)[-count:].min()  # NaN where one is among them: NaN sorts last
+        if bound == bound:
+            candidates = np.flatnonzero(scores >= bound)  # with all ties at the bound
+    chosen = scores[candidates].astype(np.float64)
+    order = np.lexsort((candidates, -chosen, np.isnan(chosen)))
     return candidates[order][:count]
 
 
