@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 if os.environ.get("PORTAL_SERVED_BY"):
     # Started by `serve`: a worker must not outlive the server's main process, also when that is killed.
     die_with_parent(os.getppid())
+    with contextlib.suppress(OSError):  # whoever wakes up does not interrupt a model: docs/adr/0012
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 

@@ -1,15 +1,15 @@
-"""Who computes gives way: the threads that load and run have a lower priority than the one that reads and answers."""
+"""Who gives way to whom: a load to all that runs, the web to a model that computes."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from inference.runner.priority import COMPUTING
+from inference.runner.priority import LOADING
 from tests.running_portal import ROOT, RunningPortal
 
 
-def test_threads_that_compute_give_way_to_the_one_that_answers(portal: RunningPortal) -> None:
+def test_what_an_engine_starts_at_the_load_gives_way_and_what_answers_does_not(portal: RunningPortal) -> None:
     api = portal.client()
     api.upload("gives-way", ROOT / "samples" / "digits.keras", engine="openvino")
     api.load("gives-way")
@@ -17,6 +17,11 @@ def test_threads_that_compute_give_way_to_the_one_that_answers(portal: RunningPo
     threads = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
     priorities = {thread: os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
 
-    assert priorities.pop(pid) == 0, "the main thread reads and answers"
-    assert priorities
-    assert set(priorities.values()) == {COMPUTING}
+    assert priorities[pid] == 0, "the main thread reads and answers"
+    assert LOADING in priorities.values()
+
+
+def test_the_web_does_not_interrupt_a_model(portal: RunningPortal) -> None:
+    web = [process.pid for process in portal.processes() if any("granian" in word for word in process.cmdline())]
+
+    assert os.SCHED_BATCH in {os.sched_getscheduler(pid) for pid in web}

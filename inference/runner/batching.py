@@ -23,7 +23,6 @@ import numpy as np
 
 from inference.engines import Engine, callers
 from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
-from inference.runner.priority import give_way
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
@@ -212,7 +211,6 @@ class Batcher:
     # ---- the engine's threads
 
     def _serve(self, number: int) -> None:
-        give_way()
         try:
             while True:
                 batch, late = self._take()

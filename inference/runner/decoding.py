@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from inference.runner.priority import give_way
-
 Job = Callable[[], None]
 
 
@@ -31,7 +29,6 @@ class Decoders:
         self._jobs.put(job)
 
     def _work(self) -> None:
-        give_way()
         while True:
             job = self._jobs.get()
             try:
