@@ -192,6 +192,10 @@ class RunningPortal:
     def runners(self) -> list[psutil.Process]:
         return self.children_at("inference.runner")
 
+    def web(self) -> list[psutil.Process]:
+        """The web server's main process and its workers."""
+        return self.children_at("granian")
+
     def spares(self) -> list[psutil.Process]:
         """The runners that hold no model, once they have imported the engine and rest for a second."""
         return [
@@ -203,7 +207,7 @@ class RunningPortal:
         ]
 
     def children_at(self, module: str) -> list[psutil.Process]:
-        """The processes that work for this portal at a module of `inference`."""
+        """The processes that work for this portal at this Python module, or at one below it."""
         return [p for p in self.processes() if any(word.startswith(module) for word in _words(p))]
 
     def kill_everything(self) -> None:

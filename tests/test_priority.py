@@ -22,6 +22,4 @@ def test_what_an_engine_starts_at_the_load_gives_way_and_what_answers_does_not(p
 
 
 def test_the_web_does_not_interrupt_a_model(portal: RunningPortal) -> None:
-    web = [process.pid for process in portal.processes() if any("granian" in word for word in process.cmdline())]
-
-    assert os.SCHED_BATCH in {os.sched_getscheduler(pid) for pid in web}
+    assert os.SCHED_BATCH in {os.sched_getscheduler(process.pid) for process in portal.web()}

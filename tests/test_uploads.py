@@ -296,17 +296,13 @@ class Zeros:
         yield self.tail
 
 
-def web_processes(portal: RunningPortal) -> list[psutil.Process]:
-    return [process for process in portal.processes() if any("granian" in word for word in process.cmdline())]
-
-
 def peak_bytes(process: psutil.Process) -> int:
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def test_a_gigabyte_goes_up_and_down_through_little_memory(portal: RunningPortal, api: Api) -> None:
-    processes = web_processes(portal)
+    processes = portal.web()
     for process in processes:
         Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak counts from here
     before = {process.pid: process.memory_info().rss for process in processes}

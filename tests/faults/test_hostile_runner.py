@@ -90,7 +90,7 @@ def test_f18_a_runner_starts_nothing_and_signals_nobody(hostile: RunningPortal, 
 
 @pytest.mark.parametrize("act", ["garbage", "giant"])
 def test_f18_frames_without_sense_cost_their_request_only(hostile: RunningPortal, api: Api, act: str) -> None:
-    web = [p for p in psutil.Process(hostile.pid).children(recursive=True) if "granian" in " ".join(p.cmdline())]
+    web = hostile.web()
     before = sum(p.memory_info().rss for p in web)
 
     with watched(hostile, "steady") as watch:
