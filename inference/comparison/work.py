@@ -18,7 +18,6 @@ from inference.engines import (
     EngineSettings,
     ModelUnusable,
     Tensors,
-    callers,
     first_line,
     open_engine,
 )
@@ -141,7 +140,7 @@ def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
 
 
 def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:
-    threads = callers(engine.parallel)  # as its runner does
+    threads = engine.callers  # as its runner does
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
         counts = list(pool.map(lambda _: len(list(_timed(lambda: engine.run(batch), seconds))), range(threads)))

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
 
 from inference.conversion import CannotConvert
-from inference.engines import first_line
+from inference.engines import first_line, openvino
 from inference.signature import Signature
 
+ov, ops = openvino.ov, openvino.ov.opset13
 XML, BIN = "model.xml", "model.bin"
 _ALIGNMENT_BYTES = 64
 _LOCAL_HEADER_BYTES = 30

@@ -85,17 +85,6 @@ class EngineSettings:
 
 PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
-CALLERS_PER_STREAM = 2
-
-
-def callers(streams: int) -> int:
-    """How many threads ask an engine of so many streams.
-
-    Several for each: while one's call is computed, the next one's is already there, so that a stream never waits for
-    Python (with one each, 5 % of the cores stood still under load). An engine that computes one call at a time has one,
-    so that requests gather meanwhile.
-    """
-    return streams * CALLERS_PER_STREAM if streams > 1 else 1
 
 
 class ModelUnusable(Exception):
@@ -109,7 +98,9 @@ class Engine(Protocol):
     device: str
     """Where it really runs: `cpu` or `gpu:0`, …"""
     parallel: int
-    """How many calls are computed side by side (streams); 1: call it from one thread at a time."""
+    """How many calls are computed side by side, a core each (streams); 1: each call takes all cores that it can use."""
+    callers: int
+    """How many threads should call `run`, so that no core waits for Python or for the slowest part of another call."""
     may_loop: bool
     """Whether the time of a call may depend on the values, because the file can repeat a part of itself; True where
     nobody looked."""
@@ -159,6 +150,7 @@ class RenamedEngine:
         }
         self.device = engine.device
         self.parallel = engine.parallel
+        self.callers = engine.callers
         self.may_loop = engine.may_loop
         self.signature = Signature(
             tuple(self._renamed(spec) for spec in engine.signature.inputs),

@@ -66,7 +66,7 @@ class LiteRtTensor:
 class LiteRtEngine:
     """One interpreter. It holds its inputs and outputs itself, so calls wait for each other."""
 
-    parallel = 1
+    parallel = callers = 1
     may_loop = True
     device = "cpu"
 

@@ -25,6 +25,10 @@ from inference.engines.keras_repair import readable_copy
 from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model
 from inference.signature import Signature, TensorSpec
 
+_CALLERS = 2
+"""A call's threads wait for the slowest of them at each operation; meanwhile those of the other call go on. MobileNetV2
+on two busy cores: 76 pictures a second with two callers, 52 with one, 72 with three. On a GPU it was not measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traced:
@@ -46,6 +50,7 @@ class TensorFlowEngine:
 
     def __init__(self, traced: Traced, device: str) -> None:
         self.device = device
+        self.callers = _CALLERS if device == "cpu" else 1
         self.signature = traced.signature
         self.traced = traced
         self._function = tf.function(

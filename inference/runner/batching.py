@@ -1,10 +1,9 @@
 """The queue in front of the engine: bounded, gathers requests that fit together, drops what is too late.
 
-An engine that computes one call at a time has one thread. While it runs, requests gather for the next call; an idle
-engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill, and many clients share one
-call. An engine of several streams (`Engine.parallel`) has some threads for each. Where these take one row a call, they
-also make it (`submit_unmade`): a picture is then decoded and run without a change of threads, which saves 7 % of all
-processor time with MobileNetV2.
+The engine says how many threads call it (`Engine.callers`). While all of them run, requests gather for the next call;
+an idle engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill, and many clients
+share one call. Where several threads take one row a call, they also make it (`submit_unmade`): a picture is then
+decoded and run without a change of threads, which saves 7 % of all processor time with MobileNetV2.
 
 A tiny model without loops has no thread at all: whoever submits runs what waits (`run_waiting`), because handing a call
 to a thread and its answer back takes longer than the call.
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import Engine, callers
+from inference.engines import Engine
 from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
 from inference.signature import Signature
 
@@ -105,7 +104,7 @@ class Batcher:
         self._waiting = 0
         self._changed = threading.Condition(threading.Lock())
         self._is_closed = False
-        self._threads = callers(engine.parallel)
+        self._threads = engine.callers
         self._running_since: list[float | None] = [None] * self._threads
         is_steady = has_fixed_sizes(engine.signature) and not engine.may_loop
         self.has_threads = not (rules.is_brief and self._threads == 1 and is_steady)

@@ -39,8 +39,9 @@ Open = Callable[[int, int | None], Engine]
 BUDGET_S = 0.5
 WINDOW_S = 0.05
 WARM_UP_S = 0.01
-WORTH_MORE_ROWS = 1.1
-"""More rows in a call have to bring this much throughput."""
+MAY_COST = 0.9
+"""Where one call takes all cores, more rows in it are taken while they keep this much of the best throughput: what
+waits is then run in fewer calls, and a short measurement on a busy machine does not end at one row by chance."""
 WORTH_MORE_ROWS_SIDE_BY_SIDE = 1.3
 """And this much where calls run side by side, because a call of one row makes its inputs itself (batching.py). Large
 dense layers bring several times as much: their weights are read once for all rows."""
@@ -50,7 +51,7 @@ threads of OpenVINO would spin between calls: the 8×8 digits then cost 0.70 ms 
 BRIEF_S = 0.001
 """A call this short, with all its rows, is made by the thread that reads the requests: nobody notices the wait."""
 _FILE = "tuned.json"
-_RULES = 2
+_RULES = 3
 """Counts the changes of what is measured: what older rules found is not taken."""
 
 
@@ -135,11 +136,11 @@ class Tuning:
         return alone, replace(self._measure(alone, call_s, until), threads=threads)
 
     def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
-        """The batch beyond which the rows a second no longer grow, as far as the time allows."""
+        """The largest batch that is worth it, as far as the time allows."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / max(call_s, 1e-6))
         best, per_second, batch = 1, 0.0, 1
-        worth = WORTH_MORE_ROWS if engine.parallel == 1 else WORTH_MORE_ROWS_SIDE_BY_SIDE
+        worth = MAY_COST if engine.parallel == 1 else WORTH_MORE_ROWS_SIDE_BY_SIDE
         can_batch = True
         while batch <= (self.config.max_batch or MOST_BATCH):
             cost_s = call_s if batch == 1 else 2 * call_s  # of one call, as far as can be told
@@ -154,7 +155,7 @@ class Tuning:
             call_s = _best_call(engine, inputs, min(until, time.monotonic() + WINDOW_S))
             if batch > 1 and batch / call_s < worth * per_second:
                 break
-            best, per_second, batch = batch, batch / call_s, batch * 2
+            best, per_second, batch = batch, max(per_second, batch / call_s), batch * 2
         return Tuned(engine.parallel, best, None, can_batch, per_second)
 
 

@@ -37,7 +37,7 @@ class HostileEngine:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self.signature, self.device, self.parallel = engine.signature, engine.device, engine.parallel
-        self.may_loop = True  # an act takes as long as it likes
+        self.callers, self.may_loop = engine.callers, True  # an act takes as long as it likes
 
     def run(self, inputs: Any) -> Any:
         (array,) = inputs.values()

@@ -1,0 +1,92 @@
+"""How many rows a call takes, as it is measured at a load: engines whose time is known stand for real ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.runner.config import MOST_BATCH, RunnerConfig
+from inference.runner.tuning import Tuned, Tuning
+from inference.signature import Signature, TensorSpec
+
+FREE = Signature((TensorSpec("x", "float32", (None, 2)),), (TensorSpec("y", "float32", (None, 2)),))
+
+
+@dataclass
+class Sleeper:
+    """An engine whose call of so many rows takes `seconds(rows)`."""
+
+    seconds: Callable[[int], float]
+    signature: Signature = FREE
+    parallel: int = 1
+    callers: int = 1
+    may_loop: bool = True
+    device: str = "cpu"
+    rows_run: int = 0
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        self.rows_run += len(inputs["x"])
+        time.sleep(self.seconds(len(inputs["x"])))
+        return {"y": inputs["x"] * 2}
+
+    def close(self) -> None: ...
+
+
+def tune(engine: Sleeper, **options: Any) -> Tuned:
+    config = RunnerConfig("model", "keras", "tensorflow", **options)
+
+    def rows(engine: Any, count: int) -> dict[str, Any]:
+        return {"x": np.zeros((count, 2), np.float32)}
+
+    return Tuning(config, lambda streams, threads: engine, rows).load()[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"),
+    [
+        (lambda rows: 0.004, MOST_BATCH, MOST_BATCH),  # a call costs the same, however many rows it takes
+        (lambda rows: 0.004 * rows, 4, MOST_BATCH),  # each row costs the same: nothing is lost in large calls
+        (lambda rows: 0.004 * rows**2, 1, 1),
+    ],
+    ids=["free", "linear", "quadratic"],
+)
+def test_a_call_takes_as_many_rows_as_cost_no_throughput(
+    seconds: Callable[[int], float], least: int, most: int
+) -> None:
+    tuned = tune(Sleeper(seconds))
+
+    assert least <= tuned.max_batch <= most
+
+
+def test_calls_side_by_side_take_one_row_unless_more_bring_much() -> None:
+    assert tune(Sleeper(lambda rows: 0.004 * rows, parallel=2)).max_batch == 1
+    assert tune(Sleeper(lambda rows: 0.004, parallel=2)).max_batch == MOST_BATCH
+
+
+def test_no_more_rows_than_the_version_asks_for() -> None:
+    assert tune(Sleeper(lambda rows: 0.002), max_batch=4).max_batch == 4
+
+
+def test_a_file_that_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    options = {"cache_directory": str(tmp_path)}
+    first = tune(Sleeper(lambda rows: 0.004), **options)
+    engine = Sleeper(lambda rows: 0.004)
+
+    assert tune(engine, **options) == first
+    assert engine.rows_run < MOST_BATCH  # the warm-up, one row a call
+
+
+def test_a_model_that_mixes_its_rows_is_said_to() -> None:
+    class Summing(Sleeper):
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": inputs["x"].sum(axis=0, keepdims=True)}
+
+    tuned = tune(Summing(lambda rows: 0.0))
+
+    assert (tuned.is_batchable, tuned.max_batch) == (False, 1)
