@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING, cast
 
 from inference.processes import die_with_parent
@@ -16,6 +17,8 @@ if os.environ.get("PORTAL_SERVED_BY"):
     die_with_parent(os.getppid())
     with contextlib.suppress(OSError):  # whoever wakes up does not interrupt a model: docs/adr/0012
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # A page is made on a thread that keeps Python's lock from the event loop, and its predictions, for this long.
+    sys.setswitchinterval(0.0005)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
