@@ -191,18 +191,26 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     soon = [row for row in fastest if AS_FAST * (row.p50_ms or math.inf) <= soonest_ms]
     best = min(soon, key=lambda row: (row.engine not in PARALLEL_ENGINES, row.p50_ms or math.inf))
     if best is reference:
-        others = [row for row in rows[1:] if row.precision == "f32"]
-        why = "is the fastest" if any(_agrees(row) for row in others) else "made the file, and no other engine agrees"
-        return reference.engine, f"{reference.engine} {why}."
+        return reference.engine, _why_the_reference(rows)
+    has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
+    return best.engine, _why(best, reference, [row.engine for row in fastest if row is not best], has_equals=has_equals)
+
+
+def _why_the_reference(rows: Sequence[Row]) -> str:
+    others = [row for row in rows[1:] if row.precision == "f32"]
+    why = "is the fastest" if any(_agrees(row) for row in others) else "made the file, and no other engine agrees"
+    return f"{rows[0].engine} {why}."
+
+
+def _why(best: Row, reference: Row, as_fast: Sequence[str], *, has_equals: bool) -> str:
+    """`as_fast` are the other engines that are; `has_equals`: one of them answers as soon too."""
     speed = f"{best.per_second:,.0f} examples a second"
     if reference.per_second:
         speed += f", {(best.per_second or 0) / reference.per_second:.1f} times {reference.engine}"
-    if len(fastest) == 1:
-        return best.engine, f"{best.engine} is the fastest whose answers agree ({speed})."
-    rivals = " and ".join(row.engine for row in fastest if row is not best)
-    has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
+    if not as_fast:
+        return f"{best.engine} is the fastest whose answers agree ({speed})."
     merit = "computes requests side by side" if has_equals else "answers a single example soonest"
-    return best.engine, f"{best.engine} agrees, is as fast as {rivals} ({speed}), and {merit}."
+    return f"{best.engine} agrees, is as fast as {' and '.join(as_fast)} ({speed}), and {merit}."
 
 
 def random_inputs(
