@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, cast
 
+from inference.garbage import keep_what_is_there
 from inference.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -29,3 +30,4 @@ django_application = get_asgi_application()
 from portal.lean.app import LeanApplication  # noqa: E402 - after Django's set-up
 
 application = LeanApplication(cast("Application", django_application))
+keep_what_is_there()

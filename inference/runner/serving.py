@@ -32,6 +32,7 @@ from inference.engines import (
     prepare_engine,
 )
 from inference.errors import PortalError
+from inference.garbage import keep_what_is_there
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
@@ -74,6 +75,7 @@ def serve_model(
         _fail_for_memory(status)
     load_s = time.monotonic() - began
     logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
+    keep_what_is_there()
     listener = socket.socket(fileno=listener_descriptor)
     asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox, load_s))
 
