@@ -69,6 +69,20 @@ def test_calls_side_by_side_take_one_row_unless_more_bring_much() -> None:
     assert tune(Sleeper(lambda rows: 0.004, parallel=2)).max_batch == MOST_BATCH
 
 
+def test_more_rows_have_to_bring_something_where_memory_is_limited() -> None:
+    assert tune(Sleeper(lambda rows: 0.004 * rows), memory_limit_bytes=10**9).max_batch == 1
+    assert tune(Sleeper(lambda rows: 0.004), memory_limit_bytes=10**9).max_batch == MOST_BATCH
+
+
+def test_rows_that_the_engine_cannot_take_do_not_fail_the_load() -> None:
+    def seconds(rows: int) -> float:
+        if rows > 4:
+            raise RuntimeError("out of memory")
+        return 0.004
+
+    assert tune(Sleeper(seconds)).max_batch == 4
+
+
 def test_no_more_rows_than_the_version_asks_for() -> None:
     assert tune(Sleeper(lambda rows: 0.002), max_batch=4).max_batch == 4
 

@@ -42,6 +42,8 @@ WARM_UP_S = 0.01
 MAY_COST = 0.9
 """Where one call takes all cores, more rows in it are taken while they keep this much of the best throughput: what
 waits is then run in fewer calls, and a short measurement on a busy machine does not end at one row by chance."""
+WORTH_MEMORY = 1.1
+"""But where the version limits the memory, more rows have to bring this much: each of them takes some."""
 WORTH_MORE_ROWS_SIDE_BY_SIDE = 1.3
 """And this much where calls run side by side, because a call of one row makes its inputs itself (batching.py). Large
 dense layers bring several times as much: their weights are read once for all rows."""
@@ -140,14 +142,20 @@ class Tuning:
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / max(call_s, 1e-6))
         best, per_second, batch = 1, 0.0, 1
-        worth = MAY_COST if engine.parallel == 1 else WORTH_MORE_ROWS_SIDE_BY_SIDE
+        worth = self._worth(engine)
         can_batch = True
         while batch <= (self.config.max_batch or MOST_BATCH):
             cost_s = call_s if batch == 1 else 2 * call_s  # of one call, as far as can be told
             if time.monotonic() + 2 * cost_s > until:
                 break
             inputs = self.inputs(engine, batch)
-            outputs = engine.run(inputs)
+            try:
+                outputs = engine.run(inputs)
+            except Exception as error:  # more rows than there is memory for, or than the model takes
+                if batch == 1:
+                    raise
+                logger.info("%d rows in a call failed: %s", batch, str(error)[:200])
+                break
             if any(tensor.shape[:1] != (batch,) for tensor in outputs.values()):
                 can_batch = False  # it mixes its rows: what belongs to whom cannot be told
                 best = 1
@@ -157,6 +165,12 @@ class Tuning:
                 break
             best, per_second, batch = batch, max(per_second, batch / call_s), batch * 2
         return Tuned(engine.parallel, best, None, can_batch, per_second)
+
+    def _worth(self, engine: Engine) -> float:
+        """How the throughput has to change for twice as many rows."""
+        if engine.parallel > 1:
+            return WORTH_MORE_ROWS_SIDE_BY_SIDE
+        return WORTH_MEMORY if self.config.memory_limit_bytes else MAY_COST
 
 
 def _best_call(engine: Engine, inputs: Mapping[str, Array], until: float) -> float:
@@ -183,7 +197,8 @@ def give_memory_back() -> None:
 def _key(config: RunnerConfig) -> list[Any]:
     """What the figures depend on, beside the file."""
     cores = len(os.sched_getaffinity(0))
-    return [_RULES, config.engine, config.precision, config.threads, config.streams, config.max_batch, cores]
+    has_limit = bool(config.memory_limit_bytes)
+    return [_RULES, config.engine, config.precision, config.threads, config.streams, config.max_batch, has_limit, cores]
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:
