@@ -224,6 +224,7 @@ def test_a_loop_without_end_costs_504_and_the_next_question_is_answered(portal: 
 
     assert (answer.status_code, answer.json()["code"]) == (504, "timeout")
     wait_for(lambda: api.post(address, json={"instances": [[0.0, 2.0]]}).status_code == 200, 120, "it answers again")
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 120, "the process that calculates is ended")
+    wait_for(lambda: api.post(address, json={"instances": [[0.0, 2.0]]}).status_code == 200, 120, "another one answers")
     assert api.pid("endless") != pid
-    assert not Path(f"/proc/{pid}").exists()
     api.delete("/api/models/endless/", params={"unload": "true"})
