@@ -1,8 +1,24 @@
-"""Python's garbage collection in a process that answers: what was imported and loaded is never looked at again."""
+"""Python's garbage collection: imports do not wait for it, and it never looks again at what was imported and loaded."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """No collection while much is imported, which leaves next to no garbage; later ones pass over what was imported.
+
+    The collections took 12 % of OpenVINO's import and 7 % of TensorFlow's; without them 0.1 and 3 MB more are kept.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def keep_what_is_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import fcntl
 import logging
@@ -123,6 +124,7 @@ class Portal:
         for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
             datadir.make_private(directory)
         _remove_leftovers()
+        _compile_for_runners()
         call_command("migrate", interactive=False, verbosity=0)
         for line in first_start.prepare():
             self._say(line)
@@ -222,6 +224,12 @@ def _probe_port() -> Iterator[None]:
         except OSError as error:
             raise AlreadyRunning(f"port {settings.PORTAL_PORT} is taken: {error.strerror}. Set PORTAL_PORT.") from None
     yield
+
+
+def _compile_for_runners() -> None:
+    """Bytecode of what is imported inside the sandbox, where none can be written: else every load compiles it anew (80
+    ms). Takes 0.3 s, once; a tree that cannot be written to stays as it is."""
+    compileall.compile_dir(settings.BASE_DIR / "inference", quiet=2)
 
 
 def _remove_leftovers() -> None:

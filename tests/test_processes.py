@@ -243,6 +243,15 @@ def test_a_runner_inherits_tuning_and_no_secrets(monkeypatch: pytest.MonkeyPatch
     assert "dropped" not in environment.values()
 
 
+def test_a_runner_has_one_thread_of_numpy_unless_somebody_wants_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    alone = scrubbed_environment({})
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+
+    assert alone["OPENBLAS_NUM_THREADS"] == "1"
+    assert scrubbed_environment({})["OPENBLAS_NUM_THREADS"] == "3"
+
+
 def test_the_home_of_the_portal_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/operator")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.running_portal import Api, RunningPortal
+from tests.running_portal import ROOT, Api, RunningPortal
 
 pytestmark = pytest.mark.portal
 
@@ -58,6 +59,13 @@ def test_no_engine_is_mapped_in_web_or_clusters(portal: RunningPortal, api: Api,
     assert {pid: found for pid, found in mapped.items() if found and pid not in runners} == {}
     assert len(mapped) > 10
     api.unload("digits")
+
+
+def test_what_a_runner_imports_is_compiled_before(portal: RunningPortal) -> None:
+    sources = [*(ROOT / "inference").rglob("*.py")]
+
+    assert [str(path) for path in sources if not Path(cache_from_source(str(path))).exists()] == []
+    assert len(sources) > 50
 
 
 def test_a_runner_knows_no_secret(portal: RunningPortal, api: Api) -> None:

@@ -7,10 +7,12 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
+from inference.garbage import importing
 from inference.signature import Signature, TensorSpec
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
@@ -121,7 +123,7 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         raise ModelUnusable(f"There is no engine called {name}.")
     if settings.precision not in PRECISIONS_BY_ENGINE[name]:
         raise ModelUnusable(f"The engine {name} computes in f32 only. Choose openvino for {settings.precision}.")
-    module = importlib.import_module(f"inference.engines.{name}")
+    module = _import(name)
     try:
         engine: Engine = module.load(path, format_name, settings)
     except ModelUnusable as error:
@@ -133,9 +135,14 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
 
 def prepare_engine(name: str) -> None:
     """Import the library and pay, where it can be paid before, for what every load of a model pays once."""
-    module = importlib.import_module(f"inference.engines.{name}")
+    module = _import(name)
     if (prepare := getattr(module, "prepare", None)) is not None:
         prepare()
+
+
+def _import(name: str) -> ModuleType:
+    with importing():
+        return importlib.import_module(f"inference.engines.{name}")
 
 
 class RenamedEngine:

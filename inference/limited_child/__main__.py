@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inference.garbage import importing
 from inference.limited_child.report import Report
 from inference.processes import die_with_parent
 from inference.runner.limits import apply_limits
@@ -37,7 +38,9 @@ def main() -> None:
     if level.missing:
         sys.stderr.write(f"sandbox {level.name}: {level.missing}\n")
     # Only now: NumPy and the engines start threads, which would stay outside of Landlock, and no file is to be trusted.
-    found: dict[str, Any] = importlib.import_module(module).work(request, report)
+    with importing():
+        worker = importlib.import_module(module)
+    found: dict[str, Any] = worker.work(request, report)
     report.say(answer=found)
     _leave()
 

@@ -14,6 +14,7 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from inference.garbage import importing
 from inference.processes import die_with_parent
 from inference.runner.config import RunnerConfig
 from inference.runner.limits import apply_limits
@@ -44,7 +45,8 @@ def main() -> None:
         os._exit(3)
     # Only now: NumPy starts threads, which would stay outside of Landlock, and the engine is not to be trusted.
     computing = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
-    serving = computing.submit(importlib.import_module, "inference.runner.serving").result()
+    with importing():
+        serving = computing.submit(importlib.import_module, "inference.runner.serving").result()
     serving.serve_model(config, given.listen, status_socket, status, level.name, computing)
 
 
