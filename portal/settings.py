@@ -179,7 +179,7 @@ REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER = {
     "name": "portal",  # the salt of signed task payloads: one for all clusters
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}),
-    "poll": 0.05,
+    "poll": 0.01,  # seconds that django-q sleeps after it has found nothing; it listens before: models_app/broker.py
     "save_limit": 50,
     "log_level": "WARNING",
     "scheduler": False,  # nothing is scheduled; a Schedule row could name any function

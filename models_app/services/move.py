@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -41,8 +42,8 @@ def move(
             )
             if changed:
                 _record(instance, state, after, reason, by)
-                instance.refresh_from_db()
-                transaction.on_commit(bell.ring, robust=True)
+                transaction.on_commit(partial(bell.ring, subject=instance.version.model.name), robust=True)
+                instance.refresh_from_db(from_queryset=Instance.objects.select_related("version__model", "node"))
                 return True
     return False
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from models_app.services.bell import Bell
+
 T = TypeVar("T")
-_FIRST_PAUSE_S = 0.01
-_LONGEST_PAUSE_S = 0.1
+_LOOK_AT_LEAST_EVERY_S = 0.25
+"""For what rings no bell here: another machine's moves, the end of a check."""
 
 
 def wait_until(look: Callable[[], T | None], wait_s: float) -> T | None:
-    """What `look` answers as soon as it is not None, or None after `wait_s`. Looks at least once."""
+    """What `look` answers as soon as it is not None, or None after `wait_s`. Looks at least once.
+
+    Looks again when an instance has moved, not all the time: a look takes milliseconds that predictions wait for.
+    """
     deadline = time.monotonic() + wait_s
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        if (found := look()) is not None:
-            return found
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return None
-        time.sleep(min(pause_s, left))
-        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+    with contextlib.closing(Bell()) as bell:
+        while True:
+            heard = bell.sound()
+            if (found := look()) is not None:
+                return found
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            bell.wait(heard, min(left, _LOOK_AT_LEAST_EVERY_S))

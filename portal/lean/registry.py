@@ -1,8 +1,9 @@
 """What a web process holds in memory: what is loaded, and the keys that were used lately.
 
 A request looks here, and into the database only for what is not here: a version loaded or a key made a moment ago.
-When an instance moves the bell rings (services/bell.py) and the next request waits for a fresh reading; what rings no
-bell, a key taken away or a row changed by hand, is seen when the database has changed, looked at four times a second.
+When an instance moves the bell rings (services/bell.py) and the next request for its model waits for a fresh reading,
+those for others go on; what rings no bell, a key taken away or a row changed by hand, is seen when the database has
+changed, looked at four times a second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from django.db import DatabaseError, connection
 from inference.errors import Throttled
 from inference.served import Served
 from models_app.services import find
-from models_app.services.bell import Bell
+from models_app.services.bell import ALL, Bell, Heard
 from models_app.services.keys import KnownKey, hash_of_secret, note_uses, read_known_keys
 from models_app.services.served import Routes, read_routes, served_version
 
@@ -49,7 +50,7 @@ class Registry:
         self._strangers: dict[str, float] = {}
         self._used: set[int] = set()
         self._bell = Bell()
-        self._heard: bytes | None = None
+        self._heard: Heard | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self._lookups = 0
         self._data_version: int | None = None
@@ -67,8 +68,8 @@ class Registry:
 
     async def find(self, name: str, number: int | None) -> Served:
         """Who answers for this model (without a number: its newest loaded version). Raises the reason why nobody."""
-        if self._bell.sound() != self._heard:
-            await self._hear()
+        if not self._is_read():
+            await self._hear(name)
         served = self._known(name, number)
         if served is None:
             served = await self._look_up(_find_now, name, number)
@@ -82,8 +83,7 @@ class Registry:
 
     async def all_served(self) -> list[Served]:
         """Everything that is loaded, by name and number."""
-        if self._bell.sound() != self._heard:
-            await self._hear()
+        await self._hear(ALL)
         return [versions[number] for _, versions in sorted(self._routes.items()) for number in sorted(versions)]
 
     def _known(self, name: str, number: int | None) -> Served | None:
@@ -144,12 +144,19 @@ class Registry:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
-    async def _hear(self) -> None:
-        """Wait for a reading that began after the bell rang; not long where the database does not answer."""
+    async def _hear(self, subject: str) -> None:
+        """Where the bell rang for it, wait for a reading that began afterwards; not long where the database does not
+        answer. What it rang for besides is read soon."""
         for _ in range(2):
+            if self._is_read(subject):
+                break
             await self._read_once()
-            if self._bell.sound() == self._heard:
-                return
+        if not self._is_read():
+            self._wake.set()
+
+    def _is_read(self, subject: str = ALL) -> bool:
+        """Whether the last reading began after the bell last rang for it."""
+        return self._heard is not None and self._bell.sound(subject) == self._heard.of(subject)
 
     async def _read_once(self) -> None:
         """Read, together with all who wait for the same."""
@@ -162,9 +169,9 @@ class Registry:
 
     async def _read(self) -> None:
         try:
-            sound, keys = self._bell.sound(), list(self._keys)
+            heard, keys = self._bell.hear(), list(self._keys)
             routes, living = await self._on_thread(_read_all, self._routes, keys)
-            self._routes, self._heard = routes, sound
+            self._routes, self._heard = routes, heard
             for secret_hash in keys:
                 if secret_hash in living:
                     self._keys[secret_hash] = living[secret_hash]

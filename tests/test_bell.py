@@ -1,0 +1,108 @@
+"""What moves in one process is heard by all others: at once, and only where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from models_app.choices import InstanceState
+from models_app.models import Instance
+from models_app.services import bell
+from models_app.services.bell import Bell, ring
+from models_app.services.move import move
+from portal.lean.registry import Registry
+from tests.registry import make_version
+
+LONG_S = 20.0
+SOON_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def _own_bells(settings: Any, tmp_path: Any) -> None:
+    settings.PORTAL_DATA_DIR = tmp_path
+
+
+def seconds_until_heard(listener: Bell) -> float:
+    """Of a `wait` during which it rings."""
+    heard = listener.sound()
+    threading.Timer(0.1, ring, kwargs={"subject": "digits"}).start()
+    began = time.monotonic()
+    listener.wait(heard, LONG_S)
+    return time.monotonic() - began
+
+
+def test_who_waits_hears_it_at_once() -> None:
+    assert seconds_until_heard(Bell()) < SOON_S
+
+
+def test_who_waits_hears_it_where_the_kernel_watches_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "_watch_file", lambda path: None)
+
+    assert seconds_until_heard(Bell()) < SOON_S
+
+
+def test_waiting_ends_without_a_ring_and_when_it_rang_before() -> None:
+    listener = Bell()
+    silence = listener.sound()
+    began = time.monotonic()
+    listener.wait(silence, 0.1)
+    waited_s = time.monotonic() - began
+    ring()
+    listener.wait(silence, LONG_S)
+
+    assert waited_s >= 0.1
+    assert time.monotonic() - began < LONG_S
+    listener.close()
+
+
+def test_a_subject_is_heard_among_all_and_not_in_another() -> None:
+    listener = Bell()
+    before = listener.hear()
+    ring(subject="digits")
+    after = listener.hear()
+
+    assert listener.sound("digits") == after.of("digits") != before.of("digits")
+    assert listener.sound("cats") == after.of("cats") == before.of("cats")
+    assert after.of() != before.of()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_wait_for_what_became_of_their_model_and_not_of_another() -> None:
+    for name in ("digits", "cats"):
+        make_version(name, InstanceState.READY)
+    Instance.objects.update(socket="somewhere")
+    others = Instance.objects.get(version__model__name="cats")
+
+    async def ask() -> None:
+        registry = Registry()
+        readings = 0
+
+        async def count() -> None:
+            nonlocal readings
+            readings += 1
+            await read()
+
+        read, registry._read = registry._read, count  # type: ignore[method-assign]
+        await registry.find("digits", None)
+        assert readings == 1
+        await asyncio.to_thread(unload, others)
+        await registry.find("digits", None)
+        assert readings == 1, "another model's move was waited for"
+        assert len(await registry.all_served()) == 1
+        assert readings == 2
+        await asyncio.to_thread(unload, others)
+        await registry.find("digits", None)
+        assert readings == 2, "nothing had moved"
+        ring(subject="digits")
+        await registry.find("digits", None)
+        assert readings == 3
+
+    asyncio.run(ask())
+
+
+def unload(instance: Instance) -> None:
+    move(instance, InstanceState.UNLOADING, before=[InstanceState.READY])
