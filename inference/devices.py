@@ -101,11 +101,18 @@ class Nvml:
             return None
 
 
+def import_nvml() -> Any | None:
+    """The Python package, not initialised; a process that imports it before it forks spares its children 20 ms."""
+    try:
+        return importlib.import_module("pynvml")
+    except ImportError:
+        return None
+
+
 def load_nvml() -> Nvml | None:
     """NVML, initialised for this process, or None without the Python package, the driver's library or a driver."""
-    try:
-        module = importlib.import_module("pynvml")
-    except ImportError:
+    module = import_nvml()
+    if module is None:
         return None
     try:
         module.nvmlInit()

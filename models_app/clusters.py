@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from django_q.signals import post_spawn, pre_execute
 
+from inference.devices import import_nvml
 from inference.workspace import remove_workspaces_of_jobs
 from models_app.choices import InstanceState
 from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
@@ -33,6 +34,7 @@ def run_jobs() -> None:
 
 
 def run_models() -> None:
+    import_nvml()  # here, not in each worker
     cluster = StoppableCluster()
     node = nodes.this_node()
     reconcile.forget_deliveries(node)

@@ -36,7 +36,7 @@ def find_version(name: str, number: int) -> ModelVersion:
 def newest_ready(name: str) -> ModelVersion:
     """What a load without a version means."""
     model = find_model(name)
-    version = versions().filter(model=model, status=FileStatus.READY).order_by("-number").first()
+    version = model.versions.filter(status=FileStatus.READY).order_by("-number").first()
     if version is None:
         raise NotReady(_why_not_ready(versions().filter(model=model).order_by("-number").first(), name))
     return version

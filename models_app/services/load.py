@@ -7,12 +7,12 @@ from django.utils import timezone
 
 from inference.errors import LoadFailed, NoSlot
 from models_app import queue
-from models_app.choices import ENDED, LIVE, InstanceState, VersionState
+from models_app.choices import ENDED, LIVE, InstanceState, VersionState, version_state
 from models_app.models import Instance, ModelVersion, Node, Transition
+from models_app.services import find
 from models_app.services.actor import Actor, actor_name
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import check_possible, target_for
-from models_app.services.find import check_ready
 from models_app.services.nodes import this_node
 from models_app.services.waiting import wait_until
 
@@ -25,10 +25,10 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
     Waits up to `wait_s` for the outcome: raises LoadFailed where it failed meanwhile. Raises NotReady for a file that
     is not checked, NoSlot where the node has no slots or too many wait.
     """
-    check_ready(version)
+    find.check_ready(version)
     with transaction.atomic():
         version = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
-        check_ready(version)
+        find.check_ready(version)
         _prepare(version, by)
         node = this_node()
         live = version.instances.filter(state__in=LIVE).exclude(state=InstanceState.UNLOADING).count()
@@ -78,20 +78,17 @@ def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
 def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
     """The version as it is once it is loaded or `wait_s` are over. Raises LoadFailed where the load failed."""
 
-    def look() -> ModelVersion | None:
-        fresh = (
-            ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
-        )
-        states = [i.state for i in fresh.shown_instances]
-        if fresh.state is VersionState.FAILED:
-            raise LoadFailed(next(i.state_detail for i in fresh.shown_instances if i.state == InstanceState.FAILED))
-        is_done = fresh.state is VersionState.LOADED and not {"queued", "loading"} & set(states)
-        return fresh if is_done or not set(states) & {str(state) for state in LIVE} else None
+    def has_settled() -> bool | None:
+        details = list(version.instances.order_by("pk").values_list("state", "state_detail"))
+        states = {state for state, _ in details}
+        state = version_state([*states])
+        if state is VersionState.FAILED:
+            raise LoadFailed(next(detail for state, detail in details if state == InstanceState.FAILED))
+        is_loaded = state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states
+        return True if is_loaded or not states & LIVE else None
 
-    found = wait_until(look, wait_s)
-    if found is not None:
-        return found
-    return ModelVersion.objects.select_related("model").prefetch_related("instances__node", "jobs").get(pk=version.pk)
+    wait_until(has_settled, wait_s)
+    return find.versions().get(pk=version.pk)
 
 
 def place_in_queue(instance: Instance) -> tuple[int, int]:
