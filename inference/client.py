@@ -66,7 +66,8 @@ class Connection(asyncio.Protocol):
         self._clock: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._shunned_until = 0.0
-        self._full: wire.Frame | None = None
+        self._queue_limit = 0
+        self._places: int | None = None
         self._full_until = 0.0
         self._refused = 0
 
@@ -81,8 +82,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_full(self) -> bool:
-        """It refused the last request for want of room, a moment ago."""
-        return self._full is not None and time.monotonic() < self._full_until
+        """As many requests of this process are there as have room, or the last one was refused a moment ago."""
+        return (self._places is not None and len(self._waiting) >= self._places) or time.monotonic() < self._full_until
+
+    def check_room(self) -> None:
+        """Raises Busy where the queue is full, as far as can be told from here; the runner is told how often."""
+        if self.is_full:
+            self._refused += 1
+            raise Busy.of(self._queue_limit)
 
     @property
     def is_open(self) -> bool:
@@ -92,13 +99,11 @@ class Connection(asyncio.Protocol):
         """The runner's answer. Raises NotConnected where nobody listens, RunnerDied where it ended meanwhile,
         DeadlinePassed after `timeout_s`. Who stops waiting (cancelled) frees the place in the runner's queue.
 
-        A runner whose queue was full a moment ago, and that has answered nothing since, is not asked again: a crowd
-        would cost it more than its work, and wait longer to be refused.
+        A runner whose queue is full is not asked (Busy): a crowd would cost it more than its work, and wait longer to
+        be refused.
         """
-        if self.is_full and header["kind"] in _QUEUED:
-            assert self._full is not None
-            self._refused += 1
-            return self._full
+        if header["kind"] in _QUEUED:
+            self.check_room()
         if not self.is_open:
             await self._open(timeout_s)
         if self._room is not None:  # the socket is full: the runner reads slower than we write
@@ -159,6 +164,9 @@ class Connection(asyncio.Protocol):
             self._drop()
             return
         for frame in frames:
+            if "places" in frame.header:
+                self._learn_places(frame.header)
+                continue
             self._look_at_room(frame)
             number = frame.header.get("id")
             waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
@@ -171,16 +179,23 @@ class Connection(asyncio.Protocol):
             self._transport.write(wire.joined({"kind": "refused", "requests": self._refused}))
             self._refused = 0
 
+    def _learn_places(self, greeting: Mapping[str, Any]) -> None:
+        """How many requests have room at once. Nonsense is nobody's loss but the runner's own."""
+        places, queue_limit = greeting["places"], greeting.get("queue_limit")
+        if isinstance(places, int) and isinstance(queue_limit, int):
+            self._places, self._queue_limit = places, queue_limit
+
     def _look_at_room(self, frame: wire.Frame) -> None:
         error = frame.header.get("error")
         if isinstance(error, dict) and error.get("code") == Busy.code:
-            self._full, self._full_until = frame, time.monotonic() + FULL_S
+            self._full_until = time.monotonic() + FULL_S
         else:
-            self._full = None
+            self._full_until = 0.0
             self._tell_refused()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = self._full = None
+        self._transport = self._places = None
+        self._full_until = 0.0
         if self._room is not None:
             self._room.set()
             self._room = None
@@ -222,6 +237,11 @@ class Runners:
         if len(paths) == 1:
             return self.connection(paths[0])
         return min(map(self.connection, paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
+
+    def check_room(self, paths: Sequence[str]) -> None:
+        """Raises Busy where none of them has room. Who asks before a body is understood refuses a crowd in half the
+        time; asking the runner looks again."""
+        self.least_busy(paths).check_room()
 
     async def ask_images(
         self, paths: Sequence[str], pictures: Sequence[wire.Buffer], *, timeout_s: float, is_strict: bool

@@ -96,6 +96,10 @@ class Busy(PortalError):
 
     code, status = "busy", 429
 
+    @classmethod
+    def of(cls, queue_limit: int) -> Busy:
+        return cls(f"{queue_limit} requests are waiting already. Try again in a second.", retry_after_s=1)
+
 
 class Throttled(PortalError):
     code, status = "throttled", 429

@@ -34,13 +34,17 @@ def exchange(write: Callable[[asyncio.StreamWriter], Any], count: int) -> tuple[
             seen.append((header, bytes(body)))
             connection.send(header, [body])
 
-        await asyncio.get_running_loop().create_connection(lambda: FrameConnection(on_frame, lambda _: None), sock=ours)
+        def connection() -> FrameConnection:
+            return FrameConnection(on_frame, lambda _: None, {"places": 5})
+
+        await asyncio.get_running_loop().create_connection(connection, sock=ours)
         reader, writer = await asyncio.open_connection(sock=theirs, limit=2**20)
         async with asyncio.timeout(20):
             sending = asyncio.create_task(write(writer))
-            back = await _read(reader, count)
+            greeting, *back = await _read(reader, 1 + count)
             await sending
         writer.close()
+        assert greeting.header == {"places": 5}
         return seen, back
 
     return asyncio.run(run())

@@ -119,6 +119,11 @@ class Batcher:
         return self._threads > 1 and self._max_batch == 1
 
     @property
+    def places(self) -> int:
+        """The most requests that can be here at once: those that wait, and a row each of those being run."""
+        return self._queue_limit + self._threads * self._max_batch
+
+    @property
     def depth(self) -> int:
         """Requests that wait, without those being run."""
         return self._waiting
@@ -185,7 +190,7 @@ class Batcher:
         if self._is_closed:
             raise NotLoaded("The model is being unloaded.")
         if self._waiting >= self._queue_limit:
-            raise Busy(f"{self._queue_limit} requests are waiting already. Try again in a second.", retry_after_s=1)
+            raise Busy.of(self._queue_limit)
         self._waiting += 1
         work.has_place = True
 

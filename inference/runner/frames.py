@@ -21,15 +21,18 @@ _JOIN_BYTES = 2**18
 
 
 class FrameConnection(asyncio.BufferedProtocol):
-    """One client. Frames that fit the buffer are copied out of it; a larger one is read into memory of its own."""
+    """One client, who is greeted with a frame. Frames that fit the buffer are copied out of it; a larger one is read
+    into memory of its own."""
 
     def __init__(
         self,
         on_frame: Callable[[FrameConnection, dict[str, Any], memoryview], None],
         on_lost: Callable[[FrameConnection], None],
+        greeting: Mapping[str, Any],
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
+        self._greeting = greeting
         self._limits = wire.Limits()
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
@@ -59,6 +62,7 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.send(self._greeting)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -101,7 +101,8 @@ class Server:
     # ---- connections
 
     def _connect(self) -> FrameConnection:
-        connection = FrameConnection(self._read, self._lose)
+        greeting = {"queue_limit": self._config.queue_limit, "places": self.batcher.places}
+        connection = FrameConnection(self._read, self._lose, greeting)
         self._connections.add(connection)
         return connection
 
