@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import time
@@ -81,10 +82,13 @@ class Bell:
         until = time.monotonic() + timeout_s
         if self._watch is None:
             self._watch = _watch_file(_path(self._name))
+        watched = select.poll()  # not select(), which fails beyond descriptor 1023
+        if self._watch is not None:
+            watched.register(self._watch, select.POLLIN)
         while self.sound() == heard and (left := until - time.monotonic()) > 0:
             if self._watch is None:
                 time.sleep(min(left, _WITHOUT_INOTIFY_S))
-            elif select.select([self._watch], [], [], left)[0]:
+            elif watched.poll(math.ceil(left * 1000)):
                 os.read(self._watch, _EVENTS_BYTES)
 
     def close(self) -> None:
