@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
+from inference.client import runners
 from inference.errors import PortalError
 from inference.protocols.answer import Answer
 from inference.served import Served
@@ -53,6 +54,7 @@ class PredictCalls:
         content_type = exchange.header(b"content-type") or ""
 
         async def ask(served: Served) -> Answer:
+            runners.check_room(served.paths)
             if content_type.lower().lstrip().startswith("multipart"):
                 work = predict_from_pictures(served, read_pictures(content_type, body), top)
             else:

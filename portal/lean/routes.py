@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from inference.client import NotConnected, runners
+from inference.client import NotConnected
 from inference.errors import NotLoaded, PortalError
 from inference.protocols.answer import Answer
 from inference.served import Served
@@ -31,7 +31,6 @@ async def ask_served(registry: Registry, name: str, number: int | None, ask: Cal
     """What `ask` gets from who answers for the model. Where it has just ended or is about to, whoever answers now is
     asked instead: nothing was sent to the one, and the other refused."""
     served = await registry.find(name, number)
-    runners.check_room(served.paths)
     try:
         return await ask(served)
     except (NotConnected, NotLoaded):

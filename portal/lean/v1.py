@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any
 
+from inference.client import runners
 from inference.errors import NotFound, NotLoaded, NotReady, ValidationFailed
 from inference.protocols import tensorflow_metadata, tensorflow_serving
 from inference.protocols.answer import Answer, Unsupported, error_answer, json_answer
@@ -69,6 +70,7 @@ class V1Calls:
         body, read = await exchange.body(), _READERS[verb]
 
         async def ask(served: Served) -> Answer:
+            runners.check_room(served.paths)
             is_small = len(body) < LARGE_BYTES
             request = read(body, served) if is_small else await asyncio.to_thread(read, body, served)
             reply = await exchange.while_client_stays(ask_runner(served, request.question))

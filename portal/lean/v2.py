@@ -78,6 +78,7 @@ class V2Calls:
         length = exchange.header(v2.LENGTH_HEADER)
 
         async def ask(served: Served) -> Answer:
+            runners.check_room(served.paths)
             if len(body) < LARGE_BYTES:
                 request = v2.read_request(body, length, served)
             else:

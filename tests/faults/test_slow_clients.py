@@ -23,6 +23,7 @@ from tests.running_portal import Api, RunningPortal, wait_for
 pytestmark = pytest.mark.portal
 
 SLOW = 200
+TELLING = ("v2/models/narrow/ready", "v2/models/narrow", "v1/models/narrow", "v1/models/narrow/metadata")
 
 
 def test_f13_two_hundred_slow_clients_do_not_keep_others_waiting(faulty: RunningPortal, manager: Api) -> None:
@@ -48,6 +49,7 @@ def test_f13_a_full_queue_is_a_429_at_once(faulty: RunningPortal, manager: Api, 
         wait_for(lambda: len(select.select(waiting, [], [], 0)[0]) == 2, 10, "two wait, two were refused")
         answers = [manager.post("/api/models/narrow/predict/", json=work()) for _ in range(20)]
         counted_while_full = _refusals(manager, "narrow")
+        about = [manager.get(f"/{path}").status_code for path in TELLING]
         first = running()
         statuses = sorted(connection.recv(12)[-3:] for connection in waiting)
 
@@ -61,6 +63,7 @@ def test_f13_a_full_queue_is_a_429_at_once(faulty: RunningPortal, manager: Api, 
         remark=f"429 after {statistics.median(times) * 1000:.1f} ms, at most {times[-1] * 1000:.0f}",
     )
     assert len(times) > 10
+    assert about == [200] * len(TELLING), "whoever asks nothing of the model is answered"
     assert counted_while_full > 0
     wait_for(lambda: _refusals(manager, "narrow") >= 2 + len(times), 10, "all are counted, whoever refused them")
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status_code == 429)
