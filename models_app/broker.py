@@ -15,7 +15,7 @@ from django_q.conf import Conf
 
 from models_app.services import bell
 
-LISTEN_S = 0.2
+LISTEN_S = 0.1
 """At most, before django-q looks whether the cluster stops."""
 LOOK_AT_LEAST_EVERY_S = 0.5
 """For what another machine queued, and for what a stopped cluster left."""
