@@ -37,8 +37,7 @@ class BellBroker(ORM):  # type: ignore[misc]
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         """Tasks, or none after listening for a while."""
-        if self._bell.sound() == self._heard:
-            self._bell.wait(self._heard, min(LISTEN_S, self._looks_at - time.monotonic()))
+        self._bell.wait(self._heard, min(LISTEN_S, self._looks_at - time.monotonic()))
         sound = self._bell.sound()
         if sound == self._heard and time.monotonic() < self._looks_at:
             return None

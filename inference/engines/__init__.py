@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +142,11 @@ def prepare_engine(name: str) -> None:
 
 
 def _import(name: str) -> ModuleType:
+    module = f"inference.engines.{name}"
+    if module in sys.modules:  # nothing to import, and what an engine before this one left is still to be collected
+        return sys.modules[module]
     with importing():
-        return importlib.import_module(f"inference.engines.{name}")
+        return importlib.import_module(module)
 
 
 class RenamedEngine:
