@@ -6,6 +6,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from models_app.models import LoginFailure
+from models_app.services.throttle import note_failure
+
 pytestmark = pytest.mark.django_db
 LOGIN = "/admin/login/"
 
@@ -25,6 +28,25 @@ def test_ten_wrong_passwords_are_enough() -> None:
     assert "Too many wrong passwords" in refused.content.decode()
     assert int(refused.headers["Retry-After"]) > 0
     assert try_password(client, "wrong", name="grace") == 200
+
+
+@pytest.mark.parametrize("spelling", [" ada", "\uff41da\t"])
+@pytest.mark.parametrize("address", [LOGIN, "/login/"])
+def test_another_spelling_of_a_name_is_no_way_around(address: str, spelling: str) -> None:
+    User.objects.create_superuser("ada", "", "the right one")
+    for _ in range(10):
+        note_failure("ada", "127.0.0.1")
+
+    refused = Client().post(address, {"username": spelling, "password": "the right one"})
+
+    assert refused.status_code == 429
+
+
+def test_a_wrong_password_is_noted_under_the_name_that_was_looked_up() -> None:
+    Client().post(LOGIN, {"username": " \uff41da", "password": "wrong"})
+    Client().post("/api/token/", {"username": "\uff41da", "password": "wrong"})  # nobody is looked up under "ada" here
+
+    assert list(LoginFailure.objects.order_by("pk").values_list("user_name", flat=True)) == ["ada", "\uff41da"]
 
 
 def test_right_passwords_do_not_count() -> None:

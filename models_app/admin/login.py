@@ -6,13 +6,13 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 
-from models_app.services.throttle import note_failure
+from models_app.services.throttle import check_throttle, note_failure
 
 
 class LoginForm(AdminAuthenticationForm):
     """The log-in of the whole portal: people without staff rights come in too, and see the try pages only.
 
-    Wrong passwords are noted; the site refuses further tries (services/throttle.py).
+    Wrong passwords are noted under the name that is looked up, and after too many none is tried (services/throttle.py).
     """
 
     error_messages = {
@@ -21,12 +21,15 @@ class LoginForm(AdminAuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
+        """Raises Throttled, before the password is looked at."""
+        user_name = str(self.cleaned_data.get("username", ""))
+        address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
+        check_throttle(user_name, address)
         try:
             return super().clean()
         except ValidationError:
-            if self.user_cache is None and self.request is not None:
-                user_name = str(self.cleaned_data.get("username") or "").replace("\x00", "")
-                note_failure(user_name, self.request.META.get("REMOTE_ADDR", ""))
+            if self.user_cache is None:
+                note_failure(user_name, address)
             raise
 
     def confirm_login_allowed(self, user: Any) -> None:

@@ -16,7 +16,6 @@ from models_app.admin.fragments import fragment_response
 from models_app.admin.login import LoginForm
 from models_app.pages.rights import Rights
 from models_app.pages.wall import build_wall
-from models_app.services.throttle import check_throttle
 
 HIDDEN_APPS = frozenset({"django_q"})
 """Not shown and not editable: a row of django-q's schedule runs any function that it names."""
@@ -61,12 +60,10 @@ class PortalAdminSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The log-in page; after too many wrong passwords the same page with 429."""
-        if request.method == "POST":
-            try:
-                check_throttle(request.POST.get("username", ""), request.META.get("REMOTE_ADDR", ""))
-            except Throttled as error:
-                return self._throttled(request, error)
-        return super().login(request, extra_context)
+        try:
+            return super().login(request, extra_context)
+        except Throttled as error:
+            return self._throttled(request, error)
 
     def _throttled(self, request: HttpRequest, error: Throttled) -> HttpResponse:
         context = {

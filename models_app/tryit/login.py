@@ -9,11 +9,10 @@ from django.http import HttpRequest, HttpResponse
 
 from inference.errors import Throttled
 from models_app.admin.login import LoginForm
-from models_app.services.throttle import check_throttle
 
 
 class PortalLogin(LoginView):
-    """Django's login; 429 after too many wrong passwords, which the form counts."""
+    """Django's login; 429 after too many wrong passwords, which the form counts and refuses."""
 
     template_name = "try/login.html"
     authentication_form = LoginForm
@@ -21,12 +20,10 @@ class PortalLogin(LoginView):
     extra_context = {"title": "Log in", "has_permission": False, "is_nav_sidebar_enabled": False}
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user_name = request.POST.get("username", "").strip().replace("\x00", "")
         try:
-            check_throttle(user_name, str(request.META.get("REMOTE_ADDR", "")))
+            return super().post(request, *args, **kwargs)
         except Throttled as error:
-            form = LoginForm(request)  # unbound: the password is not even looked at
+            form = LoginForm(request)  # unbound: nothing of what was sent is shown again
             context = self.get_context_data(form=form, throttled=error.message)
             headers = {"Retry-After": str(error.retry_after_s)}
             return self.render_to_response(context, status=error.status, headers=headers)
-        return super().post(request, *args, **kwargs)
