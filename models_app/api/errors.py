@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import (
     BadRequest,
+    ObjectDoesNotExist,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -67,6 +68,8 @@ def as_portal_error(raised: Exception) -> PortalError | None:
         return raised
     if isinstance(raised, (Http404, exceptions.NotFound)):
         return NotFound("There is nothing at this address.")
+    if isinstance(raised, ObjectDoesNotExist):  # a row that was found, and deleted before it could be locked
+        return NotFound("It has been deleted in this moment.")
     if isinstance(raised, (exceptions.NotAuthenticated, exceptions.AuthenticationFailed)):
         return NotAuthenticated(str(raised.detail))
     if isinstance(raised, (PermissionDenied, exceptions.PermissionDenied)):
