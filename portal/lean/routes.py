@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from inference.client import NotConnected
@@ -16,6 +17,9 @@ from portal.lean.registry import Registry
 
 T = TypeVar("T")
 Work = Callable[[Exchange, KnownKey | None], Awaitable[Answer]]
+MOST_REMEMBERED = 4096
+LONGEST_REMEMBERED = 300
+"""Characters. Anybody may ask for addresses of 60 kB, and 4096 of them would stay in memory for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,16 @@ class Route:
     work: Work
     permission: str | None
     render: Callable[[PortalError], Answer]
+
+
+def remembered(find: Callable[[str, str], Route | None]) -> Callable[[str, str], Route | None]:
+    """`find(method, path)` with its last answers kept in memory, those for short addresses."""
+    kept = lru_cache(maxsize=MOST_REMEMBERED)(find)
+
+    def route(method: str, path: str) -> Route | None:
+        return (kept if len(method) + len(path) <= LONGEST_REMEMBERED else find)(method, path)
+
+    return route
 
 
 async def ask_served(registry: Registry, name: str, number: int | None, ask: Callable[[Served], Awaitable[T]]) -> T:

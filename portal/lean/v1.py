@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from inference.client import runners
@@ -17,7 +17,7 @@ from models_app.services import repository
 from models_app.services.keys import PREDICT, KnownKey
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
-from portal.lean.routes import Route, Work, ask_served
+from portal.lean.routes import Route, Work, ask_served, remembered
 from portal.lean.runner import ask_runner
 from portal.lean.threads import ThreadLender
 
@@ -37,7 +37,7 @@ class V1Calls:
     def __init__(self, registry: Registry, threads: ThreadLender) -> None:
         self._registry = registry
         self._threads = threads
-        self.route = lru_cache(maxsize=4096)(self._route)
+        self.route = remembered(self._route)
 
     def _route(self, method: str, path: str) -> Route | None:
         """None for what only begins like an address of V1. What V1 does not know is a malformed request."""

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from inference.client import runners
@@ -19,7 +19,7 @@ from models_app.services.keys import PREDICT, KnownKey
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.repository import RepositoryCalls
-from portal.lean.routes import Route, Work, ask_served
+from portal.lean.routes import Route, Work, ask_served, remembered
 from portal.lean.runner import ask_runner
 from portal.lean.threads import ThreadLender
 
@@ -34,7 +34,7 @@ class V2Calls:
     def __init__(self, registry: Registry, threads: ThreadLender) -> None:
         self._registry = registry
         self._repository = RepositoryCalls(threads)
-        self.route = lru_cache(maxsize=4096)(self._route)
+        self.route = remembered(self._route)
 
     def _route(self, method: str, path: str) -> Route | None:
         """None for what only begins like an address of V2. What V2 does not know answers 404 or 405 itself."""
