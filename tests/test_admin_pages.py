@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.urls import reverse
 
 from models_app.choices import InstanceState
 from models_app.models import ModelVersion, Transition
+from models_app.pages.version_page import history
 from tests.admin_rows import make_all_states, make_instance, make_node, make_staff, make_superuser, make_version
 
 pytestmark = pytest.mark.django_db
@@ -233,3 +235,20 @@ def test_name_and_number_lead_to_the_page() -> None:
 
     assert response.headers["Location"] == reverse("admin:models_app_modelversion_change", args=[version.pk])
     assert client.get(f"{LIST}open/cats/9/").status_code == 404
+
+
+def test_a_version_has_no_history_of_an_earlier_model_of_its_name() -> None:
+    version = make_version("digits")
+    earlier = Transition.objects.create(
+        model_name="digits", version_number=version.number, before="ready", after="stopped", reason="Of another file."
+    )
+    Transition.objects.filter(pk=earlier.pk).update(at=version.created_at - timedelta(hours=1))
+    Transition.objects.create(model_name="digits", version_number=version.number, after="uploaded", reason="Of this.")
+    client = logged_in(make_superuser())
+
+    page = text_of(client.get(f"{LIST}{version.pk}/change/"))
+    told = client.get(f"/api/models/digits/versions/{version.number}/history/").json()["results"]
+
+    assert "Of another file." not in page
+    assert [row["reason"] for row in told] == ["Of this."]
+    assert [row.reason for row in history(version)] == ["Of this."]

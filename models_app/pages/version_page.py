@@ -21,6 +21,7 @@ from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.signature_words import TensorWords, input_words, output_words
 from models_app.pages.steps import Step, check_steps
 from models_app.pages.words import count_words, date_words, moment_words, short_seconds, size_words
+from models_app.services import find
 from models_app.services.keep import log_path
 
 HISTORY_SHOWN = 30
@@ -146,8 +147,7 @@ def next_engine(version: ModelVersion) -> str:
 
 
 def history(version: ModelVersion) -> Sequence[Transition]:
-    rows = Transition.objects.filter(model_name=version.model.name, version_number=version.number)
-    return list(rows[:HISTORY_SHOWN])
+    return list(find.history(version)[:HISTORY_SHOWN])
 
 
 def log_note(version: ModelVersion, transitions: Sequence[Transition], has_lines: bool, now: datetime) -> str:

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from inference.errors import NotFound, NotLoaded, NotReady, Unavailable
 from models_app.choices import FileStatus, InstanceState, VersionState
-from models_app.models import Instance, ModelVersion, RegisteredModel
+from models_app.models import Instance, ModelVersion, RegisteredModel, Transition
 
 
 def find_model(name: str) -> RegisteredModel:
@@ -31,6 +31,13 @@ def find_version(name: str, number: int) -> ModelVersion:
         find_model(name)
         raise NotFound(f"{name[:100]} has no version {number}.")
     return version
+
+
+def history(version: ModelVersion) -> QuerySet[Transition]:
+    """What became of it, newest first; an earlier model of the same name has a history of its own."""
+    return Transition.objects.filter(
+        model_name=version.model.name, version_number=version.number, at__gte=version.created_at
+    )
 
 
 def newest_ready(name: str) -> ModelVersion:

@@ -99,12 +99,13 @@ class HistoryView(PortalView):
 
     @extend_schema(operation_id="versions_history", responses={200: schema.History, **schema.ERRORS})
     def get(self, request: Request, name: str, number: int) -> Response:
-        rows = Transition.objects.filter(model_name=name, version_number=number)
-        version = ModelVersion.objects.filter(model__name=name, number=number).first()
-        if version is not None:  # a deleted model of the same name has a history of its own
-            rows = rows.filter(at__gte=version.created_at)
-        elif not rows.exists():
-            find.find_version(name, number)
+        version = ModelVersion.objects.select_related("model").filter(model__name=name, number=number).first()
+        if version is not None:
+            rows = find.history(version)
+        else:
+            rows = Transition.objects.filter(model_name=name, version_number=number)
+            if not rows.exists():
+                find.find_version(name, number)
         return Response({"results": [_event(row) for row in rows[:HISTORY_LENGTH]]})
 
 
