@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from typing import TypeGuard
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -13,8 +15,9 @@ from pytest_django import DjangoAssertNumQueries
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, Node, RegisteredModel
 from models_app.services.nodes import this_node
+from models_app.tryit.snippets import snippets
 from tests.admin_client import text_of
-from tests.registry import NUMBERS, make_user, make_version
+from tests.registry import NUMBERS, PICTURES, SCORES, make_user, make_version
 
 pytestmark = pytest.mark.django_db
 EVIL = "<img src=x onerror=alert(1)>"
@@ -260,3 +263,21 @@ def test_no_page_needs_an_inline_script_or_style(loader: Client, client: Client)
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", html)
         assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", html))
         assert "script-src 'self'" in page["Content-Security-Policy"]
+
+
+def test_a_name_in_a_file_is_text_in_the_snippets_and_never_code() -> None:
+    for name in ('"); evil("', "'); evil('", "a\\", "line\nevil()"):
+        takes, gives = {**NUMBERS, "name": name}, {**SCORES, "name": name}
+        for spec in (takes, {**PICTURES, "name": name}):
+            version = make_version("digits", takes=spec, signature_json={"inputs": [spec], "outputs": [gives]})
+
+            codes = {s.value: s.code for s in snippets(version, "https://portal.example", needs_number=True)}
+
+            for code in (codes["triton"], codes["python"]):
+                tree = list(ast.walk(ast.parse(code)))
+                assert "evil" not in {node.id for node in tree if isinstance(node, ast.Name)}
+            assert [node.value for node in ast.walk(ast.parse(codes["triton"])) if is_text(node)].count(name) == 2
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -45,12 +45,12 @@ client = triton.InferenceServerClient("{place}"{more})
 {inputs}
 answer = client.infer("{model}", [{names}]{number},
                       headers={{"Authorization": f"Bearer {{os.environ['KEY']}}"}})
-print(answer.as_numpy("{output}"))"""
+print(answer.as_numpy({output!r}))"""
 _TRITON_PICTURE = """\
-picture = triton.InferInput("{name}", [1], "BYTES")
+picture = triton.InferInput({name!r}, [1], "BYTES")
 picture.set_data_from_numpy(np.array([open("picture.png", "rb").read()], dtype=object))"""
 _TRITON_TENSOR = """\
-{variable} = triton.InferInput("{name}", {shape}, "{datatype}")
+{variable} = triton.InferInput({name!r}, {shape}, "{datatype}")
 {variable}.set_data_from_numpy(np.zeros({shape}, np.{dtype}))"""
 _SERVING_PICTURE = """\
 (printf '{{"instances": [{{"b64": "'; base64 < picture.png | tr -d '\\n'; printf '"}}]}}') |
