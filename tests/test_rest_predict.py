@@ -87,7 +87,7 @@ def test_at_most_64_pictures_are_taken_at_once(api: Api, digit: Callable[[str], 
     assert [(answer.status_code, answer.json()["code"]) for answer in too_many] == [(413, "too_large")] * 3
 
 
-@pytest.mark.parametrize("top", ["0", "-1", "x", "1.5", "", "1e3", "9" * 30])
+@pytest.mark.parametrize("top", ["0", "-1", "x", "1.5", "", "1e3", "9" * 30, "0000000051", "100001"])
 def test_a_top_that_is_no_number_is_a_400(api: Api, digit: Callable[[str], bytes], top: str) -> None:
     answer = api.ask(PICTURES, digit("seven"), top=top)
 

@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from inference.errors import TooLarge, ValidationFailed
+from inference.postprocessing import MAX_TOP
 from models_app.services.files import ReceivedFile
 from models_app.services.predict import MOST_IMAGES, Picture
 
@@ -89,9 +90,9 @@ def parse_top(text: str | None) -> int | None:
     """`?top=`, how many answers a picture gets. Raises ValidationFailed."""
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= 100_000:
-        raise ValidationFailed.of("top", "top is a whole number from 1.")
-    return int(text[:9])
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 0 < int(text) <= MAX_TOP):
+        raise ValidationFailed.of("top", f"top is a whole number from 1 to {MAX_TOP}.")
+    return int(text)
 
 
 def pictures_of(body: Mapping[str, Any]) -> list[Picture] | None:
