@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from inference.errors import Throttled
 from inference.served import Served
@@ -30,6 +30,8 @@ from models_app.services.served import Routes, read_routes, served_version
 logger = logging.getLogger("portal.registry")
 
 LOOK_EVERY_S = 0.25
+PAUSE_S = 1.0
+"""After an error that nobody expects."""
 LONGEST_WAIT_S = 1.0
 """A database that does not answer must not stop predictions: after this they go on with what is known."""
 NOTE_USES_EVERY_S = 10.0
@@ -57,11 +59,12 @@ class Registry:
         self._reading: asyncio.Task[None] | None = None
         self._reading_since = 0.0
         self._keeping: asyncio.Task[None] | None = None
+        self._noted_at = time.monotonic()
         self._wake = asyncio.Event()
 
     def start(self) -> None:
         """Begin to keep it fresh; to be called on the event loop, once or more often."""
-        if self._keeping is None:
+        if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep_fresh())
 
     # ---- what is loaded
@@ -99,7 +102,11 @@ class Registry:
         secret_hash = hash_of_secret(secret)
         if secret_hash is None:
             return None
-        key = self._keys.get(secret_hash) or await self._look_up_key(secret_hash)
+        key = self._keys.get(secret_hash)
+        if key is not None:
+            self._keys.move_to_end(secret_hash)  # the one that was not used for longest goes first
+        else:
+            key = await self._look_up_key(secret_hash)
         if key is None or not key.is_alive:
             return None
         self._used.add(key.pk)
@@ -117,7 +124,7 @@ class Registry:
             self._strangers[secret_hash] = now + STRANGER_S
             return None
         self._keys[secret_hash] = key
-        if len(self._keys) > MOST_KEYS:
+        while len(self._keys) > MOST_KEYS:
             self._keys.popitem(last=False)
         return key
 
@@ -137,7 +144,7 @@ class Registry:
         def guarded() -> T:
             try:
                 return work(*args, **kwargs)
-            except DatabaseError:
+            except Error:
                 connection.close()
                 self._data_version = None
                 raise
@@ -177,7 +184,7 @@ class Registry:
                     self._keys[secret_hash] = living[secret_hash]
                 else:
                     self._keys.pop(secret_hash, None)
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("what is loaded cannot be read; going on with what is known: %s", error)
         except Exception:
             logger.exception("what is loaded cannot be read; going on with what is known")
@@ -185,19 +192,26 @@ class Registry:
             self._reading = None
 
     async def _keep_fresh(self) -> None:
-        noted_at = time.monotonic()
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
-            is_woken = self._wake.is_set()
-            self._wake.clear()
-            with contextlib.suppress(DatabaseError):
-                if await self._on_thread(self._has_changed) or is_woken:
-                    await self._read_once()
-            if self._used and time.monotonic() - noted_at > NOTE_USES_EVERY_S:
-                noted_at, used, self._used = time.monotonic(), self._used, set()
-                # A thread of its own: a write may wait for the database as long as somebody else holds it.
-                threading.Thread(target=_note_uses, args=(used,), daemon=True).start()
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("what is loaded is not looked at for %g s", PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _look(self) -> None:
+        """Wait until it is time, or somebody wakes it; then read what has changed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+        is_woken = self._wake.is_set()
+        self._wake.clear()
+        with contextlib.suppress(Error):
+            if await self._on_thread(self._has_changed) or is_woken:
+                await self._read_once()
+        if self._used and time.monotonic() - self._noted_at > NOTE_USES_EVERY_S:
+            self._noted_at, used, self._used = time.monotonic(), self._used, set()
+            # A thread of its own: a write may wait for the database as long as somebody else holds it.
+            threading.Thread(target=_note_uses, args=(used,), daemon=True).start()
 
     def _has_changed(self) -> bool:
         """Whether another connection has written since the last look; SQLite tells, of others it is assumed."""
@@ -220,7 +234,7 @@ def _read_all(routes: Routes, secret_hashes: list[str]) -> tuple[Routes, dict[st
 def _note_uses(pks: set[int]) -> None:
     try:
         note_uses(pks)
-    except DatabaseError as error:  # the next use says it again
+    except Error as error:  # the next use says it again
         logger.warning("the uses of keys were not noted: %s", error)
     finally:
         connection.close()
