@@ -18,6 +18,8 @@ pytestmark = pytest.mark.portal
 REFUSED_WITHIN_S = 10.0
 """Promised is one second; a busy machine may take longer, and the figure is printed."""
 ROWS = {"a": [[1, 2, 3, 4]], "b": [[0, 0, 0, 0]]}
+LARGE_ROWS = 100_000
+"""Beyond a megabyte in and out."""
 V2 = {"inputs": [{"name": name, "shape": [1, 4], "datatype": "FP32", "data": rows[0]} for name, rows in ROWS.items()]}
 
 
@@ -45,6 +47,22 @@ def test_all_protocols_give_the_same_numbers(served: RunningPortal) -> None:
         "total": [10.0],
     }
     assert v1["outputs"] == sums
+
+
+def test_large_questions_and_answers_are_whole_on_all_protocols(served: RunningPortal) -> None:
+    api = served.client("predict")
+    rows = [[n, 2, 3, 4] for n in range(LARGE_ROWS)]
+    flat = [number for row in rows for number in row]
+    v2 = {"inputs": [{"name": name, "shape": [LARGE_ROWS, 4], "datatype": "FP32", "data": flat} for name in "ab"]}
+
+    ours = api.post("/api/models/pair/predict/", json={"inputs": {"a": rows, "b": rows}}).json()
+    told = api.post("/v2/models/pair/infer", json=v2).json()
+    v1 = api.post("/v1/models/pair:predict", json={"inputs": {"a": rows, "b": rows}}).json()
+
+    sums = [[2 * number for number in row] for row in rows]
+    assert next(o["data"] for o in ours["predictions"][0]["outputs"] if o["name"] == "sum") == sums
+    assert next(o["data"] for o in told["outputs"] if o["name"] == "sum") == [n for row in sums for n in row]
+    assert v1["outputs"]["sum"] == sums
 
 
 def test_a_key_works_at_once_and_is_refused_soon_after_it_is_taken_away(served: RunningPortal) -> None:

@@ -1,6 +1,7 @@
 """Predict: ask the runner of a loaded version, answer in the form of the contract.
 
-The asynchronous functions are what the lean path calls; views call the others, which wait for them.
+Three steps: read a question, ask, write the prediction. The lean path awaits the second and takes the others to a
+thread where they are large; views call the functions at the end, which do all three.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
@@ -21,6 +23,7 @@ from inference.served import Served
 from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
 
+Array = np.ndarray[Any, Any]
 MOST_IMAGES = settings.PORTAL_MAX_IMAGES
 
 
@@ -32,50 +35,70 @@ class Picture:
     data: bytes
 
 
-async def predict_from_pictures(served: Served, pictures: Sequence[Picture], top: int | None) -> dict[str, Any]:
-    """PREDICTION for encoded pictures, one element each. Raises BadImage that names the first bad one."""
-    prediction, bad = await ask_about_pictures(served, pictures, top, is_strict=True)
-    if bad:
-        index, sentence = min(bad.items())
-        name = pictures[index].name
-        raise BadImage(
-            sentence if len(pictures) == 1 else f"{'Image' if isinstance(name, int) else ''} {name}: {sentence}".strip()
-        )
-    return prediction
+Question = list[Picture] | dict[str, Array]
+"""Encoded pictures, or arrays by input name."""
 
 
-async def ask_about_pictures(
-    served: Served, pictures: Sequence[Picture], top: int | None, *, is_strict: bool
-) -> tuple[dict[str, Any], dict[int, str]]:
-    """PREDICTION for those pictures that can be read, and the sentence for each that cannot."""
-    began = time.perf_counter()
-    if not 0 < len(pictures) <= MOST_IMAGES:
-        raise ValidationFailed.of("image", f"Send between 1 and {MOST_IMAGES} images.")
-    reply = await runners.ask_images(
-        served.paths, [p.data for p in pictures], timeout_s=served.timeout_s, is_strict=is_strict
-    )
-    answers: list[dict[str, Any]] = []
-    if reply.outputs:
-        names = [p.name for i, p in enumerate(pictures) if i not in reply.bad_images]
-        rows = image_predictions(
-            reply.outputs, served.signature, served.postprocessing, served.labels, top, pictures=len(names)
-        )
-        answers = [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
-    return _prediction(served, answers, reply, began), reply.bad_images
-
-
-async def predict_from_tensors(served: Served, body: Mapping[str, Any], top: int | None) -> dict[str, Any]:
-    """PREDICTION for `{"instances": …}` or `{"inputs": …}`: one element, batch kept."""
-    began = time.perf_counter()
+def read_tensors(served: Served, body: Mapping[str, Any]) -> dict[str, Array]:
+    """The question in `{"instances": …}` or `{"inputs": …}`. Raises ValidationFailed, BadInput."""
     if ("instances" in body) == ("inputs" in body):
         raise ValidationFailed("Send either instances or inputs.")
     make = tensors.from_instances if "instances" in body else tensors.from_columns
     inputs = tensors.conform(make(body.get("instances", body.get("inputs")), served.signature), served.signature)
     if sum(array.nbytes for array in inputs.values()) > settings.PORTAL_MAX_REQUEST_BYTES * 4:
         raise BadInput("The tensors are too large for one request. Send fewer examples.")
-    reply = await runners.ask_tensors(served.paths, inputs, timeout_s=served.timeout_s)
-    answers = tensor_prediction(reply.outputs, served.signature, served.postprocessing, served.labels, top)
-    return _prediction(served, answers, reply, began)
+    return inputs
+
+
+async def ask(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
+    """What the runner answers. Strict: one bad picture and nothing is run."""
+    if isinstance(question, dict):
+        return await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
+    if not 0 < len(question) <= MOST_IMAGES:
+        raise ValidationFailed.of("image", f"Send between 1 and {MOST_IMAGES} images.")
+    data = [picture.data for picture in question]
+    return await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
+
+
+def write_prediction(
+    served: Served, question: Question, reply: Reply, top: int | None, began: float, *, is_strict: bool = True
+) -> dict[str, Any]:
+    """PREDICTION: an element for each picture that could be read; one for tensors, batch kept. `began` is on the clock
+    of time.perf_counter. Strict: raises BadImage that names the first bad picture."""
+    if isinstance(question, dict):
+        answers = tensor_prediction(reply.outputs, served.signature, served.postprocessing, served.labels, top)
+    else:
+        if is_strict and reply.bad_images:
+            raise _bad_image(question, reply)
+        answers = _picture_answers(served, question, reply, top)
+    timing = {"queue": 0.0, "decode": 0.0, "inference": 0.0} | reply.timing_ms
+    return {
+        "model": served.model,
+        "version": served.number,
+        "engine": served.engine,
+        "predictions": answers,
+        "timing_ms": timing | {"total": round((time.perf_counter() - began) * 1000, 3)},
+    }
+
+
+def _picture_answers(
+    served: Served, pictures: Sequence[Picture], reply: Reply, top: int | None
+) -> list[dict[str, Any]]:
+    if not reply.outputs:
+        return []
+    names = [p.name for i, p in enumerate(pictures) if i not in reply.bad_images]
+    rows = image_predictions(
+        reply.outputs, served.signature, served.postprocessing, served.labels, top, pictures=len(names)
+    )
+    return [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
+
+
+def _bad_image(pictures: Sequence[Picture], reply: Reply) -> BadImage:
+    index, sentence = min(reply.bad_images.items())
+    name = pictures[index].name
+    return BadImage(
+        sentence if len(pictures) == 1 else f"{'Image' if isinstance(name, int) else ''} {name}: {sentence}".strip()
+    )
 
 
 # ---- for views
@@ -85,27 +108,26 @@ def predict_pictures(
     version: ModelVersion, instances: Sequence[Instance], pictures: Sequence[Picture], *, top: int | None = None
 ) -> dict[str, Any]:
     """PREDICTION for encoded pictures, one element each. Raises BadImage that names the first bad one."""
-    prediction: dict[str, Any] = async_to_sync(predict_from_pictures)(served_version(version, instances), pictures, top)
-    return prediction
+    began, served, question = time.perf_counter(), served_version(version, instances), list(pictures)
+    return write_prediction(served, question, _ask_now(served, question), top, began)
 
 
 def ask_pictures(
     version: ModelVersion, instances: Sequence[Instance], pictures: Sequence[Picture], *, top: int | None = None
 ) -> tuple[dict[str, Any], dict[int, str]]:
     """PREDICTION for those pictures that can be read, and the sentence for each that cannot."""
-    served = served_version(version, instances)
-    answered: tuple[dict[str, Any], dict[int, str]] = async_to_sync(ask_about_pictures)(
-        served, pictures, top, is_strict=False
-    )
-    return answered
+    began, served, question = time.perf_counter(), served_version(version, instances), list(pictures)
+    reply = _ask_now(served, question, is_strict=False)
+    return write_prediction(served, question, reply, top, began, is_strict=False), reply.bad_images
 
 
 def predict_tensors(
     version: ModelVersion, instances: Sequence[Instance], body: Mapping[str, Any], *, top: int | None = None
 ) -> dict[str, Any]:
     """PREDICTION for `{"instances": …}` or `{"inputs": …}`: one element, batch kept."""
-    prediction: dict[str, Any] = async_to_sync(predict_from_tensors)(served_version(version, instances), body, top)
-    return prediction
+    began, served = time.perf_counter(), served_version(version, instances)
+    question = read_tensors(served, body)
+    return write_prediction(served, question, _ask_now(served, question), top, began)
 
 
 def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: bytes) -> bytes:
@@ -115,12 +137,6 @@ def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: b
     return seen
 
 
-def _prediction(served: Served, answers: list[dict[str, Any]], reply: Reply, began: float) -> dict[str, Any]:
-    timing = {"queue": 0.0, "decode": 0.0, "inference": 0.0} | reply.timing_ms
-    return {
-        "model": served.model,
-        "version": served.number,
-        "engine": served.engine,
-        "predictions": answers,
-        "timing_ms": timing | {"total": round((time.perf_counter() - began) * 1000, 3)},
-    }
+def _ask_now(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
+    reply: Reply = async_to_sync(ask)(served, question, is_strict=is_strict)
+    return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from functools import partial
 from io import BytesIO
 from urllib.parse import parse_qs
@@ -11,19 +12,20 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
-from inference.client import runners
+from inference.client import Reply, runners
 from inference.errors import PortalError
 from inference.protocols.answer import Answer
 from inference.served import Served
 from models_app.api.errors import error_body, error_headers
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
 from models_app.services.keys import PREDICT, KnownKey
-from models_app.services.predict import predict_from_pictures, predict_from_tensors
+from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.picture_forms import read_pictures
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, ask_served
+from portal.lean.runner import is_large
 
 _PATH = re.compile(r"/api/models/([-\w]+)/(?:versions/([0-9]{1,9})/)?predict/\Z")
 _JSON, _FORM = b"application/json", b"multipart/form-data"
@@ -53,26 +55,34 @@ class PredictCalls:
         body = await exchange.body()
         content_type = exchange.header(b"content-type") or ""
 
-        async def ask(served: Served) -> Answer:
+        async def answer(served: Served) -> Answer:
             runners.check_room(served.paths)
-            if content_type.lower().lstrip().startswith("multipart"):
-                work = predict_from_pictures(served, read_pictures(content_type, body), top)
-            else:
-                given = as_object(_json(body) if len(body) < LARGE_BYTES else await asyncio.to_thread(_json, body))
-                pictures = pictures_of(given)
-                if pictures is not None:
-                    work = predict_from_pictures(served, pictures, top)
-                else:
-                    work = predict_from_tensors(served, given, top)
-            prediction = await exchange.while_client_stays(work)
-            return Answer(200, orjson.dumps(prediction, default=str, option=orjson.OPT_NON_STR_KEYS))
+            began, is_small = time.perf_counter(), len(body) < LARGE_BYTES
+            read = partial(_read, served, content_type, body)
+            question = read() if is_small else await asyncio.to_thread(read)
+            reply = await exchange.while_client_stays(ask(served, question))
+            write = partial(_write, served, question, reply, top, began)
+            return await asyncio.to_thread(write) if is_large(reply) else write()
 
-        return await ask_served(self._registry, name, number, ask)
+        return await ask_served(self._registry, name, number, answer)
 
 
 def render_error(error: PortalError) -> Answer:
     headers = tuple((name.lower().encode(), value.encode()) for name, value in error_headers(error).items())
     return Answer(error.status, orjson.dumps(error_body(error)), headers=headers)
+
+
+def _read(served: Served, content_type: str, body: bytes) -> Question:
+    if content_type.lower().lstrip().startswith("multipart"):
+        return read_pictures(content_type, body)
+    given = as_object(_json(body))
+    pictures = pictures_of(given)
+    return pictures if pictures is not None else read_tensors(served, given)
+
+
+def _write(served: Served, question: Question, reply: Reply, top: int | None, began: float) -> Answer:
+    prediction = write_prediction(served, question, reply, top, began)
+    return Answer(200, orjson.dumps(prediction, default=str, option=orjson.OPT_NON_STR_KEYS))
 
 
 def _json(body: bytes) -> object:

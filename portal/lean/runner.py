@@ -5,6 +5,12 @@ from __future__ import annotations
 from inference.client import Reply, runners
 from inference.errors import BadImage
 from inference.served import Pictures, Question, Served
+from portal.lean.exchange import LARGE_BYTES
+
+
+def is_large(reply: Reply) -> bool:
+    """Whether the answer is written in a thread, so that the others are not kept waiting."""
+    return sum(array.nbytes for array in reply.outputs.values()) >= LARGE_BYTES
 
 
 async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:

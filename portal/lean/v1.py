@@ -18,7 +18,7 @@ from models_app.services.keys import PREDICT, KnownKey
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, Work, ask_served, remembered
-from portal.lean.runner import ask_runner
+from portal.lean.runner import ask_runner, is_large
 from portal.lean.threads import ThreadLender
 
 _MODEL = re.compile(
@@ -74,7 +74,8 @@ class V1Calls:
             is_small = len(body) < LARGE_BYTES
             request = read(body, served) if is_small else await asyncio.to_thread(read, body, served)
             reply = await exchange.while_client_stays(ask_runner(served, request.question))
-            return tensorflow_serving.write_answer(request, served, reply.outputs)
+            write = partial(tensorflow_serving.write_answer, request, served, reply.outputs)
+            return await asyncio.to_thread(write) if is_large(reply) else write()
 
         return await self._named(name, number, ask)
 

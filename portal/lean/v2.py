@@ -20,7 +20,7 @@ from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.repository import RepositoryCalls
 from portal.lean.routes import Route, Work, ask_served, remembered
-from portal.lean.runner import ask_runner
+from portal.lean.runner import ask_runner, is_large
 from portal.lean.threads import ThreadLender
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,9}))?(?:/(ready|infer|config|stats))?\Z")
@@ -84,7 +84,8 @@ class V2Calls:
             else:
                 request = await asyncio.to_thread(v2.read_request, body, length, served)
             reply = await exchange.while_client_stays(ask_runner(served, request.question, request.timeout_s))
-            return await _compressed(v2.write_answer(request, served, reply.outputs), exchange)
+            write = partial(v2.write_answer, request, served, reply.outputs)
+            return await _compressed(await asyncio.to_thread(write) if is_large(reply) else write(), exchange)
 
         return await self._named(name, number, ask)
 
