@@ -133,7 +133,23 @@ def test_a_thumbnail_is_encoded_again_and_small() -> None:
 
 def test_a_thumbnail_keeps_the_limits_of_the_pictures() -> None:
     with pytest.raises(BadImage):
-        drawings.thumbnail(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+        drawings.thumbnail(png(8, 8)[:40])
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_opened"), [("JPEG", True), ("GIF", True), ("BMP", True), ("WEBP", False), ("TIFF", False)]
+)
+def test_only_formats_with_simple_decoders_are_opened_in_the_web_process(kind: str, is_opened: bool) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, kind)
+
+    assert drawings.thumbnail(file.getvalue()).words == ("30 × 20" if is_opened else "")
+    with pytest.raises(BadImage):
+        drawings.seen(file.getvalue())
+
+
+def test_what_no_picture_is_has_no_thumbnail() -> None:
+    assert drawings.thumbnail(b"<svg xmlns='http://www.w3.org/2000/svg'/>").src == ""
 
 
 @pytest.mark.parametrize(
