@@ -90,8 +90,9 @@ def saved_graph(
     tags: Sequence[str] = ("serve",),
     restore: str = "",
     objects: bytes = b"",
+    again: bytes = b"",
 ) -> bytes:
-    """The content of saved_model.pb."""
+    """The content of saved_model.pb; `again` are fields that come once more at the end of its graph."""
     if signatures is None:
         signatures = {"serving_default": IMAGE_TO_ANSWER}
     about = pb(*[(4, tag) for tag in tags], (5, "2.21.0"))
@@ -102,7 +103,7 @@ def saved_graph(
         *[(5, entry(key, value)) for key, value in signatures.items()],
         *([(7, objects)] if objects else []),
     )
-    return pb((1, 1), (2, meta))
+    return pb((1, 1), (2, meta + again))
 
 
 def saved_model_zip(path: Path, graph: bytes, *, top: str = "", files: Sequence[str] = VARIABLES) -> Path:

@@ -148,6 +148,19 @@ def test_functions_that_the_file_brings_along_are_accepted(tmp_path: Path) -> No
     assert inspect_file(onnx_file(tmp_path, graph([node("Magic", domain="mine")]), (25, own))).format == "onnx"
 
 
+def test_the_defaults_of_a_function_are_looked_at(tmp_path: Path) -> None:
+    body = graph([node("Magic", domain="ai.onnx.contrib")])
+    own = pb((1, "Mine"), (7, node("Relu")), (10, "mine"), (11, pb((1, "body"), (6, body))))
+
+    assert "'Magic' belongs to 'ai.onnx.contrib'" in refusal(onnx_file(tmp_path, None, (25, own)))
+
+
+def test_a_second_graph_which_readers_would_merge_with_the_first_is_refused(tmp_path: Path) -> None:
+    bad = graph([node("EPContext", domain="com.microsoft")])
+
+    assert refusal(onnx_file(tmp_path, bad, (7, graph()))).startswith("The file is damaged or was cut off.")
+
+
 def test_onnxruntimes_own_calculations_are_accepted_and_no_more(tmp_path: Path) -> None:
     assert inspect_file(onnx_file(tmp_path, graph([node("FusedConv", domain="com.microsoft")]))).format == "onnx"
     assert refusal(onnx_file(tmp_path, graph([node("EPContext", domain="com.microsoft")]))).startswith(

@@ -253,6 +253,16 @@ def test_the_signature_among_the_objects_counts(tmp_path: Path) -> None:
     assert "'ReadFile' (at 'read')" in refusal(tmp_path, graph)
 
 
+@pytest.mark.parametrize("part", [2, 7], ids=["graph", "objects"])
+def test_a_second_part_which_readers_would_merge_with_the_first_is_refused(tmp_path: Path, part: int) -> None:
+    resource = pb((1, pb((1, 1), (2, "_initialize"))), (10, b""))
+    target = pb((6, pb((1, "init"))))
+    hidden = [function("init", node("write", "WriteFile"))]
+    graph = saved_graph(CLASSIFIER, hidden, objects=pb((1, resource), (1, target)), again=pb((part, b"")))
+
+    assert refusal(tmp_path, graph).startswith("The file is damaged or was cut off.")
+
+
 def test_a_trusted_file_is_not_walked(tmp_path: Path) -> None:
     path = saved_model_zip(tmp_path / "upload", through(node("answer", "ReadFile", "image")))
 

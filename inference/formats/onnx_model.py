@@ -90,8 +90,7 @@ def _own_functions(model: Message) -> set[tuple[str, str]]:
 def _check_functions(model: Message) -> None:
     walk = _Walk(_own_functions(model))
     for function in model.all(25):
-        for node in function.all(7):
-            walk.node(node)
+        walk.function(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,12 @@ class _Walk:
                 _check_tensor(item)
             elif number == 15:
                 _check_sparse(item)
+
+    def function(self, function: Message) -> None:
+        for node in function.all(7):
+            self.node(node)
+        for default in function.all(11):
+            self._attribute(default)
 
     def node(self, node: Message) -> None:
         op, domain = "", ""

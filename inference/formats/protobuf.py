@@ -5,6 +5,7 @@ Source: https://protobuf.dev/programming-guides/encoding/. Contents that nobody 
 
 from __future__ import annotations
 
+import itertools
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,11 +78,12 @@ class Message:
                 yield Message(value, self.budget, self.depth + 1)
 
     def one(self, number: int) -> Message | None:
-        """The last message of this number."""
-        last = None
-        for message in self.all(number):
-            last = message
-        return last
+        """The only message of this number. Readers of protobuf merge a second one into the first, and what they would
+        run then is in neither: no program writes such a file."""
+        found = list(itertools.islice(self.all(number), 2))
+        if len(found) > 1:
+            raise FileRejected(DAMAGED)
+        return found[0] if found else None
 
     def integer(self, number: int, default: int = 0) -> int:
         """An int32, int64, enum or bool; negative numbers are in two's complement of 64 bits."""
