@@ -253,6 +253,16 @@ def test_the_signature_among_the_objects_counts(tmp_path: Path) -> None:
     assert "'ReadFile' (at 'read')" in refusal(tmp_path, graph)
 
 
+def test_of_several_graphs_the_one_is_looked_at_that_is_loaded(tmp_path: Path) -> None:
+    """TensorFlow takes a lone graph whatever its tags, and of several the first that is tagged 'serve' alone."""
+    good, bad = saved_graph(tags=["serve", "tpu"]), through(node("answer", "ReadFile", "image"))
+
+    assert inspected(tmp_path, good)
+    assert "'ReadFile'" in refusal(tmp_path, good + bad)
+    assert inspected(tmp_path, saved_graph() + bad)
+    assert refusal(tmp_path, good + good).startswith("The SavedModel has no graph tagged 'serve'")
+
+
 @pytest.mark.parametrize("part", [2, 7], ids=["graph", "objects"])
 def test_a_second_part_which_readers_would_merge_with_the_first_is_refused(tmp_path: Path, part: int) -> None:
     resource = pb((1, pb((1, 1), (2, "_initialize"))), (10, b""))

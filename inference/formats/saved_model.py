@@ -112,9 +112,10 @@ def _read(raw: memoryview, is_trusted: bool) -> _Found:
 
 
 def _serving_graph(saved: Message) -> Message:
-    for meta in saved.all(2):
-        about = meta.one(1)
-        if about and "serve" in about.texts(4):
+    """The one that TensorFlow loads: of several, the first that is tagged 'serve' and nothing else."""
+    tagged = [(meta, set(about.texts(4)) if (about := meta.one(1)) else set()) for meta in saved.all(2)]
+    for meta, tags in tagged:
+        if tags == {"serve"} or (len(tagged) == 1 and "serve" in tags):
             return meta
     raise FileRejected(
         "The SavedModel has no graph tagged 'serve', which is the one for answering. Export it for serving again."
