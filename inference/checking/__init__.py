@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
+from inference.errors import ValidationFailed
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
+from inference.postprocessing import parse_labels
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace
@@ -91,18 +93,23 @@ def _ask(request: dict[str, Any], workspace: Workspace, limits: Limits, sandbox:
     except ChildFailed as failure:
         raise FileRefused(f"The check ended early. {failure}") from failure
     if "refused" in said:
-        raise FileRefused(str(said["refused"])[:2000])
+        raise FileRefused(said_text(said["refused"], 2000))
     return said
 
 
 def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
     """What the children found, in the types that are expected: what they say is untrusted."""
     try:
-        return Checked(
-            format_name,
-            Signature.from_json(opened["signature"]),
-            tuple(str(label) for label in facts["labels"]),
-            tuple(str(note)[:1000] for note in facts["notes"][:_MOST_NOTES]),
-        )
+        labels, notes = _labels(facts["labels"])
+        notes += [said_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
+        return Checked(format_name, Signature.from_json(opened["signature"]), tuple(labels), tuple(notes))
     except (KeyError, TypeError, ValueError) as error:
         raise FileRefused(NONSENSE) from error
+
+
+def _labels(said: object) -> tuple[list[str], list[str]]:
+    """Labels as everybody may send them; a note in the place of others: they would be in every answer."""
+    try:
+        return parse_labels(said), []
+    except ValidationFailed as refusal:
+        return [], [f"The labels inside the file were left out. {refusal.message}"]

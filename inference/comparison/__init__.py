@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
-from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
+from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child, said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
 from inference.workspace import Workspace
@@ -161,7 +161,7 @@ def measure(
     except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None
     if "error" in said:
-        return dataclasses.replace(bare, error=str(said["error"])[:1000]), None
+        return dataclasses.replace(bare, error=said_text(said["error"], 1000)), None
     try:
         return _measured(bare, said), _outputs(made, said)
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.engines import SUFFIX_OF_FORMAT
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace
@@ -145,10 +145,10 @@ class _Attempt:
 
     def _outcome(self, part: Said, path: Path) -> Outcome:
         if "cannot" in part:
-            return CannotConvert(str(part["cannot"])[:200], str(part["sentence"])[:1000])
+            return CannotConvert(said_text(part["cannot"], 200), said_text(part["sentence"], 1000))
         if "failed" in part or not _is_plain_file(path):
             path.unlink(missing_ok=True)
-            return ConversionFailed(str(part.get("failed", "The conversion wrote no file."))[:1000])
+            return ConversionFailed(said_text(part.get("failed", "The conversion wrote no file."), 1000))
         names = {str(name): str(original) for name, original in dict(part["names"]).items()}
         signature = Signature.from_json(part["signature"])
         if names:

@@ -98,6 +98,11 @@ def run_child(
         return conversation.answer
 
 
+def said_text(said: object, longest: int) -> str:
+    """What a child says to people, without what can neither be stored nor sent (see is_text)."""
+    return str(said)[:longest].replace("\0", "").encode(errors="replace").decode()
+
+
 class _Conversation:
     """What is said between a child's start and its end: lines of JSON with one of the keys below."""
 
@@ -153,11 +158,11 @@ def _parsed(line: bytes) -> tuple[str, Any]:
     try:
         said = json.loads(line)
         if "progress" in said:
-            return "progress", (min(100, max(0, int(said["progress"]))), str(said["detail"])[:LONGEST_DETAIL])
+            return "progress", (min(100, max(0, int(said["progress"]))), said_text(said["detail"], LONGEST_DETAIL))
         if "part" in said:
             return "part", dict(said["part"])
         if "unwalled" in said:
-            return "unwalled", str(said["unwalled"])[:1000]
+            return "unwalled", said_text(said["unwalled"], 1000)
         return "answer", dict(said["answer"])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise ChildFailed(NONSENSE) from None

@@ -1,0 +1,44 @@
+"""A file is checked: what is said of it afterwards can be stored, sent to everybody, and served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference.checking import Checked, check_file
+from inference.json_object import is_text
+from inference.workspace import Workspace
+from tests.test_formats_onnx import graph, node, onnx_file, value
+from tests.wire_bytes import pb
+
+RELU = graph([node("Relu")], [value("x", "batch", 3)], [value("y", "batch", 3)])
+
+
+def checked(folder: Path, path: Path) -> Checked:
+    return check_file(
+        path,
+        workspace=Workspace(folder / "work"),
+        is_trusted=False,
+        sandbox="auto",
+        progress=lambda percent, detail: None,
+    )
+
+
+def with_labels(folder: Path, text: str) -> Path:
+    return onnx_file(folder, RELU, (14, pb((1, "classes"), (2, text))))
+
+
+def test_labels_inside_a_file_are_taken(tmp_path: Path) -> None:
+    found = checked(tmp_path, with_labels(tmp_path, '["cat", "dog", "frog"]'))
+
+    assert (found.labels, found.notes) == (("cat", "dog", "frog"), ())
+
+
+@pytest.mark.parametrize("labels", [r'["\ud800"]', r'["cat\u0000"]', '["' + "x" * 2000 + '"]'])
+def test_labels_that_nobody_could_send_are_left_out_with_a_note(tmp_path: Path, labels: str) -> None:
+    found = checked(tmp_path, with_labels(tmp_path, labels))
+
+    assert found.labels == ()
+    assert [note.split(". ")[0] for note in found.notes] == ["The labels inside the file were left out"]
+    assert all(is_text(note) for note in found.notes)
