@@ -103,7 +103,11 @@ def test_labels_are_read_from_the_metadata(tmp_path: Path, key: str, text: str) 
     assert labels(tmp_path, key, text) == ("cat", "dog")
 
 
-@pytest.mark.parametrize("text", ["", "{0: 'cat', 2: 'dog'}", "[[1], [2]]", "{broken", "[" * 100_000, "cat\n\ndog"])
+def test_an_empty_line_is_an_empty_label_as_in_labels_that_are_sent(tmp_path: Path) -> None:
+    assert labels(tmp_path, "labels", "cat\n\nice\u2028cream") == ("cat", "", "ice\u2028cream")
+
+
+@pytest.mark.parametrize("text", ["", "{0: 'cat', 2: 'dog'}", "[[1], [2]]", "{broken", "[" * 100_000])
 def test_metadata_that_is_no_list_of_labels_is_passed_over(tmp_path: Path, text: str) -> None:
     assert labels(tmp_path, "labels", text) == ()
 

@@ -7,6 +7,8 @@ import io
 import json
 
 from inference.archives import Archive
+from inference.errors import ValidationFailed
+from inference.postprocessing import parse_labels
 
 MAX_LABEL_TEXT = 1 << 20
 LABEL_FILES = ("labels.txt", "labelmap.txt", "label.txt", "classes.txt")
@@ -19,16 +21,16 @@ def labels_beside(archive: Archive, folder: str) -> tuple[str, ...]:
         if entry.name in wanted and entry.size_bytes <= MAX_LABEL_TEXT:
             raw = io.BytesIO()
             archive.copy(entry, raw)
-            return labels_of_lines(raw.getvalue().decode("utf-8", "replace"))
+            return labels_of_text(raw.getvalue().decode("utf-8", "replace"))
     return ()
 
 
-def labels_of_lines(text: str) -> tuple[str, ...]:
-    """Without empty lines at the end; a byte order mark and spaces around a label do not count."""
-    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    return tuple(lines) if all(lines) else ()
+def labels_of_text(text: str) -> tuple[str, ...]:
+    """By the rule for labels that somebody sends; nothing where those would be refused."""
+    try:
+        return tuple(parse_labels(text))
+    except ValidationFailed:
+        return ()
 
 
 def read_labels(text: str) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ def read_labels(text: str) -> tuple[str, ...]:
     if not text or len(text) > MAX_LABEL_TEXT:
         return ()
     if text[0] not in "[{":
-        return labels_of_lines(text)
+        return labels_of_text(text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.flatbuffer import Table
-from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_lines
+from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_text
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
 from inference.signature import Shape, Signature, TensorSpec
 
@@ -164,4 +164,4 @@ def _associated_labels(path: Path, size_bytes: int) -> tuple[str, ...]:
                 raw = entry.read(MAX_LABEL_TEXT)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
         return ()
-    return labels_of_lines(raw.decode("utf-8", "replace"))
+    return labels_of_text(raw.decode("utf-8", "replace"))
