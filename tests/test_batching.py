@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,6 +219,26 @@ def test_what_nobody_waits_for_any_more_is_not_run(line: Callable[..., Line], th
     assert answers == [[0]] * threads + [[22]]
     assert not {7, 8, 9, 10} & {float(call[0, 0]) for call in engine.calls}
     assert (depth, queue.batcher.depth) == (2, 0)
+
+
+def test_what_nobody_waits_for_any_more_takes_no_memory(line: Callable[..., Line]) -> None:
+    engine = Doubler()
+    queue = line(engine, max_batch=1)
+    busy = queue.send(0)
+    first_runs(engine)
+    left, inputs = Work(time.monotonic() + 20), rows(7, 8, 9)
+    freed = threading.Event()
+    weakref.finalize(inputs, freed.set)
+    queue.batcher.submit(left, {"x": inputs})
+    del inputs
+    was_freed = freed.is_set()
+
+    queue.batcher.withdraw(left)
+    left.parts = []
+
+    assert (was_freed, freed.is_set()) == (False, True)
+    engine.gate.set()
+    assert queue.answer(busy) == [0]
 
 
 def test_several_threads_run_as_many_calls_at_once_and_share_a_request(line: Callable[..., Line]) -> None:

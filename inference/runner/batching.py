@@ -34,6 +34,8 @@ class Work:
     deadline: float
     parts: list[Part] = field(default_factory=list)
     has_place: bool = False
+    queued: int = 0
+    """How many of its parts wait in the queue."""
     is_over: bool = False
     """Answered, or nobody waits any more: what is still queued of it is not run."""
     queued_at: float = 0.0
@@ -155,6 +157,7 @@ class Batcher:
             if not work.has_place:
                 self._take_place(work)
             work.queued_at = time.monotonic()
+            work.queued = len(work.parts)
             self._queue.extend(work.parts)
             if len(work.parts) == 1:
                 self._changed.notify()
@@ -175,10 +178,16 @@ class Batcher:
             self._on_bug(bug)
 
     def withdraw(self, work: Work) -> None:
-        """Nobody waits for it any more: its place is free, what is queued of it is not run."""
+        """Nobody waits for it any more: its place is free, what is queued of it is let go at once.
+
+        It would stay until the engine is free, and clients that give up early could send any amount meanwhile.
+        """
         with self._changed:
             work.is_over = True
             self._give_place_back(work)
+            if work.queued:
+                work.queued = 0
+                self._queue = deque(part for part in self._queue if part.work is not work)
 
     def close(self) -> None:
         """Take no more requests; what is queued is still run."""
@@ -259,8 +268,7 @@ class Batcher:
             if batch and (rows + part.rows > most or part.key != batch[0].key):
                 break
             self._queue.popleft()
-            if part.work.is_over:
-                continue
+            part.work.queued -= 1
             self._give_place_back(part.work)
             if part.work.deadline <= now:
                 part.error = DeadlinePassed("The request waited longer than its limit.")
