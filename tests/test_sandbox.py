@@ -103,6 +103,16 @@ RAW = {
     "execveat": ("EPERM", "-1, 0, 0, 0, 0"),
     "tkill": ("EPERM", "-1, 0"),
     "rt_tgsigqueueinfo": ("EPERM", "os.getppid(), os.getppid(), 0, 0"),
+    "setpriority": ("EPERM", "9, 0, 0"),
+    "ioprio_set": ("EPERM", "9, 0, 0"),
+    "shmctl": ("EPERM", "-1, 99, 0"),
+    "shmat": ("EPERM", "-1, 0, 0"),
+    "semctl": ("EPERM", "-1, 0, 99, 0"),
+    "semop": ("EPERM", "-1, 0, 0"),
+    "semtimedop": ("EPERM", "-1, 0, 0, 0"),
+    "msgctl": ("EPERM", "-1, 99, 0"),
+    "msgsnd": ("EPERM", "-1, 0, 0, 0"),
+    "msgrcv": ("EPERM", "-1, 0, 0, 0, 0"),
     "sendto": ("EPERM", "-1, 0, 0, 0, 1, 1"),
     "io_uring_setup": ("ENOSYS", "0, 0"),
     "clone3": ("ENOSYS", "0, 0"),
@@ -160,6 +170,7 @@ ALLOWED = {
     " signal.raise_signal(signal.SIGUSR1)",
     "its own memory and processors": "assert Path('/proc/self/statm').read_text() and os.cpu_count()"
     " and Path('/proc/cpuinfo').read_text() and os.sched_getaffinity(0) and os.urandom(8)",
+    "its own priority": "os.setpriority(os.PRIO_PROCESS, 0, 19); os.setpriority(os.PRIO_PROCESS, os.getpid(), 19)",
     "devices": "Path('/dev/null').write_text('x'); Path('/dev/urandom').open('rb').read(8)",
     "pictures": "import io; from PIL import Image, features; i = Image.new('RGB', (9, 9));"
     " [(b := io.BytesIO(), i.save(b, f), b.seek(0), Image.open(b).load())"

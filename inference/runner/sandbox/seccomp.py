@@ -31,6 +31,7 @@ _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACES = 0x7E020000
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _PR_SET_PDEATHSIG = 1
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
 
@@ -42,8 +43,9 @@ DENIED = (
     # other processes; the last two would take the runner out of the group that its owner kills
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
     "pidfd_send_signal", "tkill", "setpgid", "setsid",
-    # memory shared by number instead of by path
-    "msgget", "semget", "shmget", "shmat", "mq_open",
+    # memory, semaphores and messages shared by number instead of by path; a number can be guessed
+    "shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
+    "mq_open",
     # mounts, namespaces, handles of files
     "mount", "umount2", "move_mount", "mount_setattr", "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount",
     "fspick", "pivot_root", "chroot", "unshare", "setns", "name_to_handle_at", "open_by_handle_at",
@@ -145,8 +147,9 @@ def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
         ("sched_setattr", _only_if(0, oneself, EPERM)),
         # A thread is named by its own number, which the filter cannot know: engines that pin theirs go on unpinned.
         ("sched_setaffinity", _only_if(0, oneself, PRETEND)),
-        ("setpriority", _only_if(1, oneself, EPERM)),
-        ("ioprio_set", _only_if(1, oneself, EPERM)),
+        # 0 names all processes of the user too, where not a process but a user is meant.
+        ("setpriority", [*_demand(0, _PRIO_PROCESS), *_only_if(1, oneself, EPERM)]),
+        ("ioprio_set", [*_demand(0, _IOPRIO_WHO_PROCESS), *_only_if(1, oneself, EPERM)]),
         ("migrate_pages", _only_if(0, oneself, EPERM)),
         ("move_pages", _only_if(0, oneself, EPERM)),
         ("prctl", _unless(0, (_PR_SET_PDEATHSIG,))),
@@ -159,6 +162,11 @@ def _when(name: str, machine: Architecture, body: Sequence[Step]) -> list[Step]:
     """`body`, which must end in an answer, for the call `name`; nothing where there is no such call."""
     number = syscalls.number(name, machine)
     return [] if number is None else [Step(_EQUAL, number, if_false=len(body)), *body]
+
+
+def _demand(argument: int, value: int) -> list[Step]:
+    """EPERM unless the argument (32 bits) is this value; what follows decides then."""
+    return [_low(argument), Step(_EQUAL, value, if_true=1), _answer(EPERM)]
 
 
 def _only_if(argument: int, values: Sequence[int], error: int) -> list[Step]:
