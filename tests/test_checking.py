@@ -9,6 +9,7 @@ import pytest
 from inference.checking import Checked, check_file
 from inference.json_object import is_text
 from inference.workspace import Workspace
+from tests.graph_files import saved_graph, saved_model_zip
 from tests.test_formats_onnx import graph, node, onnx_file, value
 from tests.wire_bytes import pb
 
@@ -42,3 +43,9 @@ def test_labels_that_nobody_could_send_are_left_out_with_a_note(tmp_path: Path, 
     assert found.labels == ()
     assert [note.split(". ")[0] for note in found.notes] == ["The labels inside the file were left out"]
     assert all(is_text(note) for note in found.notes)
+
+
+def test_a_saved_model_without_variables_needs_no_folder_of_them(tmp_path: Path) -> None:
+    found = checked(tmp_path, saved_model_zip(tmp_path / "upload", saved_graph(), files=[]))
+
+    assert [(spec.name, spec.shape) for spec in found.signature.outputs] == [("answer", (None, 3))]

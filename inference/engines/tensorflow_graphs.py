@@ -171,10 +171,6 @@ def _root_of(folder: Path) -> Path:
     found = [path.parent for path in sorted(folder.rglob("saved_model.pb")) if path.is_file()]
     if len(found) != 1:
         raise ModelUnusable(f"The archive holds {len(found)} files called saved_model.pb; exactly one is expected.")
-    if not (found[0] / "variables").is_dir():
-        raise ModelUnusable(
-            "The SavedModel comes without its folder of variables, which holds the weights. Pack the whole folder."
-        )
     return found[0]
 
 
