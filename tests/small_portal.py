@@ -24,9 +24,9 @@ class SmallPortal:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[tuple[Path, bool]]:
+def small_disk(folder: Path, mib: int = DISK_MIB) -> Iterator[tuple[Path, bool]]:
     """A tmpfs mounted at `folder`, or the folder itself where mounting is not allowed."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=700", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700", "tmpfs", str(folder)]
     try:
         is_mounted = subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
     except OSError:

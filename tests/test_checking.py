@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from inference.checking import Checked, check_file
+from inference.checking import Checked, FileRefused, check_file
 from inference.json_object import is_text
 from inference.workspace import Workspace
 from tests.graph_files import saved_graph, saved_model_zip
+from tests.small_portal import small_disk
 from tests.test_formats_onnx import graph, node, onnx_file, value
 from tests.wire_bytes import pb
 
@@ -49,3 +51,16 @@ def test_a_saved_model_without_variables_needs_no_folder_of_them(tmp_path: Path)
     found = checked(tmp_path, saved_model_zip(tmp_path / "upload", saved_graph(), files=[]))
 
     assert [(spec.name, spec.shape) for spec in found.signature.outputs] == [("answer", (None, 3))]
+
+
+def test_a_disk_that_is_full_when_an_archive_is_unpacked_is_said_to_be(tmp_path: Path) -> None:
+    path = saved_model_zip(tmp_path / "upload", saved_graph())
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/large", bytes(40 * 2**20))
+    (tmp_path / "disk").mkdir()
+
+    with small_disk(tmp_path / "disk", mib=16) as (folder, is_small):
+        if not is_small:
+            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
+        with pytest.raises(FileRefused, match=r"^The disk is full, so the model could not be unpacked\."):
+            checked(folder, path)

@@ -127,7 +127,7 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     module = _import(name)
     try:
         engine: Engine = module.load(path, format_name, settings)
-    except ModelUnusable as error:
+    except (ModelUnusable, OSError) as error:
         if _is_disk_full(error):
             raise ModelUnusable(DISK_FULL) from error
         raise
