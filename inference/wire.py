@@ -117,11 +117,12 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
-    """What a header says of tensors, and their bytes in the same order (C order, little endian)."""
+    """What a header says of tensors, and their bytes in the same order (C order, and the host's byte order: both ends
+    are on one host). Raises what numpy raises for tensors that hold no plain numbers."""
     described: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
     for name, tensor in tensors.items():
-        array = np.ascontiguousarray(tensor)
+        array = tensor if tensor.flags.c_contiguous else np.ascontiguousarray(tensor)  # which makes (1,) of a scalar
         described.append(
             {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
         )

@@ -47,6 +47,13 @@ def test_labels_that_nobody_could_send_are_left_out_with_a_note(tmp_path: Path, 
     assert all(is_text(note) for note in found.notes)
 
 
+def test_text_cannot_be_sent_and_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    inside = graph([node("Identity")], [value("x", "batch", 3, dtype=8)], [value("y", "batch", 3, dtype=8)])
+
+    with pytest.raises(FileRefused, match=r"^The tensor 'x' holds text, which cannot be sent here\."):
+        checked(tmp_path, onnx_file(tmp_path, inside))
+
+
 def test_a_saved_model_without_variables_needs_no_folder_of_them(tmp_path: Path) -> None:
     found = checked(tmp_path, saved_model_zip(tmp_path / "upload", saved_graph(), files=[]))
 

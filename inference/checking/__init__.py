@@ -15,8 +15,10 @@ from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
 from inference.postprocessing import parse_labels
+from inference.refusal import shown
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
+from inference.wire import ALLOWED_DTYPES
 from inference.workspace import Workspace
 
 INSPECT_S, INSPECT_BYTES_PER_S = 8.0, 25 * 10**6
@@ -102,9 +104,21 @@ def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
     try:
         labels, notes = _labels(facts["labels"])
         notes += [said_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
-        return Checked(format_name, Signature.from_json(opened["signature"]), tuple(labels), tuple(notes))
+        signature = Signature.from_json(opened["signature"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileRefused(NONSENSE) from error
+    _check_dtypes(signature)
+    return Checked(format_name, signature, tuple(labels), tuple(notes))
+
+
+def _check_dtypes(signature: Signature) -> None:
+    for spec in (*signature.inputs, *signature.outputs):
+        if spec.dtype not in ALLOWED_DTYPES:
+            kind = "text" if spec.dtype == "object" else f"numbers of the kind {shown(spec.dtype)}"
+            raise FileRefused(
+                f"The tensor '{shown(spec.name)}' holds {kind}, which cannot be sent here. Export the model with plain "
+                "numbers as its inputs and outputs."
+            )
 
 
 def _labels(said: object) -> tuple[list[str], list[str]]:

@@ -234,8 +234,8 @@ class Server:
         if bad and (is_strict or not good):
             self._in_loop(self._answer, request, {"tensors": [], "bad": bad}, ())
             return
-        stacked = good[0][None] if len(good) == 1 else np.stack(good)
         try:
+            stacked = good[0][None] if len(good) == 1 else np.stack(good)
             self._submit(request, {self._signature.inputs[0].name: stacked})
         except Exception as error:
             self._in_loop(self._refuse, request, error)
@@ -290,7 +290,10 @@ class Server:
                 continue
             request.ended_parts += 1
             if request.ended_parts == len(request.parts):
-                self._answer_outputs(request)
+                try:
+                    self._answer_outputs(request)
+                except Exception as error:  # of outputs that cannot be sent: this request's, not the others'
+                    self._refuse(request, error)
 
     def _answer_outputs(self, request: Request) -> None:
         parts = request.parts

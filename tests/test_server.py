@@ -1,0 +1,69 @@
+"""A runner's server answers each request once, whatever its engine hands back."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.client import Reply, Runners
+from inference.errors import PortalError
+from inference.runner.batching import BatchRules
+from inference.runner.config import RunnerConfig
+from inference.runner.server import Server
+from inference.signature import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Given:
+    """An engine that answers with what it was given besides `x`, or with `answer` in its place."""
+
+    answer: Array | None = None
+    signature: Signature = Signature(
+        (TensorSpec("x", "float32", (None, 2)), TensorSpec("phase", "bool", ())), (TensorSpec("y", "bool", ()),)
+    )
+    callers: int = 1
+    parallel: int = 1
+    may_loop: bool = False
+    device: str = "cpu"
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"y": inputs["phase"] if self.answer is None else self.answer}
+
+    def close(self) -> None: ...
+
+
+def asked(folder: Path, engine: Given, *, is_brief: bool) -> Reply:
+    async def ask() -> Reply:
+        config = RunnerConfig("model", "keras", "tensorflow")
+        server = Server(engine, config, BatchRules(1, is_brief=is_brief))
+        path = str(folder / "socket")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            await server.start(listener)
+            inputs: dict[str, Array] = {"x": np.zeros((1, 2), np.float32), "phase": np.array(True)}
+            return await Runners().ask_tensors([path], inputs, timeout_s=5.0)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("is_brief", [False, True])
+def test_an_answer_that_cannot_be_sent_is_an_error_at_once(tmp_path: Path, is_brief: bool) -> None:
+    with pytest.raises(PortalError) as refusal:
+        asked(tmp_path, Given(np.array(["text"], object)), is_brief=is_brief)
+
+    assert refusal.value.code == "internal"
+
+
+def test_a_scalar_goes_in_and_comes_out_as_one(tmp_path: Path) -> None:
+    answer = asked(tmp_path, Given(), is_brief=False).outputs["y"]
+
+    assert (answer.shape, answer.dtype, answer.item()) == ((), np.bool_, True)
