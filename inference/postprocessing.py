@@ -203,9 +203,6 @@ def _answers(
     """The outputs to show, in the model's order, by name; the activation applied to the chosen one."""
     shown = [chosen] if chosen is not None and postprocessing.output is not None else signature.outputs
     answers = {spec.name: np.asarray(outputs[spec.name]) for spec in shown}
-    for name, answer in answers.items():
-        if answer.dtype.kind == "V":  # bfloat16, which numpy itself does not know
-            answers[name] = answer.astype(np.float32)
     if chosen is not None:
         answers[chosen.name] = activated(answers[chosen.name], postprocessing)
     return answers

@@ -224,8 +224,6 @@ def _no_pictures(spec: TensorSpec) -> BadInput:
 def _dtype(spec: TensorSpec) -> str:
     if spec.dtype in INTEGER_DTYPES or spec.dtype in FLOAT_DTYPES:
         return spec.dtype
-    if spec.dtype == "bfloat16":  # numpy has none; the engine narrows it
-        return "float32"
     raise _no_pictures(spec)
 
 

@@ -20,6 +20,9 @@ from inference.runner.server import Server
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+WITH_PHASE = Signature(
+    (TensorSpec("x", "float32", (None, 2)), TensorSpec("phase", "bool", ())), (TensorSpec("y", "bool", ()),)
+)
 
 
 @dataclass
@@ -27,9 +30,7 @@ class Given:
     """An engine that answers with what it was given besides `x`, or with `answer` in its place."""
 
     answer: Array | None = None
-    signature: Signature = Signature(
-        (TensorSpec("x", "float32", (None, 2)), TensorSpec("phase", "bool", ())), (TensorSpec("y", "bool", ()),)
-    )
+    signature: Signature = WITH_PHASE
     callers: int = 1
     parallel: int = 1
     may_loop: bool = False

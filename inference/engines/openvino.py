@@ -21,6 +21,7 @@ import numpy as np
 if "openvino" not in sys.modules:
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # a module that is None is passed over
 import openvino as ov
+from openvino.preprocess import PrePostProcessor
 
 from inference.archives import unpack
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
@@ -91,6 +92,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
         raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")
     try:
         model, weights = _read(core, path, format_name)
+        model = _in_float32(model)
         may_loop = any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
         return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights, may_loop=may_loop)
     except ModelUnusable:
@@ -115,6 +117,18 @@ def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
     return model, None
 
 
+def _in_float32(model: Any) -> Any:
+    """bf16, which numpy and the protocols do not have, goes in and comes out as float32."""
+    if all(port.get_element_type() != ov.Type.bf16 for port in (*model.inputs, *model.outputs)):
+        return model
+    ends = PrePostProcessor(model)
+    for ports, end in ((model.inputs, ends.input), (model.outputs, ends.output)):
+        for i, port in enumerate(ports):
+            if port.get_element_type() == ov.Type.bf16:
+                end(i).tensor().set_element_type(ov.Type.f32)
+    return ends.build()
+
+
 def _spec_of(port: Any, otherwise: str) -> TensorSpec:
     """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name."""
     shape = tuple(int(d.get_length()) if d.is_static else None for d in port.get_partial_shape())
@@ -122,9 +136,9 @@ def _spec_of(port: Any, otherwise: str) -> TensorSpec:
 
 
 def _is_plain(port: Any) -> bool:
-    """Whether an array of numpy's is a tensor of this input as it is: no texts, no bf16, no scalar."""
+    """Whether an array of numpy's is a tensor of this input as it is: no texts, no scalar."""
     kind = port.get_element_type()
-    return kind.get_type_name() not in ("string", "bf16") and bool(port.get_partial_shape().rank.get_length())
+    return kind.get_type_name() != "string" and bool(port.get_partial_shape().rank.get_length())
 
 
 def _name_of(port: Any) -> str:
@@ -160,8 +174,6 @@ def _dtype(element_type: Any) -> str:
     name = element_type.get_type_name()
     if name == "string":
         return "object"
-    if name == "bf16":
-        return "float32"
     return str(np.dtype(element_type.to_dtype()).name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEn
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    traced = _open(path, format_name, settings)
+    traced = _in_float32(_open(path, format_name, settings))
     try:
         return TensorFlowEngine(traced, "gpu:0" if gpus else "cpu")
     except ModelUnusable:
@@ -124,6 +124,21 @@ def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
         case "frozen_graph":
             return _of_graph(open_frozen_graph(path, settings.graph_inputs, settings.graph_outputs))
     raise ModelUnusable(f"The engine tensorflow does not run {format_name} files.")
+
+
+def _in_float32(traced: Traced) -> Traced:
+    """bfloat16, which numpy and the protocols do not have, goes in and comes out as float32."""
+    taken = [dtype_of(spec) for spec in traced.signature.inputs]
+
+    def call(*tensors: Any) -> list[Any]:
+        answers = traced.call(*[tf.cast(tensor, dtype) for tensor, dtype in zip(tensors, taken, strict=True)])
+        return [tf.cast(answer, tf.float32) if answer.dtype == tf.bfloat16 else answer for answer in answers]
+
+    ends = (*traced.signature.inputs, *traced.signature.outputs)
+    if all(spec.dtype != "bfloat16" for spec in ends):
+        return traced
+    wide = [replace(spec, dtype="float32") if spec.dtype == "bfloat16" else spec for spec in ends]
+    return replace(traced, call=call, signature=Signature(tuple(wide[: len(taken)]), tuple(wide[len(taken) :])))
 
 
 def _of_graph(graph: GraphModel) -> Traced:
