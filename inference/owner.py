@@ -286,7 +286,7 @@ class Owner:
             reports = runner.read_reports()
             for report in reports or ():
                 self._hear(runner, report)
-        except (NoSense, KeyError, TypeError, ValueError):
+        except (NoSense, KeyError, TypeError, ValueError, OverflowError):
             runner.why_killed = f"Process {runner.identity.pid} said something that makes no sense and was ended."
             return False
         if reports is None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from inference.json_object import is_integer, is_text
+
 Shape = tuple[int | None, ...]
 Layout = Literal["nhwc", "nchw"]
 
@@ -25,7 +27,11 @@ class TensorSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TensorSpec:
-        return cls(str(value["name"]), str(value["dtype"]), tuple(value["shape"]))
+        """Raises ValueError, KeyError or TypeError for what is no description of a tensor: a file may be its source."""
+        name, dtype, shape = value["name"], value["dtype"], value["shape"]
+        if not (is_text(name) and is_text(dtype) and isinstance(shape, list | tuple) and all(map(_is_size, shape))):
+            raise ValueError("a tensor that makes no sense")
+        return cls(name, dtype, tuple(shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,10 @@ class Signature:
             tuple(TensorSpec.from_json(t) for t in value["inputs"]),
             tuple(TensorSpec.from_json(t) for t in value["outputs"]),
         )
+
+
+def _is_size(size: object) -> bool:
+    return size is None or is_integer(size, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)

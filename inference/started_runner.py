@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from inference.compiled import lend_compiled
 from inference.host_memory import free_bytes, in_megabytes, oom_kills
+from inference.json_object import is_integer, is_number
 from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
@@ -23,6 +24,8 @@ from inference.workspace import Workspace
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 STATUS_LINE_BYTES = 2**20
+MOST_REQUESTS, MOST_WAITING = 2**53, 2**31 - 1
+"""What the registry's columns hold, with room to add up."""
 ADOPT_LIMIT_S = 5.0
 
 
@@ -102,7 +105,7 @@ class StartedRunner:
             raise NoSense
         try:
             reports = [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NoSense from None
         if not all(isinstance(report, dict) for report in reports):
             raise NoSense
@@ -119,15 +122,15 @@ class StartedRunner:
             )
 
     def hear_vitals(self, said: Mapping[str, Any]) -> Vitals:
-        """Take in the figures of a heartbeat."""
+        """Take in the figures of a heartbeat. Raises NoSense."""
         p95 = said.get("p95_ms")
         self.vitals = replace(
             self.vitals,
-            requests=max(0, int(said["requests"])),
-            errors=max(0, int(said["errors"])),
-            queue=max(0, int(said["queue"])),
-            in_flight=max(0, int(said["in_flight"])),
-            p95_ms=None if p95 is None else float(p95),
+            requests=_count(said["requests"], MOST_REQUESTS),
+            errors=_count(said["errors"], MOST_REQUESTS),
+            queue=_count(said["queue"], MOST_WAITING),
+            in_flight=_count(said["in_flight"], MOST_WAITING),
+            p95_ms=None if p95 is None else _milliseconds(p95),
         )
         return self.vitals
 
@@ -265,3 +268,15 @@ def _listen(path: Path) -> Iterator[socket.socket]:
         path.chmod(0o600)
         listener.listen(512)
         yield listener
+
+
+def _count(said: object, most: int) -> int:
+    if not is_integer(said, 0, most):
+        raise NoSense
+    return cast(int, said)
+
+
+def _milliseconds(said: object) -> float:
+    if not is_number(said, 0, MOST_REQUESTS):
+        raise NoSense
+    return float(cast(float, said))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import async_to_sync
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from inference.client import runners
 from inference.errors import PortalError
+from inference.json_object import is_integer
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion, Node
 from models_app.services.nodes import slots_free
@@ -27,6 +28,7 @@ from models_app.services.nodes import slots_free
 logger = logging.getLogger("portal.metrics")
 
 ASK_LIMIT_S = 2.0
+MOST_COUNTED = 2**53
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 OF_VERSION = ("model", "version")
 OF_COPY = (*OF_VERSION, "copy")
@@ -186,9 +188,10 @@ def _buckets(histogram: Mapping[str, Any]) -> tuple[list[tuple[str, float]], flo
 def _batch_buckets(batches: Mapping[str, Mapping[str, Any]]) -> tuple[list[tuple[str, float]], float]:
     counts, rows = [0] * (len(BATCH_BOUNDS) + 1), 0
     for size, of_size in batches.items():
-        place = next((i for i, bound in enumerate(BATCH_BOUNDS) if int(size) <= bound), len(BATCH_BOUNDS))
-        counts[place] += _count(of_size["count"])
-        rows += int(size) * _count(of_size["count"])
+        of_call, calls = _count(int(size)), _count(of_size["count"])
+        place = next((i for i, bound in enumerate(BATCH_BOUNDS) if of_call <= bound), len(BATCH_BOUNDS))
+        counts[place] += calls
+        rows += of_call * calls
     return _cumulative([str(bound) for bound in BATCH_BOUNDS], counts), rows
 
 
@@ -201,8 +204,8 @@ def _cumulative(bounds: Sequence[str], counts: Sequence[int]) -> list[tuple[str,
     return buckets
 
 
-def _count(value: Any) -> int:
-    number = int(value)
-    if number < 0:
-        raise ValueError("a count is not below zero")
-    return number
+def _count(value: object) -> int:
+    """Raises ValueError for what no runner counts to, and no series can hold."""
+    if not is_integer(value, 0, MOST_COUNTED):
+        raise ValueError("no count")
+    return cast(int, value)
