@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.comparison import BRIEF, Candidate, Comparison, Row, compare, measure, random_inputs, recommend
+from inference.comparison import (
+    BRIEF,
+    Candidate,
+    Comparison,
+    Row,
+    _with_differences,
+    compare,
+    measure,
+    random_inputs,
+    recommend,
+)
+from inference.errors import TooLarge
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
 from tests.engine_fixtures import all_converted, model_data
@@ -193,3 +204,26 @@ def test_noise_fits_each_input() -> None:
         np.array_equal(made[name], again)
         for name, again in random_inputs(signature, count=3, value_range=(-1.0, 1.0)).items()
     )
+
+
+def test_large_inputs_are_fewer_examples_and_too_large_ones_a_sentence() -> None:
+    def of_width(width: int) -> Signature:
+        return Signature((TensorSpec("pixels", "float32", (None, width, width, 3)),), ())
+
+    assert random_inputs(of_width(2000))["pixels"].shape == (5, 2000, 2000, 3)
+    with pytest.raises(TooLarge, match=r"^One example of the model's inputs takes 732\.4 MB"):
+        random_inputs(of_width(8000))
+
+
+def test_differences_are_found_in_every_block_and_taken_by_example() -> None:
+    expected = np.zeros((2, 2**20), np.float32)
+    expected[0, 5], expected[1, 5], expected[1, -2] = 100.0, 2.0, np.inf
+    got = expected.copy()
+    got[0, -1], got[1, -1] = 1.0, 0.5
+
+    def differences(outputs: np.ndarray) -> Row:
+        return _with_differences(FAST, {"y": outputs}, {"y": expected})
+
+    assert (differences(got).max_abs_diff, differences(got).max_rel_diff) == (1.0, 0.25)
+    got[1, -2] = 7.0
+    assert differences(got).error.startswith("Some answers are no numbers")

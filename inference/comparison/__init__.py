@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
+from inference.errors import TooLarge
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child, said_text
+from inference.refusal import size_words
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
 from inference.workspace import Workspace
@@ -30,9 +32,12 @@ AS_FAST = 0.8
 """Who reaches this share of the highest throughput counts as equally fast: from run to run the same engine differs by
 as much on a shared machine (MobileNetV2 in OpenVINO: 315 to 417 a second)."""
 MAX_INPUT_ROWS = 64
+MAX_INPUT_BYTES = 2**28
 MAX_OUTPUT_BYTES = 2**30
 _FREE_PICTURE = 224
 _FREE_OTHER = 16
+_BLOCK = 2**20
+"""Numbers that are compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,25 +222,37 @@ def random_inputs(
     signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
 ) -> dict[str, Array]:
     """Seeded noise for each input: floats evenly over `value_range` (what preprocessing makes of pixels), small
-    integers, free sizes chosen; `count` examples, fewer where the file fixes the batch above one."""
+    integers, free sizes chosen; `count` examples, fewer where the file fixes the batch above one or where they are
+    large. Raises TooLarge where not even one has room."""
+    one_bytes = sum(math.prod(_noise_shape(spec, 1)) * np.dtype(spec.dtype).itemsize for spec in signature.inputs)
+    if one_bytes > MAX_INPUT_BYTES:
+        raise TooLarge(
+            f"One example of the model's inputs takes {size_words(one_bytes)}, and at most "
+            f"{size_words(MAX_INPUT_BYTES)} are measured with. Choose an engine by hand, or export the model with "
+            "smaller inputs."
+        )
+    rows = min(count, MAX_INPUT_BYTES // max(1, one_bytes))
     generator = np.random.default_rng(seed)
-    return {spec.name: _noise(generator, spec, count, value_range) for spec in signature.inputs}
+    return {spec.name: _noise(generator, spec, rows, value_range) for spec in signature.inputs}
 
 
-def _noise(generator: np.random.Generator, spec: TensorSpec, count: int, value_range: tuple[float, float]) -> Array:
+def _noise_shape(spec: TensorSpec, rows: int) -> list[int]:
     free = _FREE_PICTURE if image_axes(spec) is not None else _FREE_OTHER
     batch = spec.shape[0] if spec.shape else None
-    rows = count if batch in (None, 1) else batch
-    shape = [rows, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
-    kind = np.dtype(spec.dtype).kind
-    if kind == "f":
-        return generator.uniform(*value_range, shape).astype(spec.dtype)
-    if kind == "b":
-        return generator.integers(0, 2, shape).astype(bool)
-    if kind in "iu":
-        top = 256 if spec.dtype == "uint8" else 10
-        return generator.integers(0, top, shape).astype(spec.dtype)
-    return np.full(shape, "text", object)
+    first = rows if batch in (None, 1) else batch
+    return [first, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
+
+
+def _noise(generator: np.random.Generator, spec: TensorSpec, rows: int, value_range: tuple[float, float]) -> Array:
+    shape, dtype = _noise_shape(spec, rows), np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        low, high = value_range
+        values = generator.random(shape, np.float32)
+        values *= np.float32(high - low)
+        values += np.float32(low)
+        return values.astype(dtype, copy=False)
+    top = 2 if dtype.kind == "b" else 256 if spec.dtype == "uint8" else 10
+    return generator.integers(0, top, shape, dtype)
 
 
 def _agrees(row: Row) -> bool:
@@ -290,13 +307,18 @@ def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping
 
 
 def _difference(got: Array, expected: Array) -> tuple[float, float]:
-    """Largest absolute difference, and largest relative to its example's largest value."""
-    a, b = got.astype(np.float64), expected.astype(np.float64)
-    is_special = ~np.isfinite(b)
-    if not np.array_equal(a[is_special], b[is_special], equal_nan=True) or not np.isfinite(a[~is_special]).all():
-        return math.inf, math.inf
-    a, b = np.where(is_special, 0.0, a), np.where(is_special, 0.0, b)
-    rows = len(b) if b.ndim else 1
-    apart = np.abs(a - b).reshape(rows, -1).max(axis=1)
-    scale = np.abs(b).reshape(rows, -1).max(axis=1)
+    """Largest absolute difference, and largest relative to its example's largest value. In blocks: in float64, all at
+    once would take eight times the memory of some outputs, several times over."""
+    rows = len(expected) if expected.ndim and len(expected) <= MAX_INPUT_ROWS else 1  # more are no examples
+    apart, scale = np.zeros(rows), np.zeros(rows)
+    step = _BLOCK // rows
+    all_got, all_expected = got.reshape(rows, -1), expected.reshape(rows, -1)
+    for at in range(0, all_expected.shape[1], step):
+        a, b = (both[:, at : at + step].astype(np.float64) for both in (all_got, all_expected))
+        is_special = ~np.isfinite(b)
+        if not np.array_equal(a[is_special], b[is_special], equal_nan=True) or not np.isfinite(a[~is_special]).all():
+            return math.inf, math.inf
+        a[is_special] = b[is_special] = 0.0
+        np.maximum(apart, np.abs(a - b).max(axis=1), out=apart)
+        np.maximum(scale, np.abs(b).max(axis=1), out=scale)
     return float(apart.max()), float((apart / np.maximum(scale, 1e-12)).max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -14,7 +15,7 @@ from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
 from inference.conversion import ConversionFailed
 from inference.engines import ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
-from inference.errors import BadInput, NotFound
+from inference.errors import BadInput, NotFound, TooLarge
 from inference.preprocessing import plan_image, value_range
 from inference.workspace import Workspace
 from models_app.choices import JobKind
@@ -56,7 +57,7 @@ def compare_version(
     candidates = [candidate for chosen in able for candidate in chosen.candidates]
     measured = measure_all(
         candidates,
-        random_inputs(version.signature, count=EXAMPLES, value_range=_value_range(version)),
+        _inputs(version),
         Workspace(settings.PORTAL_RUN_DIR / f"compare-{version.pk}"),
         progress=_part(progress, _CONVERTED_AT, 100),
         effort=effort,
@@ -109,6 +110,14 @@ def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> C
             },
         )
     return comparison
+
+
+def _inputs(version: ModelVersion) -> Mapping[str, Any]:
+    """Raises JobFailed where an example is too large."""
+    try:
+        return random_inputs(version.signature, count=EXAMPLES, value_range=_value_range(version))
+    except TooLarge as refusal:
+        raise JobFailed(refusal.message) from refusal
 
 
 def _value_range(version: ModelVersion) -> tuple[float, float]:
