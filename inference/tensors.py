@@ -65,7 +65,11 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
     wanted = np.dtype(spec.dtype)
     if array.size and not _fits(array, wanted):
         raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds other values.")
-    return array.astype(wanted)
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(wanted)
+    except FloatingPointError:
+        raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds a number beyond it.") from None
 
 
 def _holds_text(value: Any) -> bool:
