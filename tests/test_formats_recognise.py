@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from inference.formats import FileFacts, FileRejected, inspect_file
-from inference.formats.recognise import cannot_load_yet, recognise
+from inference.formats.recognise import recognise
 from tests.model_files import dense, hdf5_model, keras_zip, sequential
 
 
@@ -256,10 +256,6 @@ def test_an_openvino_model_with_a_config_beside_it_is_no_keras_archive(tmp_path:
             archive.writestr(name, b"{}")
 
     assert recognise(path) == "openvino"
-
-
-def test_a_format_without_an_engine_is_named() -> None:
-    assert cannot_load_yet("onnx").message.startswith("This looks like an ONNX model, which cannot be loaded here yet.")
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Converting a model file to other formats, in a limited child.
 
-The names of inputs and outputs stay the same in every format. Where a format cannot hold one, the converted file's
-name → the original name is kept in a JSON file beside it and in `Converted.names`.
+The names of inputs and outputs stay the same in every format. Where a format cannot hold one, `Converted.names` has the
+converted file's name → the original name.
 """
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,10 +149,7 @@ class _Attempt:
             path.unlink(missing_ok=True)
             return ConversionFailed(said_text(part.get("failed", "The conversion wrote no file."), 1000))
         names = {str(name): str(original) for name, original in dict(part["names"]).items()}
-        signature = Signature.from_json(part["signature"])
-        if names:
-            names_path(path).write_text(json.dumps(names))
-        return Converted(path, signature, names)
+        return Converted(path, Signature.from_json(part["signature"]), names)
 
     def _path(self, target: str) -> Path:
         return self.workspace.tmp_directory / f"converted{SUFFIX_OF_FORMAT[target]}"
@@ -171,16 +167,3 @@ def _is_plain_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def names_path(converted: Path) -> Path:
-    """Where the changed names of a converted file are kept."""
-    return converted.with_name(f"{converted.name}.names.json")
-
-
-def read_names(converted: Path) -> dict[str, str]:
-    """The converted file's names → the original's; empty where none had to change."""
-    try:
-        return {str(name): str(original) for name, original in json.loads(names_path(converted).read_text()).items()}
-    except FileNotFoundError:
-        return {}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference.engines import ENGINES_BY_FORMAT
 from inference.formats.facts import Candidates, FileFacts, FileRejected
 from inference.formats.frozen_graph import inspect_frozen_graph
 from inference.formats.hdf5 import inspect_hdf5
 from inference.formats.keras import inspect_keras
 from inference.formats.onnx_model import inspect_onnx
 from inference.formats.openvino_ir import inspect_openvino
-from inference.formats.recognise import cannot_load_yet, recognise
+from inference.formats.recognise import recognise
 from inference.formats.saved_model import inspect_saved_model
 from inference.formats.tflite import inspect_tflite
 
@@ -29,10 +28,7 @@ def inspect_file(
     a frozen graph.
     HDF5's reader runs for ever on some damaged files: call this in a process that a clock and a memory limit can end.
     """
-    name = recognise(path)
-    if name not in ENGINES_BY_FORMAT:
-        raise cannot_load_yet(name)
-    match name:
+    match recognise(path):
         case "keras":
             return inspect_keras(path, is_trusted=is_trusted)
         case "hdf5":
@@ -47,5 +43,3 @@ def inspect_file(
             return inspect_tflite(path)
         case "openvino":
             return inspect_openvino(path)
-        case _:
-            raise cannot_load_yet(name)

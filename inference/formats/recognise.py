@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from inference.archives import opened_archive
 from inference.formats.facts import FileRejected
@@ -12,24 +13,18 @@ from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
 from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
 
+FormatName = Literal["keras", "hdf5", "saved_model", "frozen_graph", "onnx", "tflite", "openvino"]
 HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
-_OTHER_FORMATS = {
-    "saved_model": "a TensorFlow SavedModel",
-    "frozen_graph": "a frozen TensorFlow graph",
-    "onnx": "an ONNX model",
-    "tflite": "a TensorFlow Lite model",
-    "openvino": "an OpenVINO model",
-}
 # The fields of ONNX's ModelProto (onnx.proto) that are of the type protobuf calls length-delimited.
 _ONNX_FIELDS = frozenset({2, 3, 4, 6, 7, 8, 14, 20, 25, 26})
 
 
-def recognise(path: Path) -> str:
+def recognise(path: Path) -> FormatName:
     """One of the contract's format names. Raises FileRejected, saying what the file looks like, if it is none."""
     if path.stat().st_size == 0:
         raise FileRejected("The file is empty. Save the model again and upload the new file.")
@@ -48,10 +43,6 @@ def recognise(path: Path) -> str:
     if text is not None:
         return _in_text(text)
     return _in_protobuf(head)
-
-
-def cannot_load_yet(name: str) -> FileRejected:
-    return FileRejected(f"This looks like {_OTHER_FORMATS[name]}, which cannot be loaded here yet. {SAVE_AS_KERAS}")
 
 
 def _refuse_known_others(head: bytes) -> None:
@@ -83,7 +74,7 @@ def _inflated(head: bytes) -> bytes:
         return b""
 
 
-def _in_zip(path: Path) -> str:
+def _in_zip(path: Path) -> FormatName:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {entry.filename for entry in archive.infolist()}
@@ -96,7 +87,7 @@ def _in_zip(path: Path) -> str:
     return _in_archive(names)
 
 
-def _in_archive(names: set[str]) -> str:
+def _in_archive(names: set[str]) -> FormatName:
     leaves = {PurePosixPath(name).name for name in names}
     if "saved_model.pb" in leaves or "saved_model.pbtxt" in leaves:
         return "saved_model"
@@ -117,7 +108,7 @@ def _in_archive(names: set[str]) -> str:
     raise FileRejected(f"The archive holds no model that is known here. {SAVE_AS_KERAS}")
 
 
-def _in_tar(path: Path, head: bytes) -> str:
+def _in_tar(path: Path, head: bytes) -> FormatName:
     if head.startswith(b"\x1f\x8b"):
         try:
             begin = zlib.decompressobj(wbits=31).decompress(head, 1024)
@@ -144,7 +135,7 @@ def _as_text(head: bytes) -> str | None:
     return None
 
 
-def _in_text(text: str) -> str:
+def _in_text(text: str) -> FormatName:
     begin = text.lstrip("\ufeff \t\r\n").lower()
     if begin.startswith(("<?xml", "<net ")) and "<net " in begin:
         return "openvino"
@@ -164,7 +155,7 @@ def _in_text(text: str) -> str:
     raise FileRejected(f"This is a text file, not a model. {SAVE_AS_KERAS}")
 
 
-def _in_protobuf(head: bytes) -> str:
+def _in_protobuf(head: bytes) -> FormatName:
     fields = _top_fields(head)
     numbers = [number for number, _, _ in fields]
     kinds = {number: wire for number, wire, _ in fields}

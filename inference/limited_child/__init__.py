@@ -92,9 +92,7 @@ def run_child(
             raise SandboxMissing(conversation.unwalled)
         if conversation.answer is None:
             logger.warning("%s ended with %s and no answer: %s", work, process.returncode, _tail(output))
-            raise ChildFailed(
-                "The file ended the process that worked on it. It needs more than there is, or is damaged."
-            )
+            raise ChildFailed(ENDED)
         return conversation.answer
 
 
