@@ -46,20 +46,33 @@ def take_up_abandoned(node: Node) -> int:
     return count
 
 
-def _remove_sockets(instance: Instance) -> None:
-    """Those that its owner could not remove any more: it names them after the instance, or found them with a spare."""
-    left = [*Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")]
-    left += [Path(path) for path in (instance.socket, instance.control) if path]
-    for path in left:
-        path.unlink(missing_ok=True)
-
-
 def _take_up(instance: Instance) -> bool:
+    """False where somebody else was faster, also where he has handed it out and a new owner loads it by now.
+
+    The files go before the move can be seen: later they might be those of a new owner.
+    """
     runner = instance.runner
     if runner is not None and is_alive(runner):  # it dies with its owner; this is the second means
         end_group(runner, 0.5)
-    Workspace(settings.PORTAL_RUN_DIR / f"instance-{instance.pk}").remove()
-    _remove_sockets(instance)
+    sockets = _sockets_of(instance)
+    with transaction.atomic():
+        if not _move_on(instance):
+            return False
+        Workspace(settings.PORTAL_RUN_DIR / f"instance-{instance.pk}").remove()
+        for path in sockets:
+            path.unlink(missing_ok=True)
+        if instance.state == InstanceState.QUEUED:
+            _hand_out_again(instance)
+    return True
+
+
+def _sockets_of(instance: Instance) -> list[Path]:
+    """Those that its owner could not remove any more: it names them after the instance, or found them with a spare."""
+    named = Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")
+    return [*named, *(Path(path) for path in (instance.socket, instance.control) if path)]
+
+
+def _move_on(instance: Instance) -> bool:
     if instance.state == InstanceState.UNLOADING:
         return move(
             instance,
@@ -67,19 +80,20 @@ def _take_up(instance: Instance) -> bool:
             before=[InstanceState.UNLOADING],
             reason="Its process had ended.",
             receipt=_receipt_of_the_dead(instance),
+            pid=None,
+            socket="",
         )
     is_other_boot = instance.boot_id != boot_id()
     reason = "The machine was started again." if is_other_boot else "The worker that kept it loaded had ended."
-    if not move(
+    return move(
         instance,
         InstanceState.QUEUED,
         before=RUNNING,
         generation=instance.generation,
         reason=f"{reason} It is loaded again.",
-    ):
-        return False
-    _hand_out_again(instance)
-    return True
+        pid=None,
+        socket="",
+    )
 
 
 def _hand_out_again(instance: Instance) -> None:
