@@ -17,6 +17,7 @@ from models_app.services.convert import forget_conversions
 from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
+from models_app.services.patience import patiently
 
 
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
@@ -38,11 +39,12 @@ def check(job: Job, progress: Progress) -> Outcome:
             progress=progress,
             **version.options.graph_ends,
         )
-        _accept(version, checked, job.by)
+        patiently(lambda: _accept(version, checked, job.by))
     except (FileRefused, ValidationFailed) as refusal:
-        _finish(version, FileStatus.REJECTED, str(refusal), replaces_older=False)
-        return Outcome(str(refusal))
-    replace.begin(version, by=job.by)
+        sentence = str(refusal)
+        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, replaces_older=False))
+        return Outcome(sentence)
+    patiently(lambda: replace.begin(version, by=job.by))
     return Outcome("The file is ready to be loaded.")
 
 

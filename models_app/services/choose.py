@@ -17,6 +17,7 @@ from models_app.services.find import check_ready
 from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
+from models_app.services.patience import patiently
 
 AUTO = "auto"
 DEFAULT_PRECISION = "f32"
@@ -95,14 +96,15 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
-    fields = _take_winner(job, compare_version(job.version, progress))
+    comparison = compare_version(job.version, progress)
+    fields = patiently(lambda: _take_winner(job, comparison))
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
 def compare_fully(job: Job, progress: Progress) -> Outcome:
     """The job: all engines at all precisions. Where the choice is left to the portal, it follows what was measured."""
     comparison = compare_version(job.version, progress, FULL, all_precisions=True)
-    _take_winner(job, comparison)
+    patiently(lambda: _take_winner(job, comparison))
     return Outcome(comparison.reason, {"recommended": comparison.recommended})
 
 

@@ -26,6 +26,7 @@ from models_app.services.engine_file import target_for
 from models_app.services.find import check_ready
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Progress
+from models_app.services.patience import patiently
 
 EXAMPLES = 8
 _CONVERTED_AT = 40
@@ -63,7 +64,7 @@ def compare_version(
         effort=effort,
         sandbox=settings.PORTAL_SANDBOX,
     )
-    return _keep(version, measured, [row for chosen in able for row in chosen.unable])
+    return patiently(lambda: _keep(version, measured, [row for chosen in able for row in chosen.unable]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.utils import timezone
 from django_q.brokers import get_broker
 
@@ -20,6 +20,7 @@ from models_app.services.choose import choose, compare_fully
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
 from models_app.services.outcome import JobFailed, Outcome, Progress
+from models_app.services.patience import patiently, without_waiting
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
@@ -31,35 +32,56 @@ class _Deleted(Exception):
 
 
 def run(job_pk: int) -> None:
-    """Do the job unless somebody did or does. What it raises is logged, and kept as a constant sentence."""
+    """Do the job unless somebody did or does. What it raises is logged, and kept as a constant sentence.
+
+    Where the database stays away this process ends, and the job is taken up again as one that was cut off.
+    """
     job = take(job_pk)
     if job is None:
         return
     try:
-        outcome = _DO[JobKind(job.kind)](job, lambda percent, text: _say(job_pk, percent, text))
+        _do(job)
+    except DatabaseError:
+        logger.exception("the database does not take what became of job %d; its worker ends", job_pk)
+        connection.close()
+        raise SystemExit(1) from None
+
+
+def _do(job: Job) -> None:
+    try:
+        outcome = _DO[JobKind(job.kind)](job, lambda percent, text: _say(job.pk, percent, text))
     except _Deleted:
-        logger.info("job %d ended with its version", job_pk)
+        logger.info("job %d ended with its version", job.pk)
     except JobFailed as failure:
-        _fail(job, str(failure))
+        _fail_patiently(job, str(failure))
+    except OperationalError:  # says nothing about the file
+        raise
     except Exception as error:
-        logger.exception("job %d failed", job_pk)
-        _fail(job, _sentence_for(error))
+        logger.exception("job %d failed", job.pk)
+        _fail_patiently(job, _sentence_for(error))
     else:
-        Job.objects.filter(pk=job_pk).update(
-            state=JobState.DONE,
-            progress=100,
-            detail=outcome.sentence,
-            result=outcome.result,
-            finished_at=timezone.now(),
-        )
+        patiently(lambda: _finish(job, outcome))
     if job.kind in LONG_JOBS:
-        hand_out_next()
+        patiently(hand_out_next)
 
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
     """Where a job stands, for those who watch. Raises where the job was deleted, which ends its process too."""
-    if not Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail):
+    is_there = True
+    with without_waiting():
+        is_there = bool(Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail))
+    if not is_there:
         raise _Deleted
+
+
+def _finish(job: Job, outcome: Outcome) -> None:
+    Job.objects.filter(pk=job.pk).update(
+        state=JobState.DONE,
+        progress=100,
+        detail=outcome.sentence,
+        result=outcome.result,
+        finished_at=timezone.now(),
+    )
 
 
 def _sentence_for(error: Exception) -> str:
@@ -107,7 +129,13 @@ def hand_out_lost() -> None:
         hand_out(job)
 
 
+def _fail_patiently(job: Job, detail: str) -> None:
+    patiently(lambda: _fail(job, detail))
+
+
+@transaction.atomic
 def _fail(job: Job, detail: str) -> None:
+    """The job and what it was to settle: nobody sees a file that is checked for ever."""
     Job.objects.filter(pk=job.pk).update(state=JobState.FAILED, detail=detail, finished_at=timezone.now())
     if job.kind == JobKind.CHECK:
         ModelVersion.objects.filter(pk=job.version_id, status=FileStatus.CHECKING).update(

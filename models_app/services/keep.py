@@ -7,7 +7,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from models_app.services import files, replace
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
-from models_app.services.patience import without_waiting
+from models_app.services.patience import patiently, without_waiting
 from models_app.services.spares import spares
 
 logger = logging.getLogger("portal.keep")
@@ -48,7 +48,6 @@ LOOK_EVERY_S = 0.5
 WRITE_EVERY_S = 2.0
 RATE_EVERY_S = 15.0
 RATES_KEPT = 20
-DATABASE_PATIENCE_S = 60.0
 _S = InstanceState
 
 
@@ -143,7 +142,7 @@ class Keeper:
             if not self.is_wanted():
                 self.stopped(Receipt())
                 return None
-            _patiently(job.refresh_from_db)
+            patiently(job.refresh_from_db)
 
     def _assignment(self, version: ModelVersion, file: EngineFile) -> Assignment:
         options = version.options
@@ -190,7 +189,7 @@ class Keeper:
     def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
         fields = {"pid": runner.pid, "pid_started_at": runner.started_at, "boot_id": runner.boot_id, "loaded_at": None}
         if attempt == 1:
-            return bool(_patiently(lambda: self._rows(_S.LOADING).update(state_detail="", **fields)))
+            return bool(patiently(lambda: self._rows(_S.LOADING).update(state_detail="", **fields)))
         return self._move(_S.LOADING, [_S.RESTARTING], "Started again.", **fields)
 
     def ready(self, facts: Ready) -> bool:
@@ -284,7 +283,7 @@ class Keeper:
     def _move(self, after: InstanceState, before: list[InstanceState], reason: str, **fields: Any) -> bool:
         by = self.instance.by if after is _S.READY else ""
         fields = self._totals() | fields  # the last ones of a process: the next one begins at zero
-        return bool(_patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
+        return bool(patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
 
     def _totals(self) -> dict[str, Any]:
         """What the processes of this instance have answered since it was claimed, this one and earlier ones."""
@@ -325,17 +324,3 @@ def _has_ended(stop_descriptor: int | None) -> bool:
 
 def _control_path(instance: Instance) -> Path:
     return Path(settings.PORTAL_SOCKETS_DIR) / f"i{instance.pk}.ctl"
-
-
-def _patiently(write: Callable[[], Any]) -> Any:
-    """Do a write that must not be lost, however long somebody else holds the database, within a minute."""
-    deadline = time.monotonic() + DATABASE_PATIENCE_S
-    while True:
-        try:
-            return write()
-        except DatabaseError:
-            connection.close()
-            if time.monotonic() > deadline:
-                raise
-            logger.warning("the database did not take a change; trying again")
-            time.sleep(0.5)

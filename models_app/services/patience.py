@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, connection
+
+logger = logging.getLogger("portal.patience")
+
+T = TypeVar("T")
+DATABASE_PATIENCE_S = 60.0
+
+
+def patiently(write: Callable[[], T]) -> T:
+    """Do a write that must not be lost, however long somebody else holds the database, within a minute.
+
+    Raises DatabaseError after that. It may be done more than once; not inside a transaction.
+    """
+    deadline = time.monotonic() + DATABASE_PATIENCE_S
+    while True:
+        try:
+            return write()
+        except DatabaseError:
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("the database did not take a change; trying again")
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.faults.conftest import ADDER, BENCH, Files
 from tests.faults.figures import note
 from tests.faults.invariants import Asked, answered, ask, in_background, watched
@@ -100,6 +101,29 @@ def test_f10_a_change_that_waits_too_long_is_a_503_and_all_heals(
     note("F10", "database held for 30 s", recovered_s=healed, lost=0, remark=f"503 after {seconds:.0f} s")
     assert {(answer.status, answer.body["code"]) for answer in refused} == {(503, "unavailable")}
     manager.delete("/api/models/too-patient/", params={"unload": "true"})
+
+
+@pytest.mark.long
+def test_f10_a_file_whose_check_meets_a_held_database_is_not_rejected_for_it(
+    faulty: RunningPortal, manager: Api
+) -> None:
+    fields = {"name": "undisturbed", "engine": "tensorflow", "labels": DIGIT_LABELS}
+    with SAMPLE.open("rb") as file:
+        manager.post("/api/models/", data=fields, files={"file": file})
+    wait_for(lambda: faulty.children_at("inference.checking") or None, 60, "it is checked")
+
+    with watched(faulty, "steady"):
+        with held(faulty.data_dir):
+            began = time.monotonic()
+            while time.monotonic() - began < 30:
+                assert ask(manager, "steady", asked()).status == 200
+        let_go = time.monotonic()
+        version = manager.checked("undisturbed")
+        healed = time.monotonic() - let_go
+
+    note("F10", "database held for 30 s during a check", recovered_s=healed, lost=0, remark=version["status"])
+    assert (version["status"], version["status_detail"]) == ("ready", "")
+    manager.delete("/api/models/undisturbed/")
 
 
 def _fresh_key(portal: RunningPortal) -> Api:

@@ -1,0 +1,99 @@
+"""Jobs beside a database that is held or away: what they found is kept, and no good file is rejected for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connection
+
+from models_app.choices import FileStatus, JobKind, JobState
+from models_app.models import Job, ModelVersion
+from models_app.services import jobs, patience
+from tests.faults.small_models import adder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PROGRESS = 'UPDATE "models_app_job" SET "progress"'
+THE_END_OF_A_JOB = '"finished_at" = '
+THE_END_OF_A_CHECK = 'UPDATE "models_app_modelversion" SET "status"'
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Job:
+    """The job that checks a good file."""
+    call_command("import_model", "adds", str(adder(tmp_path / "adder.zip", 1)), "--engine", "openvino")
+    return Job.objects.get(kind=JobKind.CHECK)
+
+
+def test_progress_that_cannot_be_written_costs_nothing(check: Job) -> None:
+    with refused(PROGRESS, times=100) as asked:
+        jobs.run(check.pk)
+
+    assert len(asked) > 1
+    assert outcome(check) == (JobState.DONE, FileStatus.READY)
+
+
+@pytest.mark.parametrize("write", [THE_END_OF_A_JOB, THE_END_OF_A_CHECK])
+def test_what_a_job_found_waits_until_the_database_takes_it(check: Job, write: str) -> None:
+    with refused(write, times=2) as asked:
+        jobs.run(check.pk)
+
+    assert len(asked) == 3
+    assert outcome(check) == (JobState.DONE, FileStatus.READY)
+
+
+@pytest.mark.parametrize("write", [THE_END_OF_A_JOB, THE_END_OF_A_CHECK])
+def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_again(
+    check: Job, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+
+    with refused(write, times=100), pytest.raises(SystemExit):
+        jobs.run(check.pk)
+
+    check.refresh_from_db()
+    assert (check.state, check.pid) == (JobState.RUNNING, os.getpid())
+    assert check.version.status in {FileStatus.CHECKING, FileStatus.READY}
+
+    Job.objects.update(boot_id="earlier")  # its worker has ended
+    jobs.take_up_cut_off()
+    jobs.run(check.pk)
+
+    assert outcome(check) == (JobState.DONE, FileStatus.READY)
+
+
+def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:
+    Job.objects.update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
+
+    for write in (THE_END_OF_A_JOB, THE_END_OF_A_CHECK):
+        with refused(write, times=1), pytest.raises(OperationalError):
+            jobs.take_up_cut_off()
+        assert outcome(check) == (JobState.RUNNING, FileStatus.CHECKING)
+    jobs.take_up_cut_off()
+
+    assert outcome(check) == (JobState.FAILED, FileStatus.REJECTED)
+
+
+def outcome(job: Job) -> tuple[str, str]:
+    return Job.objects.get(pk=job.pk).state, ModelVersion.objects.get(pk=job.version_id).status
+
+
+@contextmanager
+def refused(words: str, *, times: int) -> Iterator[list[str]]:
+    """Within this block the database refuses statements with these words so often, as it does while it is held."""
+    asked: list[str] = []
+
+    def wrapper(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if words in sql:
+            asked.append(sql)
+            if len(asked) <= times:
+                raise OperationalError("database is locked")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(wrapper):
+        yield asked
