@@ -107,6 +107,8 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
     for twin in twins.exclude(version=version).select_related("version"):
         if twin.version.options.graph_ends != version.options.graph_ends:
             continue
+        if twin.is_made and not files.is_unchanged(twin.path, twin.sha256):  # a link would be damaged alike
+            continue
         copy = Conversion(
             version=version, format=target, sentence=twin.sentence, operation=twin.operation,
             names=twin.names, size_bytes=twin.size_bytes, sha256=twin.sha256,
