@@ -353,10 +353,7 @@ class Owner:
     def _measure(self) -> None:
         runner = self._runner
         if runner is not None and self._clock() - runner.measured_at >= self._memory_every_s():
-            runner.measured_at = self._clock()
-            memory = memory_bytes(runner.identity.pid)
-            if memory is not None:  # None: it has just ended, and the last figure tells more
-                runner.vitals = replace(runner.vitals, memory_bytes=memory)
+            runner.measure(self._clock())
 
     def _forget(self, descriptor: Any) -> None:
         with contextlib.suppress(KeyError, ValueError):

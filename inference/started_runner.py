@@ -75,6 +75,7 @@ class StartedRunner:
     partial: bytes = b""
     is_out_of_memory: bool = False
     oom_kills_before: int = field(default_factory=oom_kills)
+    oom_kills_seen: int = field(default_factory=oom_kills)
 
     @property
     def has_ended(self) -> bool:
@@ -144,6 +145,17 @@ class StartedRunner:
             f"Loading took {used}, more than the limit of {limit}; {in_megabytes(free_bytes())} are free on this host. "
             "Raise memory_limit_bytes in the options, or load a smaller model."
         )
+
+    def measure(self, now: float) -> None:
+        """What it takes of the memory. What the kernel had ended at the measurement before has not ended this one.
+
+        Not at this one: between the kernel's decision and the end of a process it can still be measured.
+        """
+        self.measured_at = now
+        memory = memory_bytes(self.identity.pid)
+        if memory is not None:  # None: it has just ended, and the last figures tell more
+            self.vitals = replace(self.vitals, memory_bytes=memory)
+            self.oom_kills_before, self.oom_kills_seen = self.oom_kills_seen, oom_kills()
 
     def notice_memory(self) -> None:
         """For one that has ended: was it the kernel, because memory ran out?"""
