@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services import jobs, patience
 from tests.faults.small_models import adder
+from tests.refused_writes import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROGRESS = 'UPDATE "models_app_job" SET "progress"'
@@ -81,19 +79,3 @@ def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:
 
 def outcome(job: Job) -> tuple[str, str]:
     return Job.objects.get(pk=job.pk).state, ModelVersion.objects.get(pk=job.version_id).status
-
-
-@contextmanager
-def refused(words: str, *, times: int) -> Iterator[list[str]]:
-    """Within this block the database refuses statements with these words so often, as it does while it is held."""
-    asked: list[str] = []
-
-    def wrapper(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
-        if words in sql:
-            asked.append(sql)
-            if len(asked) <= times:
-                raise OperationalError("database is locked")
-        return execute(sql, *arguments)
-
-    with connection.execute_wrapper(wrapper):
-        yield asked

@@ -7,7 +7,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,8 @@ class Keeper:
         engine = version.engine_selected
         if (file := file_for(version, engine)) is not None:
             return file
-        job = request_conversion(version, target_for(version, engine), by=self.instance.by)
-        self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first.")
+        job = patiently(lambda: request_conversion(version, target_for(version, engine), by=self.instance.by))
+        patiently(lambda: self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first."))
         while True:
             is_over = job.state not in PENDING_JOBS  # looked at before the file, which is there before the job ends
             if (file := file_for(version, engine)) is not None:
@@ -210,13 +210,14 @@ class Keeper:
             state_detail=self._note_on_device(facts.device),
             **on_device,
         )
-        ModelVersion.objects.filter(pk=self.instance.version_id).update(last_load_seconds=seconds)
         self.earlier_requests, self.earlier_errors = self.instance.requests, self.instance.errors
         self.heard = None
         spares.give_place_back()
         self.rate_at, self.rate_requests = time.monotonic(), 0
+        version = self.instance.version
+        self._beside(lambda: ModelVersion.objects.filter(pk=version.pk).update(last_load_seconds=seconds))
         if is_moved:
-            replace.finish(self.instance.version, by=self.instance.by)
+            self._beside(lambda: replace.finish(version, by=self.instance.by))
         return is_moved
 
     def alive(self, vitals: Vitals) -> None:
@@ -245,7 +246,7 @@ class Keeper:
         return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")
 
     def failed(self, reason: str) -> None:
-        replace.give_up(self.instance.version)
+        self._beside(lambda: replace.give_up(self.instance.version))
         if not self._move(
             _S.FAILED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, state_detail=reason, pid=None, socket="",
             memory_bytes=None, device_memory_bytes=None,
@@ -253,7 +254,7 @@ class Keeper:
             self.stopped(Receipt())
 
     def stopped(self, receipt: Receipt) -> None:
-        self.instance.refresh_from_db()
+        patiently(self.instance.refresh_from_db)
         facts = asdict(receipt) | {
             "pids": list(receipt.pids),
             "device_memory_freed_bytes": self._device_memory_freed(),
@@ -284,6 +285,13 @@ class Keeper:
         by = self.instance.by if after is _S.READY else ""
         fields = self._totals() | fields  # the last ones of a process: the next one begins at zero
         return bool(patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
+
+    def _beside(self, write: Callable[[], object]) -> None:
+        """Do what the instance can be without: a model that serves is not ended because the database is held."""
+        try:
+            patiently(write)
+        except DatabaseError:
+            logger.exception("instance %d goes on without a change that the database did not take", self.instance.pk)
 
     def _totals(self) -> dict[str, Any]:
         """What the processes of this instance have answered since it was claimed, this one and earlier ones."""

@@ -33,8 +33,10 @@ def begin(version: ModelVersion, *, by: Actor) -> None:
 
 def finish(version: ModelVersion, *, by: Actor) -> None:
     """It is ready: unload the older ones if that was wished."""
-    if ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False):
+    wish = ModelVersion.objects.filter(pk=version.pk, replaces_older=True)
+    if wish.exists():
         _unload_older(version, by, wait_s=0.0)
+        wish.update(replaces_older=False)  # last: what is cut off here is done at the next time that it is ready
 
 
 def give_up(version: ModelVersion) -> None:

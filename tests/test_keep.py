@@ -1,0 +1,84 @@
+"""A worker that keeps an instance loaded, beside a database that does not take its changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.processes import identify
+from inference.reporting import Ready, Receipt
+from models_app.choices import InstanceState
+from models_app.models import ModelVersion
+from models_app.services import patience
+from models_app.services.keep import Keeper
+from tests.refused_writes import refused
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS, WISH = 'SET "last_load_seconds"', 'SET "replaces_older"'
+OLDER_VERSIONS = '"number" < '
+
+
+@pytest.fixture
+def keeper(settings: Any, tmp_path: Path) -> Keeper:
+    """Of version 2, which is to replace version 1."""
+    settings.PORTAL_DATA_DIR = tmp_path
+    make_version("digits", InstanceState.READY)
+    [instance] = make_version("digits", InstanceState.QUEUED, replaces_older=True).instances.all()
+    keeper = Keeper.claim(instance.pk, instance.generation)
+    assert keeper is not None
+    return keeper
+
+
+def test_a_model_that_serves_goes_on_where_nothing_more_can_be_written(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+
+    with refused(SECONDS, times=100), refused(OLDER_VERSIONS, times=100):
+        assert keeper.ready(facts())
+
+    assert states() == {1: InstanceState.READY, 2: InstanceState.READY}
+    assert ModelVersion.objects.get(number=2).replaces_older, "the wish is kept for the next time that it is ready"
+
+
+def test_what_is_replaced_is_unloaded_as_soon_as_the_database_takes_it(keeper: Keeper) -> None:
+    with refused(OLDER_VERSIONS, times=1), refused(WISH, times=1):
+        assert keeper.ready(facts())
+
+    assert states() == {1: InstanceState.UNLOADING, 2: InstanceState.READY}
+    assert not ModelVersion.objects.get(number=2).replaces_older
+
+
+def test_a_failure_is_written_although_the_wish_to_replace_cannot_be_taken_back(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+
+    with refused(WISH, times=100):
+        keeper.failed("It does not load.")
+
+    assert states() == {1: InstanceState.READY, 2: InstanceState.FAILED}
+
+
+def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
+    keeper.ready(facts())
+    ModelVersion.objects.get(number=2).instances.update(state=InstanceState.UNLOADING)
+
+    with refused('FROM "models_app_instance"', times=2):
+        keeper.stopped(Receipt())
+
+    assert states()[2] == InstanceState.STOPPED
+
+
+def facts() -> Ready:
+    me = identify(os.getpid())
+    assert me is not None
+    return Ready(me, Path("socket"), "cpu", "tensorflow", "f32", "full", 0.5, 10**6)
+
+
+def states() -> dict[int, str]:
+    return {version.number: version.instances.get().state for version in ModelVersion.objects.all()}
