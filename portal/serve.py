@@ -6,6 +6,7 @@ import compileall
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ CLUSTER_GRACE_S = 10.0
 _STEADY_S = 30.0
 _LONGEST_PAUSE_S = 10.0
 _LOOK_EVERY_S = 0.2
+_SOON_READY_S = 60.0
 
 
 class AlreadyRunning(Exception):
@@ -51,10 +53,15 @@ class Child:
     started_at: float = 0.0
     start_again_at: float = 0.0
     pause_s: float = 0.0
+    kill_at: float = 0.0
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env={**os.environ, **self.environment}, process_group=0)
+        """Where the system refuses it (no memory for a moment), it counts as one that ended."""
         self.started_at = time.monotonic()
+        try:
+            self.process = subprocess.Popen(self.command, env={**os.environ, **self.environment}, process_group=0)
+        except OSError as error:
+            self._start_again(f"could not be started ({error.strerror})")
 
     def look(self) -> None:
         """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
@@ -64,19 +71,23 @@ class Child:
                 self.start()
             return
         code = self.process.poll()
-        if code is None:
-            return
+        if code is not None:
+            self._start_again(f"ended with {code}")
+
+    def _start_again(self, what: str) -> None:
         is_steady = time.monotonic() - self.started_at > _STEADY_S
         self.pause_s = (
             0.0
             if is_steady or (self.pause_s == 0.0 and not self.start_again_at)
             else min(_LONGEST_PAUSE_S, max(1.0, self.pause_s * 2))
         )
-        logger.error("%s ended with %d; starting it again in %.0f s", self.name, code, self.pause_s)
+        logger.error("%s %s; starting it again in %.0f s", self.name, what, self.pause_s)
         self.start_again_at = time.monotonic() + self.pause_s
         self.process = None
 
     def ask_to_stop(self) -> None:
+        """From now on it has its grace."""
+        self.kill_at = time.monotonic() + self.grace_s
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
@@ -85,7 +96,7 @@ class Child:
         if self.process is None:
             return
         try:
-            self.process.wait(self.grace_s)
+            self.process.wait(max(0.0, self.kill_at - time.monotonic()))
         except subprocess.TimeoutExpired:
             logger.error("%s did not stop within %.0f s and is killed", self.name, self.grace_s)
             with contextlib.suppress(ProcessLookupError):
@@ -141,15 +152,21 @@ class Portal:
             self._stop()
 
     def _announce(self) -> None:
+        """Say that it is ready once the web answers; where that takes long, say what it waits for."""
         address = f"http://{_shown_host()}:{settings.PORTAL_PORT}"
-        deadline = time.monotonic() + 60
-        while not self.is_stopping and time.monotonic() < deadline:
+        is_late_at = time.monotonic() + _SOON_READY_S
+        while not self.is_stopping:
             with contextlib.suppress(OSError), socket.create_connection((_connect_host(), settings.PORTAL_PORT), 0.5):
-                break
+                self._say(f"The portal is ready at {address} (stop it with Ctrl-C).")
+                return
+            if time.monotonic() > is_late_at:
+                is_late_at = math.inf
+                self._say(
+                    f"The web process does not answer at {address} yet. What it printed may say why; it is waited for."
+                )
             for child in self.children:
                 child.look()
             time.sleep(0.05)
-        self._say(f"The portal is ready at {address} (stop it with Ctrl-C).")
 
     def _stop(self) -> None:
         """The web first, so that nobody is left waiting for a model that ends; then the clusters."""

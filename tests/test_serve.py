@@ -1,0 +1,102 @@
+"""`serve` and its children: one that cannot be started, two that will not stop, a web that does not answer."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal import serve
+from portal.serve import Child, Portal
+from tests.running_portal import free_port, wait_for
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "w").close()
+time.sleep(60)
+"""
+GRACE_S = 1.0
+
+
+@pytest.fixture
+def children() -> Iterator[list[Child]]:
+    started: list[Child] = []
+    yield started
+    for child in started:
+        if child.process is not None:
+            child.process.kill()
+            child.process.wait()
+
+
+def test_a_child_that_the_system_refuses_is_tried_again(children: list[Child], tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    child = Child("web", [str(program)], {}, GRACE_S)
+    children.append(child)
+
+    child.start()
+    child.look()
+    refused = child.process
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+
+    def look() -> Any:
+        child.look()
+        return child.process
+
+    assert refused is None
+    assert wait_for(look, 20, "it is started").poll() is None
+
+
+def test_children_that_do_not_stop_share_one_grace(children: list[Child], tmp_path: Path) -> None:
+    signs = [tmp_path / str(number) for number in range(3)]
+    children += [Child("cluster", [sys.executable, "-c", STUBBORN, str(sign)], {}, GRACE_S) for sign in signs]
+    for child in children:
+        child.start()
+    wait_for(lambda: all(sign.exists() for sign in signs), 20, "none listens to SIGTERM")
+
+    began = time.monotonic()
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.wait_or_kill()
+    took = time.monotonic() - began
+
+    print(f"three stubborn children ended in {took:.2f} s")
+    assert [child.process and child.process.returncode for child in children] == [-signal.SIGKILL] * 3
+    assert took < 2 * GRACE_S
+
+
+@pytest.fixture
+def announced(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """What a portal says whose web process does not answer, and that soon loses patience."""
+    settings.PORTAL_HOST, settings.PORTAL_PORT = "127.0.0.1", free_port()
+    monkeypatch.setattr(serve, "_SOON_READY_S", 0.1)
+    portal = Portal(out=StringIO())
+    thread = threading.Thread(target=portal._announce)
+    thread.start()
+    yield portal.out.getvalue
+    portal.is_stopping = True
+    thread.join(10)
+    assert not thread.is_alive()
+    assert portal.out.getvalue().count("is ready") <= 1
+
+
+def test_a_portal_whose_web_does_not_answer_says_so_and_is_ready_once_it_does(
+    announced: Callable[[], str], settings: Any
+) -> None:
+    wait_for(lambda: "does not answer" in announced(), 20, "it says what is not there")
+    said = announced()
+    with socket.create_server(("127.0.0.1", settings.PORTAL_PORT)):
+        wait_for(lambda: "is ready" in announced(), 20, "it is ready")
+
+    assert "is ready" not in said
+    assert announced().count("does not answer") == 1
