@@ -57,12 +57,10 @@ def take(job_pk: int) -> Job | None:
     me = identify(os.getpid())
     assert me is not None
     with transaction.atomic():
-        job = Job.objects.select_for_update().filter(pk=job_pk, state=JobState.QUEUED).first()
-        if job is None:
+        job = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).first()
+        if job is None or (job.kind in LONG_JOBS and _is_one_running()):
             return None
-        if job.kind in LONG_JOBS and Job.objects.filter(kind__in=LONG_JOBS, state=JobState.RUNNING).exists():
-            return None
-        Job.objects.filter(pk=job_pk).update(
+        changed = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
             state=JobState.RUNNING,
             started_at=timezone.now(),
             progress=0,
@@ -70,4 +68,12 @@ def take(job_pk: int) -> Job | None:
             pid_started_at=me.started_at,
             boot_id=me.boot_id,
         )
-    return Job.objects.select_related("version__model").get(pk=job_pk)
+    return Job.objects.select_related("version__model").get(pk=job_pk) if changed else None
+
+
+def _is_one_running() -> bool:
+    """Of the long jobs. Until the transaction ends nobody else can take one: whoever wants to waits at the locks."""
+    long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
+    pks = long_jobs.filter(state__in=PENDING_JOBS).order_by("pk").values_list("pk", flat=True)
+    list(pks.select_for_update())
+    return long_jobs.filter(state=JobState.RUNNING).exists()  # looked at once they are locked

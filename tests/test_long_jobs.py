@@ -1,0 +1,57 @@
+"""Long jobs run one at a time: two that measure at once measure each other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.db import connection
+
+from models_app.choices import JobKind, JobState
+from models_app.models import Job
+from models_app.services.hand_out import take
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_job(kind: JobKind) -> Job:
+    return Job.objects.create(kind=kind, version=make_version())
+
+
+def test_a_second_long_job_is_not_taken_while_one_runs() -> None:
+    first, second, check = make_job(JobKind.CHOOSE), make_job(JobKind.COMPARE), make_job(JobKind.CHECK)
+
+    assert take(first.pk) is not None
+    assert take(first.pk) is None, "somebody does it"
+    assert take(second.pk) is None
+    assert take(check.pk) is not None, "a check never waits for a measurement"
+
+    Job.objects.filter(pk=first.pk).update(state=JobState.DONE)
+    assert take(second.pk) is not None
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="its transactions never overlap: try DATABASE_URL=postgres://"
+)
+@pytest.mark.parametrize("same", [True, False], ids=["the-same-job", "two-jobs"])
+def test_of_two_workers_that_take_a_long_job_at_once_one_gets_it(same: bool) -> None:
+    for _ in range(20):
+        first = make_job(JobKind.COMPARE)
+        second = first if same else make_job(JobKind.COMPARE)
+        both_are_ready = Barrier(2)
+
+        def take_at_once(job: Job, both_are_ready: Barrier = both_are_ready) -> bool:
+            connection.ensure_connection()
+            both_are_ready.wait(10)
+            try:
+                return take(job.pk) is not None
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(2) as workers:
+            taken = list(workers.map(take_at_once, (first, second)))
+
+        assert sorted(taken) == [False, True]
+        Job.objects.update(state=JobState.DONE)
