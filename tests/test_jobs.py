@@ -65,6 +65,13 @@ def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_a
     assert outcome(check) == (JobState.DONE, FileStatus.READY)
 
 
+def test_a_worker_that_loses_the_database_when_it_has_just_taken_a_job_does_not_keep_it(check: Job) -> None:
+    with refused('INNER JOIN "models_app_modelversion"', times=1), pytest.raises(SystemExit):
+        jobs.run(check.pk)
+
+    assert outcome(check) == (JobState.RUNNING, FileStatus.CHECKING)
+
+
 def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:
     Job.objects.update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
 

@@ -36,11 +36,10 @@ def run(job_pk: int) -> None:
 
     Where the database stays away this process ends, and the job is taken up again as one that was cut off.
     """
-    job = take(job_pk)
-    if job is None:
-        return
     try:
-        _do(job)
+        job = take(job_pk)
+        if job is not None:
+            _do(job)
     except DatabaseError:
         logger.exception("the database does not take what became of job %d; its worker ends", job_pk)
         connection.close()
