@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django_q.tasks import async_task
 
+from models_app.cluster_names import models_cluster
 from models_app.models import Instance, Job
 
 
@@ -14,7 +15,7 @@ def keep_loaded(instance: Instance) -> None:
         "models_app.tasks.keep_loaded",
         instance.pk,
         instance.generation,
-        cluster=f"models-{instance.node.name}",
+        cluster=models_cluster(instance.node.name),
         timeout=-1,
         save=False,
     )

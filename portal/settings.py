@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dj_database_url
 
+from models_app.cluster_names import models_cluster
 from portal import datadir, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -176,7 +177,7 @@ SPECTACULAR_SETTINGS = {
 
 # ---- django-q: every value is said, because `Conf` reads them once at import --------------------------------------
 JOBS_CLUSTER = "jobs"
-MODELS_CLUSTER = f"models-{PORTAL_NODE}"
+MODELS_CLUSTER = models_cluster(PORTAL_NODE)
 REDIS_URL = env.text("REDIS_URL")
 Q_CLUSTER = {
     "name": "portal",  # the salt of signed task payloads: one for all clusters

@@ -15,6 +15,7 @@ from inference.processes import boot_id, end_group, is_alive
 from inference.workspace import Workspace
 from models_app import queue
 from models_app.choices import InstanceState
+from models_app.cluster_names import models_cluster
 from models_app.models import Instance, Node
 from models_app.services.move import move
 
@@ -24,7 +25,7 @@ RUNNING = (InstanceState.LOADING, InstanceState.READY, InstanceState.RESTARTING)
 
 def forget_deliveries(node: Node) -> None:
     """Delete the broker's rows of this node's queue (never registry rows). Only before its cluster starts."""
-    get_broker(f"models-{node.name}").purge_queue()
+    get_broker(models_cluster(node.name)).purge_queue()
 
 
 def requeue_all(node: Node) -> None:
