@@ -17,11 +17,16 @@ LONGEST_SOCKET_NAME_BYTES = 40
 def read_or_create_secret_key(directory: Path) -> str:
     """The key in `secret_key` (mode 0600), made with O_EXCL if it is not there: two first starts agree on one."""
     path = directory / "secret_key"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text("ascii").strip()
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.is_file():
+            return path.read_text("ascii").strip()
+        raise ImproperlyConfigured(
+            f"PORTAL_DATA_DIR is {directory}, which cannot be used ({error.strerror}); "
+            "name a folder that the portal may make and write to."
+        ) from None
     key = secrets.token_urlsafe(64)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(key)

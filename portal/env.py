@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -59,3 +60,21 @@ def path(name: str, default: Path) -> Path:
 def optional_path(name: str) -> Path | None:
     value = text(name)
     return Path(value).expanduser().resolve() if value else None
+
+
+def database(name: str, default: str) -> dj_database_url.DBConfig:
+    """Django's settings for the address of a database."""
+    try:
+        return dj_database_url.parse(text(name, default), conn_max_age=60, conn_health_checks=True)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} is no address of a database; set it to something like postgres://user:password@host/name."
+        ) from None
+
+
+def redis(name: str) -> str:
+    """The address of a Redis server, or nothing."""
+    value = text(name)
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured(f"{name} is no address of Redis; set it to something like redis://host:6379/0.")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import errno
 import fcntl
 import logging
 import math
@@ -15,18 +16,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import OperationalError
 
+from inference.processes import die_with_parent
 from portal import datadir, first_start
 
 logger = logging.getLogger("portal.serve")
 
 ALREADY_RUNNING = 3
+NO_DATABASE = 1
 WEB_GRACE_S = 20.0
 CLUSTER_GRACE_S = 10.0
 _STEADY_S = 30.0
@@ -41,7 +46,10 @@ class AlreadyRunning(Exception):
 
 @dataclass
 class Child:
-    """One supervised process, in a group of its own so that Ctrl-C reaches only `serve`."""
+    """One supervised process, in a group of its own so that Ctrl-C reaches only `serve`.
+
+    It ends with `serve`, also when that is killed: the next one must not find it on its port and its data.
+    """
 
     name: str
     command: list[str]
@@ -59,9 +67,14 @@ class Child:
         """Where the system refuses it (no memory for a moment), it counts as one that ended."""
         self.started_at = time.monotonic()
         try:
-            self.process = subprocess.Popen(self.command, env={**os.environ, **self.environment}, process_group=0)
-        except OSError as error:
-            self._start_again(f"could not be started ({error.strerror})")
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environment},
+                process_group=0,
+                preexec_fn=partial(die_with_parent, os.getpid()),  # an exec keeps it
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._start_again(f"could not be started ({error})")
 
     def look(self) -> None:
         """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
@@ -121,6 +134,9 @@ class Portal:
         except AlreadyRunning as error:
             self._say(str(error))
             return ALREADY_RUNNING
+        except OperationalError as error:
+            self._say(f"The database does not answer: {error}. Look at DATABASE_URL.")
+            return NO_DATABASE
         return 0
 
     def _say(self, line: str) -> None:
@@ -239,7 +255,11 @@ def _probe_port() -> Iterator[None]:
         try:
             probe.bind((settings.PORTAL_HOST, settings.PORTAL_PORT))
         except OSError as error:
-            raise AlreadyRunning(f"port {settings.PORTAL_PORT} is taken: {error.strerror}. Set PORTAL_PORT.") from None
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                said = f"port {settings.PORTAL_PORT} is taken: {error.strerror}. Set PORTAL_PORT."
+            else:
+                said = f"There is no address {settings.PORTAL_HOST} on this machine: {error.strerror}. Set PORTAL_HOST."
+            raise AlreadyRunning(said) from None
     yield
 
 

@@ -6,8 +6,6 @@ import os
 import socket
 from pathlib import Path
 
-import dj_database_url
-
 from models_app.cluster_names import models_cluster
 from portal import datadir, env
 
@@ -96,13 +94,7 @@ TEMPLATES = [
 ]
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        env.text("DATABASE_URL", f"sqlite:///{PORTAL_DATA_DIR / 'portal.sqlite3'}"),
-        conn_max_age=60,
-        conn_health_checks=True,
-    )
-}
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{PORTAL_DATA_DIR / 'portal.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # With Django's defaults 534 of 1200 concurrent transactions failed with "database is locked"; with these none.
     DATABASES["default"]["OPTIONS"] = {
@@ -178,7 +170,7 @@ SPECTACULAR_SETTINGS = {
 # ---- django-q: every value is said, because `Conf` reads them once at import --------------------------------------
 JOBS_CLUSTER = "jobs"
 MODELS_CLUSTER = models_cluster(PORTAL_NODE)
-REDIS_URL = env.text("REDIS_URL")
+REDIS_URL = env.redis("REDIS_URL")
 Q_CLUSTER = {
     "name": "portal",  # the salt of signed task payloads: one for all clusters
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}),

@@ -11,7 +11,7 @@ import pytest
 from pytest_django import Settings
 
 from portal.checks import check_settings
-from tests.running_portal import ROOT
+from tests.running_portal import ROOT, RunningPortal
 
 
 def ids() -> list[str | None]:
@@ -109,3 +109,45 @@ def test_manage_py_check_shows_the_message_and_what_to_do(tmp_path: Path) -> Non
 
     assert "portal.W004" in ended.stderr
     assert "HINT: Set it to the number of models" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORTAL_SLOTS", "abc"),
+        ("PORTAL_PORT", "99999"),
+        ("PORTAL_SANDBOX", "maybe"),
+        ("PORTAL_HTTPS", "perhaps"),
+        ("PORTAL_DATA_DIR", "/dev/null"),
+        ("PORTAL_DATA_DIR", "/proc/nothing"),
+        ("DATABASE_URL", "rubbish"),
+        ("DATABASE_URL", "oracle-of-delphi://host/name"),
+        ("REDIS_URL", "rubbish"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_sentence_with_its_name(tmp_path: Path, name: str, value: str) -> None:
+    ended = check(tmp_path, **{name: value})
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(name), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nonexistent/folder/portal.sqlite3", "postgres://u:p@127.0.0.1:1/portal"])
+def test_a_database_that_does_not_answer_is_a_sentence(tmp_path: Path, url: str) -> None:
+    if url.startswith("postgres"):
+        pytest.importorskip("psycopg")
+    other = RunningPortal(tmp_path, DATABASE_URL=url)
+
+    ended = other.manage("serve")
+
+    assert ended.returncode == 1
+    assert "Look at DATABASE_URL" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path) -> None:
+    ended = RunningPortal(tmp_path, PORTAL_HOST="192.0.2.1").manage("serve")
+
+    assert ended.returncode == 3
+    assert "PORTAL_HOST" in ended.stdout + ended.stderr

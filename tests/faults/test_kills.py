@@ -100,6 +100,22 @@ def test_f4_a_killed_main_process_takes_its_tree_along_and_is_started_again(
     assert len(again) == 1
 
 
+def test_f4_a_killed_serve_leaves_nobody_on_its_port_and_its_data(faulty: RunningPortal) -> None:
+    tree = faulty.processes()
+    psutil.Process(faulty.pid).kill()
+    killed_at = time.monotonic()
+    wait_for(lambda: not any(is_alive(process) for process in tree) or None, 10, "its tree is gone")
+    gone = time.monotonic() - killed_at
+    faulty.kill_everything()  # nothing is left: this takes in how it ended
+
+    faulty.start()
+    wait_for(lambda: is_answering(faulty.client(), "steady"), 60, "steady is back")
+    wait_for(lambda: ask(faulty.client(), "bench", work()).status == 200, 60, "bench is back")
+    back = time.monotonic() - killed_at
+
+    note("F4", "kill -9 of serve", recovered_s=back, remark=f"tree of {len(tree)} gone after {gone:.2f} s")
+
+
 def test_f4_after_kill_9_on_everything_the_next_start_loads_what_was_loaded_once(faulty: RunningPortal) -> None:
     faulty.kill_everything()
     wait_for(lambda: not faulty.processes() or None, 10, "nothing is left")
