@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.errors import PortalError
+from inference.errors import PortalError, ValidationFailed
 from inference.postprocessing import Postprocessing
-from inference.protocols import json_text, tensorflow_serving, v2
+from inference.protocols import json_text, tensorflow_serving, v2, v2_repository
 from inference.protocols.answer import error_answer
 from inference.protocols.content_coding import compress, decompress
 from inference.served import Pictures, Served
@@ -31,7 +31,7 @@ NUMBERS = Signature(
 )
 WORDS: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**70, 1.5, float("nan"), float("inf"), "", "x", "é\ud800", "BYTES",
-    "FP32", "BF16", "INT64", [], {}, [[]], [None], {"b64": "aGk="}, {"b64": 5}, {"b64": "%%"}, [1, [2]],
+    10**400, "FP32", "BF16", "INT64", [], {}, [[]], [None], {"b64": "aGk="}, {"b64": 5}, {"b64": "%%"}, [1, [2]],
     "serving_default", "0" * 999,
 ]  # fmt: skip
 
@@ -95,6 +95,11 @@ def damaged(value: Any, generator: random.Random) -> Any:
     return generator.choice(WORDS)
 
 
+def perhaps_with_a_token(value: Any, generator: random.Random) -> Any:
+    """Half of them with a member that nobody reads and only Python's reader takes."""
+    return value | {"unread": float("nan")} if isinstance(value, dict) and generator.random() < 0.5 else value
+
+
 def flipped(body: bytes, generator: random.Random) -> bytes:
     if not body or generator.random() < 0.7:
         return body
@@ -130,6 +135,7 @@ def test_damaged_requests_of_v2_are_4xx_and_good_ones_are_answered() -> None:
         header, binary = good_bodies(generator)
         for _ in range(generator.choice([0, 1, 1, 2])):
             header = damaged(header, generator)
+        header = perhaps_with_a_token(header, generator)
         text = json.dumps(header).encode("utf-8", "replace")
         body = flipped(text + binary, generator)
         length = generator.choice(
@@ -156,6 +162,7 @@ def test_damaged_requests_of_tensorflow_serving_are_4xx() -> None:
         value = good_rows(generator)
         for _ in range(generator.choice([0, 1, 1, 2])):
             value = damaged(value, generator)
+        value = perhaps_with_a_token(value, generator)
         body = flipped(json.dumps(value).encode("utf-8", "replace"), generator)
 
         for model in MODELS:
@@ -192,7 +199,64 @@ def test_damaged_codings_are_4xx_and_bombs_are_too_large(coding: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[" * 100_000, b'{"a":' * 100_000, b'{"a":' + b"9" * 100_000 + b"}", b"NaN" + b"[" * 9999]
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":' + b"9" * 100_000 + b"}",
+        b"NaN" + b"[" * 9999,
+        b'[NaN, "' + b'\\"' * 999_999,
+    ],
 )
 def test_json_that_is_deep_or_endless_is_a_400(text: bytes) -> None:
     assert is_client_error(lambda: json_text.read_object(text))
+
+
+LINE = {"name": "a", "shape": [1, 4], "datatype": "FP32", "data": [float("nan"), 2, 3, 4]}
+ROW = {"instances": [{"a": [float("nan"), 2, 3, 4], "b": [1]}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": [LINE | {"name": "\ud800"}]},
+        {"inputs": [LINE], "outputs": [{"name": "\udfff"}]},
+        {"inputs": [LINE], "parameters": {"\ud800": []}},
+        {"inputs": [LINE], "parameters": {"timeout": 10**400}},
+        {"inputs": [LINE], "id": "\ud800"},
+        ROW | {"signature_name": "\ud800"},
+        {"parameters": {"\ud800": float("nan")}},
+        {"parameters": {"file:\ud800": float("nan"), "config": "{}"}},
+        {"parameters": {"file:1/\ud800.keras": "YWJj", "config": '{"a":NaN}'}, "x": float("nan")},
+    ],
+)
+def test_no_text_that_is_no_unicode_comes_in_with_a_token(body: Any) -> None:
+    text = json.dumps(body).encode()
+
+    assert is_client_error(lambda: v2.read_request(text, None, MODELS[1]))
+    assert is_client_error(lambda: tensorflow_serving.read_predict(text, MODELS[1]))
+    assert is_client_error(lambda: v2_repository.read_load(text))
+    assert is_client_error(lambda: json_text.read(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0", "-5", "18446744073709551615", "-9223372036854775808", "18446744073709551616", "-9223372036854775809", "1e5",
+     "1" + "0" * 400, "1e400", "-1e400", "01", "+1", "1.", "tru", '"NaN"', '"\\"NaN\\\\"', '"\\ud800"', '"\ufeff"',
+     "\ufeff1", "{NaN: 1}", '{"NaN": "Infinity"}'],
+)  # fmt: skip
+def test_beside_a_token_everything_is_read_as_without(text: str) -> None:
+    def read(body: str) -> Any:
+        try:
+            return json_text.read(body.encode())
+        except ValidationFailed:
+            return "refused"
+
+    alone, beside = read(f"[{text}]"), read(f"[{text}, NaN]")
+
+    assert beside == "refused" if alone == "refused" else beside[:1] == alone and type(beside[0]) is type(alone[0])
+
+
+@pytest.mark.parametrize("text", ["-NaN", "1NaN", "NaN1", "NaNNaN", "+Infinity", "Inf", "nan", '["NaN', "NaN 1"])
+def test_what_only_looks_like_a_token_is_a_400(text: str) -> None:
+    assert is_client_error(lambda: json_text.read(f"[{text}, NaN]".encode()))
