@@ -63,6 +63,8 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
     if array.dtype == object:
         raise BadInput(f"The lists for {spec.name} hold something that is no number, or are of different lengths.")
     wanted = np.dtype(spec.dtype)
+    if wanted == np.uint64 and array.dtype.kind == "f":
+        array = _exact(value, array)
     if array.size and not _fits(array, wanted):
         raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds other values.")
     try:
@@ -90,6 +92,13 @@ def _holds_text(value: Any) -> bool:
         lists = level if len(kinds) == 1 else [item for item in level if type(item) is list]
         level = list(chain.from_iterable(lists))
     return True
+
+
+def _exact(value: Any, rounded: Array) -> Array:
+    """Whole numbers of which some are below 2^63 and some are not: numpy's common type for them is a float."""
+    numbers = np.asarray(value, object)
+    are_whole = all(type(number) is int and number >= 0 for number in numbers.flat)
+    return numbers.astype(np.uint64) if are_whole else rounded
 
 
 def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
