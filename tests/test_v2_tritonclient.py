@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,33 @@ def test_a_model_is_loaded_from_files_that_come_with_the_call(
         assert client.is_model_ready("sent", "2", headers=dict(key))  # what served before serves on
     finally:
         served.client().delete("/api/models/sent/", params={"unload": "true"})
+
+
+def test_a_configuration_without_files_is_refused_where_it_asks_for_something_else(
+    client: Client, key: Headers
+) -> None:
+    def config(**settings: str) -> str:
+        return json.dumps({"parameters": {name: {"string_value": text} for name, text in settings.items()}})
+
+    as_it_is = [
+        "{}",
+        json.dumps(client.get_model_config("seen", headers=dict(key))),
+        json.dumps({"backend": "another-server", "max_batch_size": 0}),
+        config(labels="\n".join(LABELS), preprocessing='{"preset": "unit"}'),
+    ]
+    otherwise = {
+        "labels, preprocessing": config(labels="a\nb\nc", preprocessing='{"preset": "symmetric"}'),
+        "options": config(options='{"threads": 1}'),
+        "options.max_batch": '{"max_batch_size": 3}',
+        "engine": '{"backend": "litert"}',
+    }
+
+    for given in as_it_is:
+        client.load_model("seen", headers=dict(key), config=given)
+    for names, given in otherwise.items():
+        with pytest.raises(InferenceServerException, match=f"other {names} than seen v1 has.*PATCH") as refused:
+            client.load_model("seen", headers=dict(key), config=given)
+        assert refused.value.status() == "400"
 
 
 def test_errors_are_the_clients_own(client: Client, key: Headers) -> None:

@@ -23,11 +23,13 @@ STATES = {
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
     """`files` by their path inside the version's folder: what replaces the model. `settings` are text, as in a form:
-    they come in the configuration as `parameters: {"labels": {"string_value": …}}`, the engine as its `backend`."""
+    they come in the configuration as `parameters: {"labels": {"string_value": …}}`, the engine as its `backend`.
+    `max_batch` is its `max_batch_size`, None where it says none."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     instances: int = 1
+    max_batch: int | None = None
 
 
 def read_index(body: bytes) -> bool:
@@ -54,7 +56,7 @@ def read_load(body: bytes) -> LoadRequest:
     if isinstance(instances, bool) or not isinstance(instances, int) or not 1 <= instances <= 64:
         raise ValidationFailed("instances is a whole number from 1 to 64.")
     contents = dict(_content(name.removeprefix(_FILE), data) for name, data in files.items())
-    return LoadRequest(contents, _settings(config or {}), instances)
+    return LoadRequest(contents, _settings(config or {}), instances, _max_batch(config or {}))
 
 
 def _config(text: Any) -> Mapping[str, Any] | None:
@@ -89,6 +91,12 @@ def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(backend := config.get("backend"), str) and backend:
         found["engine"] = backend
     return found
+
+
+def _max_batch(config: Mapping[str, Any]) -> int | None:
+    """0 is what configurations say that leave it open."""
+    size = config.get("max_batch_size")
+    return size if type(size) is int and size > 0 else None
 
 
 def index_row(name: str, version: int | None = None, state: str = "", reason: str = "") -> dict[str, str]:

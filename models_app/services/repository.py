@@ -12,6 +12,7 @@ from typing import Any
 from inference.engines import ENGINE_NAMES
 from inference.errors import LoadFailed, Unavailable, ValidationFailed
 from inference.protocols.v2_repository import LoadRequest, index_row
+from inference.runner.config import MOST_BATCH
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files, find, upload
@@ -63,26 +64,52 @@ def states(name: str, number: int | None) -> list[tuple[int, str, str]]:
 def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
     """Load the newest ready version, or a new one made of the files; returns once it is loaded.
 
-    Raises ValidationFailed where it cannot be loaded, Unavailable where it is not after two minutes.
+    Raises ValidationFailed where it cannot be loaded or a configuration without files asks for other settings than it
+    has, Unavailable where it is not loaded after two minutes.
     """
     deadline = time.monotonic() + LOAD_LIMIT_S
     try:
         if request.files:
             version = await_replacement(_uploaded(name, request, by), by=by, deadline=deadline)
         else:
-            version = load(find.newest_ready(name), by=by, instances=request.instances, wait_s=LOAD_LIMIT_S)
+            version = find.newest_ready(name)
+            _check_same_settings(version, request)
+            version = load(version, by=by, instances=request.instances, wait_s=LOAD_LIMIT_S)
     except LoadFailed as error:
         raise ValidationFailed(f"failed to load '{name}': {error.message}") from None
     if version.state is not VersionState.LOADED:
         raise Unavailable(f"{version} is still on its way. Ask for it again in a while.", retry_after_s=5)
 
 
+def _check_same_settings(version: ModelVersion, request: LoadRequest) -> None:
+    """Settings are changed by those who may change versions, and while nothing runs: not by a load."""
+    wanted = upload.VersionSettings.from_fields(_fields(request))
+    has = {
+        "labels": version.labels,
+        "preprocessing": version.preprocessing.as_json(),
+        "postprocessing": version.postprocessing.as_json(),
+        "options": version.options.as_json(),
+        "engine": wanted.engine if wanted.engine == version.engine_selected else version.engine,
+    }
+    others = [name for name in _fields(request) if getattr(wanted, name) != has[name]]
+    if request.max_batch not in (None, version.options.max_batch or MOST_BATCH):
+        others.append("options.max_batch")
+    if others:
+        raise ValidationFailed(
+            f"The configuration asks for other {', '.join(others)} than {version} has, and a load does not change "
+            f"them. Unload it and send them by PATCH to /api/models/{version.model.name}/versions/{version.number}/."
+        )
+
+
+def _fields(request: LoadRequest) -> dict[str, Any]:
+    """The settings as of a form; an engine that is none of ours is another server's backend."""
+    return {name: text for name, text in request.settings.items() if name != "engine" or text in ENGINE_NAMES}
+
+
 def _uploaded(name: str, request: LoadRequest, by: Actor) -> ModelVersion:
     upload.check_name(name)
     contents = dict(request.files)
-    fields: dict[str, Any] = dict(request.settings)
-    if fields.get("engine") not in ENGINE_NAMES:
-        fields.pop("engine", None)
+    fields = _fields(request)
     for path in [path for path in contents if PurePosixPath(path).name == "labels.txt"]:
         fields.setdefault("labels", contents.pop(path).decode("utf-8", "replace"))
     if not contents:
