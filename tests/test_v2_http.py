@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import requests
 
 from tests.people import People
-from tests.running_portal import RunningPortal
+from tests.running_portal import RunningPortal, wait_for
 from tests.served_models import scores
 from tests.small_portal import SmallPortal
 
@@ -103,6 +104,24 @@ def test_addresses_that_are_none_and_wrong_verbs(served: RunningPortal) -> None:
     assert api.get("/v2/models/nobody").json()["error"].startswith("Request for unknown model: 'nobody' is not found")
     assert api.post("/v2/repository/main/index").status_code == 501
     assert api.delete("/v2/models/seen").json() == {"error": "Method Not Allowed"}
+
+
+def test_statistics_that_a_process_does_not_tell_are_not_zeros(served: RunningPortal) -> None:
+    api = served.client("manage")
+    process = psutil.Process(api.pid("pair"))
+
+    process.suspend()
+    try:
+        own, every = api.get("/v2/models/pair/stats"), api.get("/v2/models/stats")
+    finally:
+        process.resume()
+
+    assert (own.status_code, list(own.json())) == (503, ["error"])
+    assert own.headers["Retry-After"] == "1"
+    assert every.status_code == 200
+    assert "seen" in (names := [row["name"] for row in every.json()["model_stats"]])
+    assert "pair" not in names
+    wait_for(lambda: api.get("/v2/models/pair/stats").status_code == 200, 60, "told again")
 
 
 def test_bodies_may_be_compressed_but_not_without_end(small_portal: SmallPortal) -> None:

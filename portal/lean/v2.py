@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from inference.client import runners
-from inference.errors import BadInput, NotFound, NotLoaded, PortalError
+from inference.errors import BadInput, NotFound, NotLoaded, PortalError, Unavailable
 from inference.protocols import v2, v2_metadata, v2_statistics
 from inference.protocols.answer import Answer, MethodNotAllowed, Unsupported, error_answer, json_answer
 from inference.protocols.content_coding import chosen_coding, compress
@@ -140,23 +140,31 @@ class V2Calls:
         return await self._named(name, number, count)
 
     async def _all_statistics(self, exchange: Exchange, key: KnownKey | None) -> Answer:
-        every = await self._registry.all_served()
-        return json_answer({"model_stats": list(await asyncio.gather(*map(statistics_of, every)))})
+        """Of all that tell them; a version that does not is left out, as in `/metrics`."""
+
+        async def told(served: Served) -> dict[str, Any] | None:
+            try:
+                return await statistics_of(served)
+            except Unavailable:
+                return None
+
+        rows = await asyncio.gather(*map(told, await self._registry.all_served()))
+        return json_answer({"model_stats": [row for row in rows if row is not None]})
 
     async def _of_model(self, served: Served) -> list[Served]:
         return [s for s in await self._registry.all_served() if s.model == served.model] or [served]
 
 
 async def statistics_of(served: Served) -> dict[str, Any]:
-    """One row of statistics; a process that does not tell its own counts nothing."""
-
-    async def ask(path: str) -> dict[str, Any]:
-        try:
-            return await runners.ask_statistics(path, timeout_s=STATISTICS_LIMIT_S)
-        except PortalError:
-            return {}
-
-    return v2_statistics.model_statistics(served, await asyncio.gather(*map(ask, served.paths)))
+    """One row of statistics. Raises Unavailable where a process does not tell its own: without them the sums would go
+    backwards."""
+    asked = (runners.ask_statistics(path, timeout_s=STATISTICS_LIMIT_S) for path in served.paths)
+    try:
+        told = await asyncio.gather(*asked)
+    except PortalError:
+        sentence = f"{served.model} v{served.number} does not tell its statistics now. Ask again in a second."
+        raise Unavailable(sentence, retry_after_s=1) from None
+    return v2_statistics.model_statistics(served, told)
 
 
 async def _compressed(answer: Answer, exchange: Exchange) -> Answer:
