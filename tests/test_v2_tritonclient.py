@@ -219,6 +219,20 @@ def test_a_configuration_without_files_is_refused_where_it_asks_for_something_el
         assert refused.value.status() == "400"
 
 
+def test_shared_memory_is_refused_and_not_passed_over(client: Client, key: Headers) -> None:
+    """A client that had its answer in the body would read what its region held before."""
+    there, output = triton.InferInput("pixels", [2, 8, 8, 1], "FP32"), triton.InferRequestedOutput("scores")
+    there.set_shared_memory("region", PIXELS.nbytes)
+    output.set_shared_memory("region", 24)
+
+    with pytest.raises(InferenceServerException, match="Shared memory is not offered") as of_output:
+        client.infer("seen", [seen_input()], outputs=[output], headers=dict(key))
+    with pytest.raises(InferenceServerException, match="Shared memory is not offered"):
+        client.infer("seen", [there], headers=dict(key))
+
+    assert of_output.value.status() == "400"
+
+
 def test_errors_are_the_clients_own(client: Client, key: Headers) -> None:
     with pytest.raises(InferenceServerException, match="is not found") as unknown:
         client.get_model_metadata("nobody", headers=dict(key))

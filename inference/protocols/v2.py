@@ -31,6 +31,7 @@ MOST_PICTURES = 64
 _MOST_AXES = 32
 _MOST_ELEMENTS = 2**31
 _RESERVED = "triton_"
+_SHARED_MEMORY = "shared_memory_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in parameters.items():
         if name.startswith(_RESERVED):
             raise ValidationFailed(f"Parameters that begin with {_RESERVED} are reserved.")
+        if name.startswith(_SHARED_MEMORY):
+            raise ValidationFailed("Shared memory is not offered. Send inputs and take outputs in the bodies.")
         if not isinstance(value, str | int | float | bool):
             raise ValidationFailed(f"The parameter {name[:50]} is a text, a number, true or false.")
     return parameters
