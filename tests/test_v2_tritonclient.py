@@ -192,6 +192,13 @@ def test_a_model_is_loaded_from_files_that_come_with_the_call(
         served.client().delete("/api/models/sent/", params={"unload": "true"})
 
 
+def test_files_for_two_versions_are_refused_and_none_is_lost(client: Client, key: Headers) -> None:
+    files = {"file:1/model.onnx": b"one", "file:2/model.onnx": b"two"}
+
+    with pytest.raises(InferenceServerException, match="Send the files of each in a load of its own"):
+        client.load_model("two", headers=dict(key), config="{}", files=files)
+
+
 def test_a_configuration_without_files_is_refused_where_it_asks_for_something_else(
     client: Client, key: Headers
 ) -> None:

@@ -55,6 +55,8 @@ def read_load(body: bytes) -> LoadRequest:
     instances = parameters.get("instances", 1)
     if isinstance(instances, bool) or not isinstance(instances, int) or not 1 <= instances <= 64:
         raise ValidationFailed("instances is a whole number from 1 to 64.")
+    if len({name.partition("/")[0] for name in files}) > 1:
+        raise ValidationFailed("A load makes one version. Send the files of each in a load of its own.")
     contents = dict(_content(name.removeprefix(_FILE), data) for name, data in files.items())
     return LoadRequest(contents, _settings(config or {}), instances, _max_batch(config or {}))
 
