@@ -79,6 +79,7 @@ def test_what_is_loaded_can_be_asked_but_neither_changed_nor_deleted(
     not_loaded = api.ask(NAME, digit("seven"))
     on_the_way = api.post(f"/api/models/{NAME}/load/")
     early = api.ask(NAME, digit("seven"))
+    early_elsewhere = [api.post(f"/v2/models/{NAME}/infer"), api.post(f"/v1/models/{NAME}:predict")]
     loaded = api.post(f"{V1}load/", json={"wait": 120})
     again = api.post(f"/api/models/{NAME}/load/", data={"wait": "5"})
     began = time.monotonic()
@@ -94,6 +95,8 @@ def test_what_is_loaded_can_be_asked_but_neither_changed_nor_deleted(
     assert on_the_way.status_code == 202
     assert on_the_way.json()["state"] in {"queued", "loading"}
     assert (early.status_code, early.json()["code"]) == (409, "not_loaded")
+    for answer in early_elsewhere:
+        assert (answer.status_code, list(answer.json()), answer.headers["Retry-After"]) == (503, ["error"], "2")
     assert loaded.status_code == again.status_code == 200
     assert (loaded.json()["state"], len(loaded.json()["instances"])) == ("loaded", 1)
     assert set(loaded.json()["instances"][0]) == INSTANCE_KEYS

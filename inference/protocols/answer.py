@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from inference.errors import PortalError
+from inference.errors import NotLoaded, PortalError, Unavailable
 from inference.protocols import json_text
 
 JSON = b"application/json"
@@ -39,6 +39,10 @@ class MethodNotAllowed(PortalError):
 
 
 def error_answer(error: PortalError) -> Answer:
+    """What is not loaded yet, and says when it will be, is unavailable: clients take a 404 for the last word."""
+    status = _STATUS.get(error.status, error.status)
+    if isinstance(error, NotLoaded) and error.retry_after_s is not None:
+        status = Unavailable.status
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_s is not None or error.status in {429, 503}:
         headers.append((b"retry-after", str(error.retry_after_s or 1).encode()))
@@ -49,4 +53,4 @@ def error_answer(error: PortalError) -> Answer:
         if text not in sentences:
             text += f" {name}: {' '.join(sentences)}"
     body = json_text.write({"error": text or "The request failed."})
-    return Answer(_STATUS.get(error.status, error.status), body, headers=tuple(headers))
+    return Answer(status, body, headers=tuple(headers))

@@ -93,7 +93,7 @@ def why_not_loaded(name: str, number: int | None) -> NotFound | NotReady | NotLo
     if state is VersionState.FAILED:
         return Unavailable(f"{version} has failed. {detail}".strip(), retry_after_s=30)
     if state in {VersionState.QUEUED, VersionState.LOADING}:
-        return NotLoaded(f"{version} is still being loaded.")
+        return NotLoaded(f"{version} is still being loaded.", retry_after_s=2)
     if state is VersionState.UNLOADING:
         return NotLoaded(f"{version} is being unloaded.")
     return NotLoaded(f"{version} is not loaded. Load it first.")

@@ -84,6 +84,8 @@ class V1Calls:
         try:
             return await ask_served(self._registry, name, number, ask)
         except (NotFound, NotLoaded, NotReady) as error:
+            if error.retry_after_s is not None:  # it is on its way
+                raise
             raise tensorflow_serving.not_found(name, number, error.message) from None
 
     async def _metadata(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:

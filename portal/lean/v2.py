@@ -96,6 +96,8 @@ class V2Calls:
         except NotFound as error:
             raise NotFound(f"Request for unknown model: '{name[:100]}' is not found. {error.message}") from None
         except NotLoaded as error:
+            if error.retry_after_s is not None:  # it is on its way
+                raise
             sentence = f"Request for unknown model: '{name[:100]}' has no available versions. {error.message}"
             raise NotLoaded(sentence) from None
 
