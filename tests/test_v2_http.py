@@ -104,6 +104,8 @@ def test_addresses_that_are_none_and_wrong_verbs(served: RunningPortal) -> None:
     assert api.get("/v2/models/nobody").json()["error"].startswith("Request for unknown model: 'nobody' is not found")
     assert api.post("/v2/repository/main/index").status_code == 501
     assert api.delete("/v2/models/seen").json() == {"error": "Method Not Allowed"}
+    assert api.delete("/v2/models/seen").headers["Allow"] == "GET, HEAD"
+    assert api.get(INFER).headers["Allow"] == "POST"
 
 
 def test_statistics_that_a_process_does_not_tell_are_not_zeros(served: RunningPortal) -> None:

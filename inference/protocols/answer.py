@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,13 @@ class Unsupported(PortalError):
 
 
 class MethodNotAllowed(PortalError):
+    """`allowed` are the methods that the address takes; whoever may GET may ask for the HEAD."""
+
     code, status = "method_not_allowed", 405
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__("Method Not Allowed")
+        self.allowed = [*allowed, "HEAD"] if "GET" in allowed else list(allowed)
 
 
 def error_answer(error: PortalError) -> Answer:
@@ -48,6 +55,8 @@ def error_answer(error: PortalError) -> Answer:
         headers.append((b"retry-after", str(error.retry_after_s or 1).encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     text = error.message
     for name, sentences in error.fields.items():
         if text not in sentences:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -44,7 +44,7 @@ class V2Calls:
         if not verbs:
             return Route(_not_found, None, error_answer)
         found = verbs.get("GET" if method == "HEAD" else method)
-        return Route(*found, error_answer) if found is not None else Route(_wrong_method, None, error_answer)
+        return Route(*found, error_answer) if found else Route(partial(_wrong_method, [*verbs]), None, error_answer)
 
     def _verbs(self, path: str) -> dict[str, tuple[Work, str | None]]:
         """Method → what answers it and the permission it needs."""
@@ -192,8 +192,8 @@ async def _not_found(exchange: Exchange, key: KnownKey | None) -> Answer:
     raise NotFound("Not Found")
 
 
-async def _wrong_method(exchange: Exchange, key: KnownKey | None) -> Answer:
-    raise MethodNotAllowed("Method Not Allowed")
+async def _wrong_method(allowed: Sequence[str], exchange: Exchange, key: KnownKey | None) -> Answer:
+    raise MethodNotAllowed(allowed)
 
 
 async def _other_repository(exchange: Exchange, key: KnownKey | None) -> Answer:
