@@ -155,6 +155,24 @@ def test_more_rows_than_a_batch_holds_are_run_in_several_calls(
     assert [len(call) for call in engine.calls] == sizes
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_small_request_waits_for_a_call_and_not_for_all_rows_of_a_large_one(
+    line: Callable[..., Line], threads: int
+) -> None:
+    engine = Doubler(callers=threads)
+    queue = line(engine, max_batch=2)
+    large = queue.send(*range(200))
+    first_runs(engine, threads)
+
+    small = queue.send(1000)
+    engine.gate.set()
+
+    assert queue.answer(small) == [2000]
+    assert queue.answer(large) == [2 * value for value in range(200)]
+    place = next(number for number, call in enumerate(engine.calls) if call[0, 0] == 1000)
+    assert place <= 3 * threads
+
+
 def test_inputs_of_different_lengths_are_refused_where_the_file_fixes_the_batch(line: Callable[..., Line]) -> None:
     pair = (TensorSpec("x", "float32", (1, 2)), TensorSpec("z", "float32", (1, 2)))
     queue = line(Doubler(Signature(pair, FIXED.outputs)))
@@ -292,12 +310,32 @@ def test_a_brief_call_is_made_by_who_submits_all_that_waits_together() -> None:
     with pytest.raises(Busy):
         queue.send(9)
     before = list(calls)
-    batcher.run_waiting()
+    is_more_left = batcher.run_waiting(20)
 
     assert not before
+    assert not is_more_left
     assert [call.rows for call in calls] == [4, 1]
     assert [queue.answer(work) for work in works] == [[0], [2], [4], [6], [8]]
     assert batcher.depth == 0
+
+
+def test_brief_calls_give_way_after_their_time() -> None:
+    engine = Doubler()
+    engine.gate.set()
+    calls: list[Call] = []
+    batcher = Batcher(engine, BatchRules(1, is_brief=True), queue_limit=5, on_done=calls.append, on_bug=never)
+    queue = Line(batcher, calls)
+    work = queue.send(*range(100_000))
+
+    is_more_left = batcher.run_waiting(0.01)
+    run = len(engine.calls)
+    batcher.withdraw(work)
+
+    print(f"{run} calls in a turn of 10 ms")
+    assert is_more_left
+    assert 0 < run < 50_000
+    assert not batcher.run_waiting(20)
+    assert len(engine.calls) == run
 
 
 @pytest.mark.parametrize(

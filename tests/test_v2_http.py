@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +185,32 @@ def test_a_name_that_is_not_ours_is_for_django_to_refuse(served: RunningPortal) 
     )
 
     assert answer.status_code == 400
+
+
+def test_others_are_answered_while_a_request_with_very_many_rows_is_computed(served: RunningPortal) -> None:
+    api, rows = served.client("predict"), 200_000
+    head = json.dumps(
+        {
+            "inputs": [
+                {"name": "pixels", "shape": [rows, 8, 8, 1], "datatype": "FP32",
+                 "parameters": {"binary_data_size": rows * 256}}
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()  # fmt: skip
+    body, headers = head + bytes(rows * 256), {"Inference-Header-Content-Length": str(len(head))}
+    pid, waits = served.client().pid("seen"), []
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(lambda: api.post(INFER, data=body, headers=headers))
+        while not large.done():
+            began = time.monotonic()
+            assert api.post(INFER, json=BODY).status_code == 200
+            waits.append(time.monotonic() - began)
+
+    answer = large.result()
+    took_s = answer.elapsed.total_seconds()
+    print(f"{rows} rows in {took_s:.1f} s; {len(waits)} answers meanwhile, the slowest after {max(waits):.2f} s")
+    assert answer.status_code == 200, answer.text
+    assert len(answer.content) > rows * 12
+    assert max(waits) < max(2.0, took_s / 2)
+    assert served.client().pid("seen") == pid

@@ -7,6 +7,9 @@ decoded and run without a change of threads, which saves 7 % of all processor ti
 
 A tiny model without loops has no thread at all: whoever submits runs what waits (`run_waiting`), because handing a call
 to a thread and its answer back takes longer than the call.
+
+A request of more rows than a call takes is cut as its turns come: of its parts one for each thread is queued, and the
+next when one is taken. So requests behind it wait for a call, not for millions of rows.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,10 +32,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One request: the moment (monotonic) after which nobody waits for it, and its parts once they are queued."""
+    """One request: the moment (monotonic) after which nobody waits for it, and its parts as they are queued."""
 
     deadline: float
     parts: list[Part] = field(default_factory=list)
+    uncut: Iterator[Part] = field(default_factory=lambda: iter(()))
+    """Its other parts. While there are some, one that is not run yet is among `parts`."""
     has_place: bool = False
     queued: int = 0
     """How many of its parts wait in the queue."""
@@ -147,27 +152,32 @@ class Batcher:
 
     def submit_unmade(self, work: Work, make: Callable[[], Mapping[str, Array]]) -> None:
         """Queue a request of one row, whose inputs are made when its turn comes; see `makes_inputs`."""
-        self._submit(work, [Part(work, {}, 1, (), make=make)])
+        self._submit(work, iter([Part(work, {}, 1, (), make=make)]))
 
-    def _submit(self, work: Work, parts: list[Part]) -> None:
-        work.parts = parts
+    def _submit(self, work: Work, parts: Iterator[Part]) -> None:
         with self._changed:
             if work.is_over:  # withdrawn while its pictures were decoded
                 return
             if not work.has_place:
                 self._take_place(work)
             work.queued_at = time.monotonic()
-            work.queued = len(work.parts)
-            self._queue.extend(work.parts)
-            if len(work.parts) == 1:
-                self._changed.notify()
-            else:
-                self._changed.notify_all()
+            work.uncut = parts
+            for _ in range(self._threads):
+                self._queue_next(work)
+            self._changed.notify(work.queued)
 
-    def run_waiting(self) -> None:
-        """Run all that waits, on this thread; for a batcher without threads."""
+    def _queue_next(self, work: Work) -> None:
+        part = next(work.uncut, None)
+        if part is not None:
+            work.parts.append(part)
+            work.queued += 1
+            self._queue.append(part)
+
+    def run_waiting(self, for_s: float) -> bool:
+        """Run what waits, on this thread, for about so long; for a batcher without threads. Whether more is left."""
+        until = time.monotonic() + for_s
         try:
-            while self._queue:
+            while self._queue and time.monotonic() < until:
                 with self._changed:
                     batch, late = self._next_parts()
                 if late:
@@ -176,6 +186,7 @@ class Batcher:
                     self._run(batch, 0)
         except BaseException as bug:
             self._on_bug(bug)
+        return bool(self._queue)
 
     def withdraw(self, work: Work) -> None:
         """Nobody waits for it any more: its place is free, what is queued of it is let go at once.
@@ -185,6 +196,7 @@ class Batcher:
         with self._changed:
             work.is_over = True
             self._give_place_back(work)
+            work.uncut = iter(())
             if work.queued:
                 work.queued = 0
                 self._queue = deque(part for part in self._queue if part.work is not work)
@@ -208,7 +220,7 @@ class Batcher:
             work.has_place = False
             self._waiting -= 1
 
-    def _split(self, work: Work, inputs: Mapping[str, Array]) -> list[Part]:
+    def _split(self, work: Work, inputs: Mapping[str, Array]) -> Iterator[Part]:
         """At most a batch each; one row each where the file fixes the batch at one."""
         size = self._max_batch if self._is_batchable else 1 if self._is_fixed_at_one else 0
         rows = next(iter(inputs.values())).shape[0] if size and inputs else 1
@@ -216,10 +228,11 @@ class Batcher:
             raise BadInput("The inputs hold different numbers of examples.")
         key = tuple(array.shape[1:] for array in inputs.values())
         if rows <= size or not size:
-            return [Part(work, inputs, rows, key)]
-        starts = range(0, rows, size)
-        cut = [{name: array[at : at + size] for name, array in inputs.items()} for at in starts]
-        return [Part(work, part, min(size, rows - at), key) for at, part in zip(starts, cut, strict=True)]
+            return iter([Part(work, inputs, rows, key)])
+        return (
+            Part(work, {name: array[at : at + size] for name, array in inputs.items()}, min(size, rows - at), key)
+            for at in range(0, rows, size)
+        )
 
     # ---- the engine's threads
 
@@ -274,6 +287,7 @@ class Batcher:
                 part.error = DeadlinePassed("The request waited longer than its limit.")
                 late.append(part)
                 continue
+            self._queue_next(part.work)
             batch.append(part)
             rows += part.rows
         return batch, late

@@ -35,6 +35,8 @@ logger = logging.getLogger("runner")
 Array = np.ndarray[Any, Any]
 MAX_IMAGES = 64
 LOOK_AT_DEADLINES_EVERY_S = 0.05
+BRIEF_TURN_S = 0.005
+"""So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
 _QUIET = frozenset({"busy", "not_loaded"})
 """Refused thousands of times a second under load: counted, not logged."""
 
@@ -249,8 +251,10 @@ class Server:
                 self._loop.call_soon(self._run_waiting)  # after all frames that are here already were read
 
     def _run_waiting(self) -> None:
-        self._will_run = False
-        self.batcher.run_waiting()
+        self._will_run = self.batcher.run_waiting(BRIEF_TURN_S)
+        if self._will_run:
+            assert self._loop is not None
+            self._loop.call_soon(self._run_waiting)
 
     def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
         """On a decoder's thread: a PNG of one picture as the model gets it."""
