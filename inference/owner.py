@@ -153,8 +153,10 @@ class Owner:
         if limit is not None and (runner.vitals.memory_bytes or 0) > limit:
             return runner.exceed_memory(limit)
         if runner.ready_at is None:
-            is_late = now - runner.started_at > LOAD_LIMIT_S
-            return f"The model was not ready after {LOAD_LIMIT_S:.0f} s." if is_late else ""
+            runner.is_late = now - runner.started_at > LOAD_LIMIT_S
+            return (
+                f"The model was not ready after {LOAD_LIMIT_S:.0f} s. Load it to try again." if runner.is_late else ""
+            )
         silent_s = self._woke_at - runner.heard_at  # while the owner waits for the database it cannot hear
         if silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
             return f"Process {pid} stopped answering for {silent_s:.0f} s."
@@ -371,6 +373,6 @@ def _kind_of_end(runner: StartedRunner) -> End:
     if runner.unusable:
         return End.UNUSABLE
     if runner.ready_at is None:
-        return End.OUT_OF_MEMORY if runner.is_out_of_memory else End.FAILED_TO_START
+        return End.OUT_OF_MEMORY if runner.is_out_of_memory else End.TOO_SLOW if runner.is_late else End.FAILED_TO_START
     is_from_outside = runner.process.returncode == -signal.SIGKILL and not runner.why_killed
     return End.KILLED if is_from_outside else End.CRASHED

@@ -18,12 +18,13 @@ class End(Enum):
 
     UNUSABLE = "said that the model cannot be loaded"
     OUT_OF_MEMORY = "took more memory than there was or than it may, before it was ready"
+    TOO_SLOW = "was not ready within its limit"
     FAILED_TO_START = "ended before it was ready"
     CRASHED = "ended by itself, by a signal other than SIGKILL, or for a limit of memory or time"
     KILLED = "killed from outside when it was ready"
 
 
-NEVER_AGAIN = frozenset({End.UNUSABLE, End.OUT_OF_MEMORY})
+NEVER_AGAIN = frozenset({End.UNUSABLE, End.OUT_OF_MEMORY, End.TOO_SLOW})
 """Another try would end in the same way."""
 
 

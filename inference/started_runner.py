@@ -74,6 +74,8 @@ class StartedRunner:
     drained: tuple[int, int] | None = None
     partial: bytes = b""
     is_out_of_memory: bool = False
+    is_late: bool = False
+    """It was not ready within the limit of a load."""
     oom_kills_before: int = field(default_factory=oom_kills)
     oom_kills_seen: int = field(default_factory=oom_kills)
 

@@ -23,7 +23,7 @@ def test_failures_far_apart_are_tried_for_ever() -> None:
     assert None not in delays
 
 
-@pytest.mark.parametrize("end", [End.UNUSABLE, End.OUT_OF_MEMORY])
+@pytest.mark.parametrize("end", [End.UNUSABLE, End.OUT_OF_MEMORY, End.TOO_SLOW])
 def test_a_model_that_cannot_be_loaded_is_not_tried_again(end: End) -> None:
     assert RestartPolicy().delay_s(end, 0) is None
     assert RestartPolicy().farewell(end, "boom") == ""
