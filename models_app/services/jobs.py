@@ -15,6 +15,7 @@ from django_q.brokers import get_broker
 from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
+from models_app.services import replace
 from models_app.services.check import check, request_check
 from models_app.services.choose import choose, compare_fully
 from models_app.services.convert import convert
@@ -140,6 +141,7 @@ def _fail(job: Job, detail: str) -> None:
         ModelVersion.objects.filter(pk=job.version_id, status=FileStatus.CHECKING).update(
             status=FileStatus.REJECTED, status_detail=f"The check did not end: {detail} Upload the file again."
         )
+        replace.give_up(job.version)
 
 
 _DO: dict[JobKind, Callable[[Job, Progress], Outcome]] = {

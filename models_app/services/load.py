@@ -25,7 +25,6 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
     Waits up to `wait_s` for the outcome: raises LoadFailed where it failed meanwhile. Raises NotReady for a file that
     is not checked, NoSlot where the node has no slots or too many wait.
     """
-    find.check_ready(version)
     with transaction.atomic():
         version = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
         find.check_ready(version)

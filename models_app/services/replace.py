@@ -29,6 +29,7 @@ def begin(version: ModelVersion, *, by: Actor) -> None:
         load(version, by=by)
     except PortalError as error:
         logger.warning("%s was to be loaded after its check: %s", version, error.message)
+        give_up(version)
 
 
 def finish(version: ModelVersion, *, by: Actor) -> None:

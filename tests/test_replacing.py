@@ -1,0 +1,110 @@
+"""A version that is to take the place of what serves: the wish lasts until it came true, failed or was withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_app.choices import FileStatus, InstanceState, JobState, VersionState
+from models_app.models import Job, ModelVersion, Node
+from models_app.services import files, jobs, replace, upload
+from models_app.services.keep import Keeper
+from models_app.services.load import load
+from tests.conftest import SAMPLE
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _folders(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_DATA_DIR = tmp_path
+    settings.PORTAL_FILES_DIR = tmp_path / "models"
+    settings.PORTAL_UPLOADS_DIR = tmp_path / "uploads"
+
+
+def put(name: str = "digits") -> ModelVersion:
+    """Registered to replace what serves; its check waits."""
+    use = upload.VersionSettings(engine="tensorflow")
+    return upload.register(name, files.receive_copy(SAMPLE, "m.keras"), use, by=None, replaces_older=True)
+
+
+def checked(version: ModelVersion) -> ModelVersion:
+    """What the check does at its end where the file is good."""
+    be_ready(version)
+    replace.begin(version, by=None)
+    return fresh(version)
+
+
+def be_ready(version: ModelVersion) -> None:
+    facts = {"format": "keras", "engine_selected": "tensorflow"}
+    ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.READY, **facts)
+
+
+def fresh(version: ModelVersion) -> ModelVersion:
+    return ModelVersion.objects.get(pk=version.pk)
+
+
+def loaded(version: ModelVersion) -> None:
+    """What its keeper does when its process says that it has loaded."""
+    version.instances.update(state=InstanceState.READY)
+    replace.finish(fresh(version), by=None)
+
+
+def test_it_is_loaded_after_its_check_although_nobody_waits() -> None:
+    older = make_version("digits", InstanceState.READY)
+    version = put()
+
+    jobs.run(version.jobs.get().pk)
+
+    assert (fresh(version).status, fresh(version).state) == (FileStatus.READY, VersionState.QUEUED)
+    assert fresh(older).state is VersionState.LOADED
+
+
+def test_once_it_is_ready_the_older_ones_are_unloaded() -> None:
+    older = make_version("digits", InstanceState.READY)
+    version = checked(put())
+
+    loaded(version)
+
+    assert fresh(older).state is VersionState.UNLOADING
+    assert not fresh(version).replaces_older
+
+
+def has_no_slot(version: ModelVersion) -> None:
+    Node.objects.update(slots=0)
+    checked(version)
+    Node.objects.update(slots=8)
+
+
+def is_cut_off(version: ModelVersion) -> None:
+    Job.objects.update(attempts=1, state=JobState.RUNNING)
+    jobs.take_up_cut_off()
+
+
+def is_rejected(version: ModelVersion) -> None:
+    version.path.write_bytes(b"no model")
+    jobs.run(version.jobs.get().pk)
+
+
+def does_not_load(version: ModelVersion) -> None:
+    instance = checked(version).instances.get()
+    keeper = Keeper.claim(instance.pk, instance.generation)
+    assert keeper is not None
+    keeper.failed("There is no memory left.")
+
+
+@pytest.mark.parametrize("fails", [has_no_slot, is_cut_off, is_rejected, does_not_load])
+def test_a_wish_that_failed_is_over_and_a_later_load_unloads_nothing(fails: Callable[[ModelVersion], None]) -> None:
+    older = make_version("digits", InstanceState.READY)
+    version = put()
+
+    fails(version)
+    be_ready(version)
+    load(fresh(version), by=None)
+    loaded(version)
+
+    assert (fresh(older).state, fresh(version).state) == (VersionState.LOADED, VersionState.LOADED)
