@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference.errors import NotFound
 from models_app.choices import FileStatus, InstanceState, JobState, VersionState
 from models_app.models import Job, ModelVersion, Node
 from models_app.services import files, jobs, replace, upload
 from models_app.services.keep import Keeper
 from models_app.services.load import load
+from models_app.services.nodes import this_node
 from tests.conftest import SAMPLE
 from tests.registry import make_version
 
@@ -42,6 +45,11 @@ def checked(version: ModelVersion) -> ModelVersion:
 def be_ready(version: ModelVersion) -> None:
     facts = {"format": "keras", "engine_selected": "tensorflow"}
     ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.READY, **facts)
+
+
+def await_it(version: ModelVersion) -> ModelVersion:
+    """What the request that put it answers, after five seconds at the latest."""
+    return replace.await_replacement(version, by=None, deadline=time.monotonic() + 5)
 
 
 def fresh(version: ModelVersion) -> ModelVersion:
@@ -75,9 +83,8 @@ def test_once_it_is_ready_the_older_ones_are_unloaded() -> None:
 
 
 def has_no_slot(version: ModelVersion) -> None:
-    Node.objects.update(slots=0)
+    Node.objects.filter(pk=this_node().pk).update(slots=0)
     checked(version)
-    Node.objects.update(slots=8)
 
 
 def is_cut_off(version: ModelVersion) -> None:
@@ -104,7 +111,16 @@ def test_a_wish_that_failed_is_over_and_a_later_load_unloads_nothing(fails: Call
 
     fails(version)
     be_ready(version)
+    Node.objects.update(slots=8)
     load(fresh(version), by=None)
     loaded(version)
 
     assert (fresh(older).state, fresh(version).state) == (VersionState.LOADED, VersionState.LOADED)
+
+
+def test_who_waits_is_told_that_it_was_deleted() -> None:
+    version = put()
+    ModelVersion.objects.all().delete()
+
+    with pytest.raises(NotFound, match="digits v1 was deleted meanwhile"):
+        await_it(version)

@@ -40,6 +40,23 @@ def history(version: ModelVersion) -> QuerySet[Transition]:
     )
 
 
+def again(version: ModelVersion) -> ModelVersion:
+    """The version as it is now. Raises NotFound where it was deleted meanwhile."""
+    return _still_there(versions(), version)
+
+
+def lock(version: ModelVersion) -> ModelVersion:
+    """The version as it is now, held until the transaction ends. Raises NotFound where it was deleted meanwhile."""
+    return _still_there(ModelVersion.objects.select_for_update().select_related("model"), version)
+
+
+def _still_there(rows: QuerySet[ModelVersion], version: ModelVersion) -> ModelVersion:
+    found = rows.filter(pk=version.pk).first()
+    if found is None:
+        raise NotFound(f"{version} was deleted meanwhile.")
+    return found
+
+
 def newest_ready(name: str) -> ModelVersion:
     """What a load without a version means."""
     model = find_model(name)

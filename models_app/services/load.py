@@ -23,10 +23,10 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
     """See to it that `instances` copies are loaded or on their way; never unloads another version. Idempotent.
 
     Waits up to `wait_s` for the outcome: raises LoadFailed where it failed meanwhile. Raises NotReady for a file that
-    is not checked, NoSlot where the node has no slots or too many wait.
+    is not checked, NotFound for one that was deleted, NoSlot where the node has no slots or too many wait.
     """
     with transaction.atomic():
-        version = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        version = find.lock(version)
         find.check_ready(version)
         _prepare(version, by)
         node = this_node()

@@ -55,16 +55,16 @@ def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> M
     """The version once it serves alone, or as it is at the deadline (time.monotonic).
 
     Raises ValidationFailed where the file was rejected, LoadFailed where it does not load; then what served before
-    serves on.
+    serves on. Raises NotFound where it was deleted.
     """
 
     def checked() -> ModelVersion | None:
-        fresh = find.versions().get(pk=version.pk)
+        fresh = find.again(version)
         return None if fresh.status == FileStatus.CHECKING else fresh
 
     fresh = wait_until(checked, deadline - time.monotonic())
     if fresh is None:
-        return find.versions().get(pk=version.pk)
+        return find.again(version)
     if fresh.status == FileStatus.REJECTED:
         raise ValidationFailed.of("file", fresh.status_detail)
     fresh = load(fresh, by=by, wait_s=max(0.0, deadline - time.monotonic()))
