@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from inference.errors import NotFound
+from inference.errors import NoSlot, NotFound
 from models_app.choices import FileStatus, InstanceState, JobState, VersionState
 from models_app.models import Job, ModelVersion, Node
-from models_app.services import files, jobs, replace, upload
+from models_app.services import files, find, jobs, replace, upload
 from models_app.services.keep import Keeper
 from models_app.services.load import load
 from models_app.services.nodes import this_node
+from models_app.services.unload import unload
 from tests.conftest import SAMPLE
 from tests.registry import make_version
 
@@ -116,6 +117,39 @@ def test_a_wish_that_failed_is_over_and_a_later_load_unloads_nothing(fails: Call
     loaded(version)
 
     assert (fresh(older).state, fresh(version).state) == (VersionState.LOADED, VersionState.LOADED)
+
+
+def test_an_unload_during_the_check_withdraws_the_wish() -> None:
+    older = make_version("digits", InstanceState.READY)
+    version = put()
+
+    unload([version], by=None, wait_s=0)
+    checked(version)
+    seen = await_it(version)
+
+    assert (seen.status, seen.state, seen.number) == (FileStatus.READY, VersionState.UNLOADED, version.number)
+    assert fresh(older).state is VersionState.LOADED
+    load(fresh(version), by=None)
+    loaded(version)
+    assert fresh(older).state is VersionState.LOADED
+
+
+def test_an_unload_of_the_model_means_the_version_that_waits_for_its_check_too() -> None:
+    older = make_version("digits", InstanceState.READY)
+    version = put()
+
+    found = find.what_to_unload(older.model)
+
+    assert [v.number for v in found] == [version.number, older.number]
+
+
+def test_who_waits_is_told_why_it_cannot_be_loaded() -> None:
+    version = put()
+
+    has_no_slot(version)
+
+    with pytest.raises(NoSlot):
+        await_it(version)
 
 
 def test_who_waits_is_told_that_it_was_deleted() -> None:

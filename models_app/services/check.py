@@ -42,7 +42,7 @@ def check(job: Job, progress: Progress) -> Outcome:
         patiently(lambda: _accept(version, checked, job.by))
     except (FileRefused, ValidationFailed) as refusal:
         sentence = str(refusal)
-        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, replaces_older=False))
+        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0))
         return Outcome(sentence)
     patiently(lambda: replace.begin(version, by=job.by))
     return Outcome("The file is ready to be loaded.")

@@ -57,6 +57,15 @@ def _still_there(rows: QuerySet[ModelVersion], version: ModelVersion) -> ModelVe
     return found
 
 
+def what_to_unload(model: RegisteredModel) -> list[ModelVersion]:
+    """What an unload without a version means: all that is loaded or on its way there, newest first.
+
+    One that is to be loaded after its check is on its way too. Where nothing is, the newest, if there is one.
+    """
+    known = list(versions().filter(model=model).order_by("-number"))
+    return [v for v in known if v.replaces_older or v.state is not VersionState.UNLOADED] or known[:1]
+
+
 def newest_ready(name: str) -> ModelVersion:
     """What a load without a version means."""
     model = find_model(name)

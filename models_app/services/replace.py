@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
+
+from django.db import transaction
 
 from inference.errors import PortalError, ValidationFailed
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
 from models_app.services import find
 from models_app.services.actor import Actor
-from models_app.services.load import load
+from models_app.services.load import load, wait_until_loaded
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 from models_app.services.waiting import wait_until
 
@@ -22,11 +25,9 @@ logger = logging.getLogger("portal.replace")
 
 
 def begin(version: ModelVersion, *, by: Actor) -> None:
-    """Its check has ended well: load it if that was wished."""
-    if not ModelVersion.objects.filter(pk=version.pk, replaces_older=True).exists():
-        return
+    """Its check has ended well: load it if that is still wished."""
     try:
-        load(version, by=by)
+        _load_where(version, by, replaces_older=True)
     except PortalError as error:
         logger.warning("%s was to be loaded after its check: %s", version, error.message)
         give_up(version)
@@ -45,6 +46,15 @@ def give_up(version: ModelVersion) -> None:
     ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False)
 
 
+def _load_where(version: ModelVersion, by: Actor, **wish: Any) -> bool:
+    """Load it if the row still holds the wish: an unload that comes before withdraws it, one after cancels the load."""
+    with transaction.atomic():
+        wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **wish).first()
+        if wished is not None:
+            load(wished, by=by)
+    return wished is not None
+
+
 def _unload_older(version: ModelVersion, by: Actor, *, wait_s: float) -> None:
     older = find.versions().filter(model=version.model_id, number__lt=version.number)
     if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
@@ -52,10 +62,10 @@ def _unload_older(version: ModelVersion, by: Actor, *, wait_s: float) -> None:
 
 
 def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> ModelVersion:
-    """The version once it serves alone, or as it is at the deadline (time.monotonic).
+    """The version once it serves alone, or as it is at the deadline (time.monotonic) or after an unload meanwhile.
 
-    Raises ValidationFailed where the file was rejected, LoadFailed where it does not load; then what served before
-    serves on. Raises NotFound where it was deleted.
+    Raises ValidationFailed where the file was rejected, LoadFailed or NoSlot where it does not load; then what served
+    before serves on. Raises NotFound where it was deleted.
     """
 
     def checked() -> ModelVersion | None:
@@ -67,7 +77,9 @@ def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> M
         return find.again(version)
     if fresh.status == FileStatus.REJECTED:
         raise ValidationFailed.of("file", fresh.status_detail)
-    fresh = load(fresh, by=by, wait_s=max(0.0, deadline - time.monotonic()))
+    if not _load_where(fresh, by, instances_wanted__gt=0):  # not replaces_older: after a failed `begin`, to say why
+        return find.again(version)
+    fresh = wait_until_loaded(fresh, deadline - time.monotonic())
     if fresh.state is VersionState.LOADED:
         _unload_older(fresh, by, wait_s=DEFAULT_WAIT_S)
     return fresh

@@ -135,6 +135,6 @@ def _received(contents: Mapping[str, bytes]) -> files.ReceivedFile:
 
 def unload_model(name: str, *, by: Actor) -> None:
     """Unload all versions; returns once their processes are gone. Idempotent."""
-    versions = [v for v in find.versions().filter(model=find.find_model(name)) if v.state is not VersionState.UNLOADED]
+    versions = find.what_to_unload(find.find_model(name))
     if versions and unload(versions, by=by, wait_s=DEFAULT_WAIT_S) is None:
         raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)

@@ -21,14 +21,15 @@ DEFAULT_WAIT_S = 35.0
 def unload(
     versions: Sequence[ModelVersion], *, by: Actor, wait_s: float = DEFAULT_WAIT_S, reason: str = "Unload asked for."
 ) -> dict[str, Any] | None:
-    """Unload all instances of these versions of one model; a queued load is cancelled. Idempotent.
+    """Unload all instances of these versions of one model; a queued load is cancelled, and so is one that is to follow
+    the check. Idempotent.
 
     Returns the RECEIPT once the processes are gone, None while they are not after `wait_s`.
     """
     ending: list[Instance] = []
     for version in versions:
         with transaction.atomic():
-            ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0)
+            ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0, replaces_older=False)
             for instance in version.instances.select_related("version__model").exclude(state=InstanceState.STOPPED):
                 if _wish_end(instance, actor_name(by), reason):
                     ending.append(instance)

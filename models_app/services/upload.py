@@ -131,7 +131,8 @@ def register(
         owner = as_user(by)
         model, _ = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": owner})
         version = _create_version(model, received, settings, key, by)
-        ModelVersion.objects.filter(pk=version.pk).update(replaces_older=replaces_older)
+        if replaces_older:
+            ModelVersion.objects.filter(pk=version.pk).update(replaces_older=True, instances_wanted=1)
         return version
 
     key = files.keep(received)

@@ -72,10 +72,9 @@ class OriginModelView(FormView):
             self._require(request, DELETE_MODEL)
         name = request.query_params.get("model_id") or _field(request, "model_id")
         model = find.find_model(upload.check_name(name, field="model_id"))
-        versions = list(find.versions().filter(model=model))
-        loaded = [v for v in versions if v.state is not VersionState.UNLOADED] or versions[:1]
-        receipt = unload(loaded, by=request.user, wait_s=DEFAULT_WAIT_S) if loaded else None
-        if loaded and receipt is None:
+        versions = find.what_to_unload(model)
+        receipt = unload(versions, by=request.user, wait_s=DEFAULT_WAIT_S) if versions else None
+        if versions and receipt is None:
             raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)
         if not keep:
             delete.delete_model(model, by=request.user)

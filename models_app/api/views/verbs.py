@@ -54,8 +54,7 @@ class UnloadView(FormView):
         if number is not None:
             versions = [find.find_version(name, number)]
         else:
-            versions = list(find.find_model(name).versions.prefetch_related("instances").order_by("-number"))
-            versions = [v for v in versions if v.state is not VersionState.UNLOADED] or versions[:1]
+            versions = find.what_to_unload(find.find_model(name))
         if not versions:
             return Response(empty_receipt(name))
         receipt = unload(versions, by=request.user, wait_s=wait_s)
