@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.utils import timezone
 
-from inference.errors import LoadFailed, NoSlot
+from inference.errors import LoadFailed, NoSlot, NotLoaded
 from models_app import queue
 from models_app.choices import ENDED, LIVE, InstanceState, VersionState, version_state
 from models_app.models import Instance, ModelVersion, Node, Transition
@@ -22,8 +24,8 @@ MOST_WAITING = 100
 def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float = 0.0) -> ModelVersion:
     """See to it that `instances` copies are loaded or on their way; never unloads another version. Idempotent.
 
-    Waits up to `wait_s` for the outcome: raises LoadFailed where it failed meanwhile. Raises NotReady for a file that
-    is not checked, NotFound for one that was deleted, NoSlot where the node has no slots or too many wait.
+    Waits up to `wait_s` for the outcome: raises what `wait_until_loaded` raises. Raises NotReady for a file that is not
+    checked, NoSlot where the node has no slots or too many wait.
     """
     with transaction.atomic():
         version = find.lock(version)
@@ -75,19 +77,25 @@ def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
 
 
 def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
-    """The version as it is once it is loaded or `wait_s` are over. Raises LoadFailed where the load failed."""
+    """The version as it is once it is loaded or `wait_s` are over, then loaded or still on its way there.
 
-    def has_settled() -> bool | None:
-        details = list(version.instances.order_by("pk").values_list("state", "state_detail"))
-        states = {state for state, _ in details}
-        state = version_state([*states])
-        if state is VersionState.FAILED:
-            raise LoadFailed(next(detail for state, detail in details if state == InstanceState.FAILED))
-        is_loaded = state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states
-        return True if is_loaded or not states & LIVE else None
+    Raises LoadFailed where the load failed, NotLoaded where an unload cancelled it, NotFound where it was deleted.
+    """
+    wait_until(lambda: _has_settled(version, list(version.instances.order_by("pk"))) or None, wait_s)
+    fresh = find.again(version)
+    _has_settled(fresh, fresh.shown_instances)  # somebody may have unloaded it since
+    return fresh
 
-    wait_until(has_settled, wait_s)
-    return find.versions().get(pk=version.pk)
+
+def _has_settled(version: ModelVersion, instances: Sequence[Instance]) -> bool:
+    states = {instance.state for instance in instances}
+    state = version_state([*states])
+    if state is VersionState.FAILED:
+        raise LoadFailed(next(i.state_detail for i in instances if i.state == InstanceState.FAILED))
+    if state in {VersionState.UNLOADED, VersionState.UNLOADING}:
+        find.again(version)
+        raise NotLoaded("The load was cancelled: somebody unloaded the model meanwhile.")
+    return state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states
 
 
 def place_in_queue(instance: Instance) -> tuple[int, int]:

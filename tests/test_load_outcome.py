@@ -1,0 +1,69 @@
+"""What becomes of a load, as those who wait for it are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.errors import LoadFailed, NotFound, NotLoaded
+from models_app.choices import InstanceState, VersionState
+from models_app.models import Instance
+from models_app.services.load import load, wait_until_loaded
+from models_app.services.unload import unload
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db
+S = InstanceState
+
+
+@pytest.fixture(autouse=True)
+def _own_bell(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_DATA_DIR = tmp_path
+
+
+def test_what_is_loaded_is_answered_at_once() -> None:
+    version = make_version("digits", S.READY)
+
+    assert wait_until_loaded(version, 60).state is VersionState.LOADED
+
+
+@pytest.mark.parametrize("state", [S.QUEUED, S.LOADING, S.RESTARTING])
+def test_what_is_still_on_its_way_is_answered_as_it_is(state: InstanceState) -> None:
+    version = make_version("digits", state)
+
+    assert wait_until_loaded(version, 0).state == state
+
+
+def test_a_load_that_failed_is_an_error_with_the_reason() -> None:
+    version = make_version("digits", S.FAILED)
+    Instance.objects.update(state_detail="There is no memory left.")
+
+    with pytest.raises(LoadFailed, match="no memory"):
+        wait_until_loaded(version, 60)
+
+
+@pytest.mark.parametrize("before", [S.QUEUED, S.LOADING, S.RESTARTING])
+def test_a_load_that_an_unload_cancelled_is_an_error_and_not_on_its_way(before: InstanceState) -> None:
+    version = make_version("digits", before)
+
+    unload([version], by=None, wait_s=0)
+
+    with pytest.raises(NotLoaded, match="cancelled: somebody unloaded"):
+        wait_until_loaded(version, 60)
+
+
+def test_a_load_of_what_was_deleted_meanwhile_is_not_found() -> None:
+    version = make_version("digits", S.QUEUED)
+    version.model.delete()
+
+    with pytest.raises(NotFound, match="digits v1 was deleted meanwhile"):
+        wait_until_loaded(version, 60)
+
+
+def test_a_load_after_an_unload_is_on_its_way_again() -> None:
+    version = make_version("digits", S.READY)
+    unload([version], by=None, wait_s=0)
+
+    assert load(version, by=None).state is VersionState.QUEUED
