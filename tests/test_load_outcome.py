@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from inference.errors import LoadFailed, NotFound, NotLoaded
+from models_app.api.shapes import version_json
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Instance
+from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
 from models_app.services.unload import unload
 from tests.registry import make_version
@@ -67,3 +69,19 @@ def test_a_load_after_an_unload_is_on_its_way_again() -> None:
     unload([version], by=None, wait_s=0)
 
     assert load(version, by=None).state is VersionState.QUEUED
+
+
+def test_what_waits_for_a_slot_says_its_place() -> None:
+    make_version("digits", S.QUEUED)
+    second = make_version("flowers", S.QUEUED)
+
+    assert version_json(second)["state_detail"] == "place 2 of 2"
+
+
+def test_what_has_left_the_queue_meanwhile_says_no_place() -> None:
+    version = find.again(make_version("digits", S.QUEUED))
+    make_version("flowers", S.QUEUED)
+
+    Instance.objects.filter(version=version).update(state=S.LOADING)
+
+    assert (version_json(version)["state"], version_json(version)["state_detail"]) == ("queued", "")

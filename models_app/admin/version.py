@@ -19,9 +19,10 @@ from models_app.choices import OWNED
 from models_app.models import Instance, ModelVersion
 from models_app.pages.groups import GROUP_WORDS, group_counts, in_group
 from models_app.pages.rights import Rights
-from models_app.pages.version_row import queue_places, version_row
+from models_app.pages.version_row import version_row
 from models_app.pages.wall import first_node, silence_banner, slots_line
 from models_app.services import find
+from models_app.services.load import queue_places
 
 
 class GroupFilter(admin.SimpleListFilter):

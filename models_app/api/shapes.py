@@ -6,7 +6,7 @@ from typing import Any
 
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
-from models_app.services.load import place_in_queue
+from models_app.services.load import queue_places
 
 
 def model_json(model: RegisteredModel, versions: list[ModelVersion]) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
 def state_detail(version: ModelVersion, state: VersionState, instances: list[Instance]) -> str:
     """The reason beside the state, as a sentence; empty where there is nothing to say."""
     if state is VersionState.QUEUED:
-        place, waiting = place_in_queue(next(i for i in instances if i.state == InstanceState.QUEUED))
-        return f"place {place} of {waiting}"
+        place = queue_places().get(next(i.pk for i in instances if i.state == InstanceState.QUEUED))
+        return f"place {place[0]} of {place[1]}" if place else ""  # none: it has moved on meanwhile
     wanted = {VersionState.LOADED: "ready"}.get(state, str(state))
     details = [i.state_detail for i in instances if i.state == wanted and i.state_detail]
     return details[0] if details else ""

@@ -20,9 +20,7 @@ from models_app.pages.words import (
     short_seconds,
     size_words,
 )
-
-Places = Mapping[int, tuple[int, int]]
-"""Primary key of a queued instance → its place, of how many."""
+from models_app.services.load import Places, queue_places
 
 STATE_WORDS = {**dict(VersionState.choices), **dict(FileStatus.choices)}
 SPARK_POINTS = 20
@@ -126,15 +124,6 @@ class VersionRow:
     @property
     def url(self) -> str:
         return reverse("admin:models_app_modelversion_change", args=[self.pk])
-
-
-def queue_places() -> Places:
-    """The places of all that waits, for `version_row`: one query."""
-    by_node: dict[int, list[int]] = {}
-    waiting = Instance.objects.filter(state=InstanceState.QUEUED).order_by("state_since", "pk")
-    for pk, node in waiting.values_list("pk", "node_id"):
-        by_node.setdefault(node, []).append(pk)
-    return {pk: (index + 1, len(pks)) for pks in by_node.values() for index, pk in enumerate(pks)}
 
 
 def version_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,6 +19,9 @@ from models_app.services.nodes import this_node
 from models_app.services.waiting import wait_until
 
 MOST_WAITING = 100
+
+Places = Mapping[int, tuple[int, int]]
+"""Primary key of a queued instance → its place, of how many wait on its node."""
 
 
 def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float = 0.0) -> ModelVersion:
@@ -98,11 +101,10 @@ def _has_settled(version: ModelVersion, instances: Sequence[Instance]) -> bool:
     return state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states
 
 
-def place_in_queue(instance: Instance) -> tuple[int, int]:
-    """Which place a queued instance has, of how many."""
-    waiting = list(
-        Instance.objects.filter(node=instance.node, state=InstanceState.QUEUED)
-        .order_by("state_since", "pk")
-        .values_list("pk", flat=True)
-    )
-    return (waiting.index(instance.pk) + 1 if instance.pk in waiting else 0), len(waiting)
+def queue_places() -> Places:
+    """The places of all that waits: one query."""
+    by_node: dict[int, list[int]] = {}
+    waiting = Instance.objects.filter(state=InstanceState.QUEUED).order_by("state_since", "pk")
+    for pk, node in waiting.values_list("pk", "node_id"):
+        by_node.setdefault(node, []).append(pk)
+    return {pk: (index + 1, len(pks)) for pks in by_node.values() for index, pk in enumerate(pks)}
