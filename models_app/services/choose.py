@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db import transaction
 
 from inference.comparison import FULL
@@ -28,21 +30,53 @@ _REFERENCE = "the engine that made the file"
 def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
     """What is used from now on, as fields to be saved, and the jobs that this takes. Call inside a transaction.
 
-    A person's engine wins, and its file is made; for `auto` the reference serves until the others are measured.
+    A person's engine wins, and its file is made; for `auto` the reference serves until the others are measured, or the
+    first that computes in the precision asked for. Raises ValidationFailed where none of those can run the file.
     """
     if version.engine != AUTO:
-        target = target_for(version, version.engine)
-        if target and not version.conversions.filter(format=target).exists():
-            request_conversion(version, target, by=by)
+        _have_file_made(version, version.engine, by)
         return {"engine_selected": version.engine, "engine_reason": _ASKED_FOR}
     known = Comparison.objects.filter(version=version).first()
-    if known is not None:
-        return _chosen(version, known)
+    fields = _chosen(version, known) if known is not None else _until_measured(version)
+    engine = fields["engine_selected"]
+    if version.precision not in PRECISIONS_BY_ENGINE[engine]:
+        raise ValidationFailed.of(
+            "options", f"No engine that can run this file computes in {version.precision}. Leave the precision out."
+        )
+    if known is None:
+        _have_file_made(version, engine, by)
+        if _has_others(version):
+            request_choice(version, by=by)
+    return fields
+
+
+def _have_file_made(version: ModelVersion, engine: str, by: Actor) -> None:
+    target = target_for(version, engine)
+    if target and not version.conversions.filter(format=target).exists():
+        request_conversion(version, target, by=by)
+
+
+def _has_others(version: ModelVersion) -> bool:
+    return len(ENGINES_BY_FORMAT[version.format]) > 1
+
+
+def _until_measured(version: ModelVersion) -> dict[str, str]:
     reference = DIRECT_ENGINES_BY_FORMAT[version.format][0]
-    if len(ENGINES_BY_FORMAT[version.format]) == 1:
-        return {"engine_selected": reference, "engine_reason": _REFERENCE}
-    request_choice(version, by=by)
-    return {"engine_selected": reference, "engine_reason": f"{_REFERENCE}; the others are measured"}
+    if version.precision in PRECISIONS_BY_ENGINE[reference]:
+        reason = f"{_REFERENCE}; the others are measured" if _has_others(version) else _REFERENCE
+        return {"engine_selected": reference, "engine_reason": reason}
+    return _for_precision(version) or {"engine_selected": reference, "engine_reason": _REFERENCE}
+
+
+def _for_precision(version: ModelVersion, failed: Collection[str] = ()) -> dict[str, str] | None:
+    """The first engine that computes in the precision asked for; None where the file cannot run in any of those."""
+    not_made = {conversion.format for conversion in version.conversions.all() if not conversion.is_made}
+    for engine in ENGINES_BY_FORMAT[version.format]:
+        is_able = version.precision in PRECISIONS_BY_ENGINE[engine] and engine not in failed
+        if is_able and target_for(version, engine) not in not_made:
+            reason = f"It computes in {version.precision}, which was asked for."
+            return {"engine_selected": engine, "engine_reason": reason}
+    return None
 
 
 def request_choice(version: ModelVersion, *, by: Actor) -> Job:
@@ -123,14 +157,8 @@ def _take_winner(job: Job, comparison: Comparison) -> dict[str, str]:
 
 def _chosen(version: ModelVersion, comparison: Comparison) -> dict[str, str]:
     """The winner; where a precision is asked for that it does not compute in, the first engine that does."""
-    engine, reason = comparison.recommended, comparison.reason
-    if version.precision not in PRECISIONS_BY_ENGINE[engine]:
-        failed = {row["engine"] for row in comparison.rows if row["error"] and row["precision"] == "f32"}
-        able = [
-            other
-            for other in ENGINES_BY_FORMAT[version.format]
-            if version.precision in PRECISIONS_BY_ENGINE[other] and other not in failed
-        ]
-        if able:
-            engine, reason = able[0], f"It computes in {version.precision}, which was asked for."
-    return {"engine_selected": engine, "engine_reason": reason}
+    winner = {"engine_selected": comparison.recommended, "engine_reason": comparison.reason}
+    if version.precision in PRECISIONS_BY_ENGINE[comparison.recommended]:
+        return winner
+    failed = {row["engine"] for row in comparison.rows if row["error"] and row["precision"] == "f32"}
+    return _for_precision(version, failed) or winner
