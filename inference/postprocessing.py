@@ -164,14 +164,25 @@ def image_predictions(
     answers = _answers(outputs, signature, postprocessing, chosen)
     first = next(iter(answers.values()))
     count = pictures if pictures is not None else (len(first) if first.ndim else 1)
-    if chosen is not None and (scores := _class_scores(answers[chosen.name], postprocessing, labels)) is not None:
-        _check_count(scores, count)
-        return [{"top": _best(row, labels, top, postprocessing)} for row in scores]
-    if count == 1:
-        return [{"outputs": [_tensor(n, a[0] if a.ndim and len(a) == 1 else a) for n, a in answers.items()]}]
+    scores: Sequence[Array | None] = [None] * count
+    if chosen is not None and (known := _class_scores(answers[chosen.name], postprocessing, labels)) is not None:
+        _check_count(answers[chosen.name], count)
+        scores = known
+    return [
+        {"top": _best(own, labels, top, postprocessing)}
+        if own is not None
+        else {"outputs": _outputs_of(row, answers, count)}
+        for row, own in enumerate(scores)
+    ]
+
+
+def _outputs_of(row: int, answers: Mapping[str, Array], pictures: int) -> list[dict[str, Any]]:
+    """What one of the pictures was answered."""
+    if pictures == 1:
+        return [_tensor(n, a[0] if a.ndim and len(a) == 1 else a) for n, a in answers.items()]
     for answer in answers.values():
-        _check_count(answer, count)
-    return [{"outputs": [_tensor(name, answer[row]) for name, answer in answers.items()]} for row in range(count)]
+        _check_count(answer, pictures)
+    return [_tensor(name, answer[row]) for name, answer in answers.items()]
 
 
 def tensor_prediction(
@@ -186,8 +197,8 @@ def tensor_prediction(
     answers = _answers(outputs, signature, postprocessing, chosen)
     if top is not None and chosen is not None:
         scores = _class_scores(answers[chosen.name], postprocessing, labels)
-        if scores is not None:
-            return [{"top": _best(row, labels, top, postprocessing)} for row in scores]
+        if scores is not None and all(own is not None for own in scores):
+            return [{"top": _best(own, labels, top, postprocessing)} for own in scores if own is not None]
     return [{"outputs": [_tensor(name, answer) for name, answer in answers.items()]}]
 
 
@@ -230,8 +241,13 @@ def sigmoid(scores: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-scores.astype(np.float64))), dtype=np.float32)
 
 
-def _class_scores(answer: Array, postprocessing: Postprocessing, labels: Sequence[str]) -> Array | None:
-    """(N, C) with C ≥ 2 if the answer is scores of classes, else None. Both scores for (N, 1) with two labels."""
+def _class_scores(
+    answer: Array, postprocessing: Postprocessing, labels: Sequence[str]
+) -> Sequence[Array | None] | None:
+    """Of (N, C) with C ≥ 2 each row, if the answer is scores of classes, else None.
+
+    Of (N, 1) with two labels both scores, but None for a row that is no score from 0 to 1.
+    """
     if postprocessing.kind == "vector" or answer.dtype.kind not in "fiub":
         return None
     if postprocessing.kind == "classes" and answer.ndim > 2 and max(answer.shape[1:]) == np.prod(answer.shape[1:]):
@@ -239,11 +255,11 @@ def _class_scores(answer: Array, postprocessing: Postprocessing, labels: Sequenc
     if answer.ndim != 2:
         return None
     if answer.shape[1] >= 2:
-        return answer
+        return list(answer)
     if answer.shape[1] == 1 and len(labels) == 2:
         ones = answer.astype(np.float32)
-        if postprocessing.activation == "sigmoid" or bool(np.all((ones >= 0) & (ones <= 1))):
-            return np.concatenate([1 - ones, ones], axis=1)
+        is_score = postprocessing.activation == "sigmoid"
+        return [both if is_score or (both >= 0).all() else None for both in np.concatenate([1 - ones, ones], axis=1)]
     return None
 
 

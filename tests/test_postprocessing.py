@@ -155,6 +155,16 @@ def test_one_score_outside_of_0_to_1_stays_a_number_unless_sigmoid_is_asked_for(
     assert [t["score"] for t in answer["top"]] == pytest.approx([0.9525741, 0.0474259], abs=1e-6)
 
 
+def test_the_form_of_a_pictures_answer_does_not_depend_on_the_pictures_beside_it() -> None:
+    rows = f32([0.25], [3.0], [np.nan], [1.0])
+    alone = [image_predictions({"p": row[None]}, ONE, PLAIN, ["no", "yes"], None)[0] for row in rows]
+
+    together = image_predictions({"p": rows}, ONE, PLAIN, ["no", "yes"], None)
+
+    assert [list(answer) for answer in together] == [["top"], ["outputs"], ["outputs"], ["top"]]
+    assert together == alone
+
+
 @pytest.mark.parametrize("labels", [[], ["only"]])
 def test_one_score_without_two_labels_is_a_number(labels: list[str]) -> None:
     (answer,) = image_predictions({"p": f32([0.5])}, ONE, PLAIN, labels, None)
