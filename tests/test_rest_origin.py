@@ -104,6 +104,44 @@ def test_a_path_that_leads_out_of_the_import_folder_is_a_400(
     assert api.get("/api/models/smuggled/").status_code == 404
 
 
+def test_json_says_how_the_model_is_used_as_a_form_does(small_portal: SmallPortal) -> None:
+    api = small_portal.portal.client()
+    (small_portal.imports / "json.keras").write_bytes(SAMPLE.read_bytes())
+    use = {
+        "labels": [f"digit {n}" for n in range(10)],
+        "preprocessing": {"preset": "unit"},
+        "postprocessing": {"top": 3},
+        "options": {"threads": 1},
+        "engine": "tensorflow",
+    }
+
+    answer = api.put("/api/model/", json={"model_id": "by-json", "model_path": "json.keras", **use})
+    api.delete("/api/model/", params={"model_id": "by-json"})
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "loaded"), answer.text
+    assert {name: answer.json()[name] for name in use} == use
+
+
+def test_json_of_a_wrong_kind_names_the_field(small_portal: SmallPortal) -> None:
+    api = small_portal.portal.client()
+    (small_portal.imports / "json.keras").write_bytes(SAMPLE.read_bytes())
+    good = {"model_id": "by-json", "model_path": "json.keras"}
+
+    for field, value in [
+        ("model_id", 5),
+        ("model_path", 5),
+        ("model_path", False),
+        ("model_path", ["json.keras"]),
+        ("labels", {"a": 1}),
+        ("preprocessing", [1]),
+        ("options", {"threads": "many"}),
+        ("engine", 5),
+    ]:
+        answer = api.put("/api/model/", json={**good, field: value})
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, [field]), answer.text
+    assert api.get("/api/models/by-json/").status_code == 404
+
+
 def test_an_unreadable_wish_names_the_field(small_portal: SmallPortal, digit: Callable[[str], bytes]) -> None:
     api = small_portal.portal.client()
     picture = {"image": ("seven.png", digit("seven"))}

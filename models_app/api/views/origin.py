@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -41,13 +41,15 @@ class OriginModelView(FormView):
         for permission in (ADD_MODEL, LOAD):
             self._require(request, permission)
         deadline = time.monotonic() + REGISTER_LIMIT_S
+        fields: dict[str, Any]
         fields, file = received_upload(request)
         if not fields and file is None:  # no multipart form: Django has the body
             given = read_object(request)
-            fields = {name: text for name in given if isinstance(text := given[name], str)}
+            fields = {name: given[name] for name in given}
         name = upload.check_name(fields.get("model_id"), field="model_id")
-        if file is None and fields.get("model_path"):
-            file = _copied(importable(fields["model_path"]))
+        path = fields.get("model_path")
+        if file is None and path not in (None, ""):
+            file = _copied(importable(path))
         try:
             use = upload.VersionSettings.from_fields(fields)
             version = upload.register(name, required_file(file), use, by=request.user, replaces_older=True)
@@ -113,8 +115,10 @@ def _copied(path: Path) -> files.ReceivedFile:
         raise ValidationFailed.of("model_path", "The portal may not read this file. Change its permissions.") from None
 
 
-def importable(text: str) -> Path:
+def importable(text: object) -> Path:
     """A file inside PORTAL_IMPORT_DIR, links resolved. Raises ValidationFailed for anything else."""
+    if not isinstance(text, str):
+        raise ValidationFailed.of("model_path", "model_path is a text: where the file lies in the import folder.")
     root: Path | None = settings.PORTAL_IMPORT_DIR
     if root is None:
         raise ValidationFailed.of("model_path", "Paths are not taken here. Send the file, or set PORTAL_IMPORT_DIR.")
