@@ -56,6 +56,14 @@ def test_the_document_is_clean(portal: RunningPortal, tmp_path: Path) -> None:
     assert (tmp_path / "schema.yml").stat().st_size > 10_000
 
 
+def test_the_document_names_what_a_put_takes(portal: RunningPortal) -> None:
+    schemas = portal.client().get("/api/schema/", params={"format": "json"}).json()["components"]["schemas"]
+    use = {"model_id", "model_path", "labels", "preprocessing", "postprocessing", "options", "engine"}
+
+    assert set(schemas["OriginModelRequest"]["properties"]) == use | {"file"}
+    assert set(schemas["OriginModelBodyRequest"]["properties"]) == use
+
+
 def aimed(case: Any) -> Any:
     """Most made-up names lead to a 404: a third of the calls go to what exists and may be spoilt."""
     if len(str(case.path_parameters)) % 3 and case.path_parameters and case.method != "DELETE":

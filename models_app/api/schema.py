@@ -118,13 +118,16 @@ class ModelPage(s.Serializer[Any]):
     results = Model(many=True)
 
 
-class NewVersion(s.Serializer[Any]):
-    file = s.FileField(help_text="One file; what is a folder comes as .zip, .tar or .tar.gz.")
+class UseForm(s.Serializer[Any]):
     labels = s.CharField(required=False, help_text="A JSON list, or one label a line; also as a file.")
     preprocessing = s.CharField(required=False, help_text="JSON")
     postprocessing = s.CharField(required=False, help_text="JSON")
     options = s.CharField(required=False, help_text="JSON")
     engine = s.ChoiceField(ENGINES, required=False)
+
+
+class NewVersion(UseForm):
+    file = s.FileField(help_text="One file; what is a folder comes as .zip, .tar or .tar.gz.")
 
 
 class NewModel(NewVersion):
@@ -235,9 +238,13 @@ class OriginName(s.Serializer[Any]):
     model_id = s.SlugField(max_length=100)
 
 
-class OriginModel(OriginName):
+class OriginModel(OriginName, UseForm):
     file = s.FileField(required=False)
     model_path = s.CharField(required=False, help_text="Inside PORTAL_IMPORT_DIR")
+
+
+class OriginModelBody(OriginName, VersionChange):
+    model_path = s.CharField(help_text="Inside PORTAL_IMPORT_DIR")
 
 
 class OriginImages(OriginName):

@@ -34,7 +34,7 @@ class OriginModelView(FormView):
 
     @extend_schema(
         operation_id="origin_register",
-        request={"multipart/form-data": schema.OriginModel},
+        request={"multipart/form-data": schema.OriginModel, "application/json": schema.OriginModelBody},
         responses={200: schema.Version, 202: schema.Version, **schema.ERRORS},
     )
     def put(self, request: Request) -> Response:
@@ -62,10 +62,9 @@ class OriginModelView(FormView):
     @extend_schema(
         operation_id="origin_remove",
         parameters=[
-            OpenApiParameter("model_id", str),
+            OpenApiParameter("model_id", str, description="Also taken as a field of a form"),
             OpenApiParameter("keep", bool, description="Only unload, keep the files"),
         ],
-        request={"multipart/form-data": schema.OriginName},
         responses={200: schema.Receipt, **schema.ERRORS},
     )
     def delete(self, request: Request) -> Response:
