@@ -129,7 +129,7 @@ def test_the_choice_can_be_left_to_the_portal_again() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "sentence"),
     [
-        ("onnx", "f32", "A keras file runs in"),
+        ("onnx", "f32", "The keras file runs in"),
         ("litert", "bf16", "litert does not compute in bf16. Leave the precision out."),
         ("openvino", "f64", "openvino does not compute in f64. Leave the precision out."),
         ("litert", "f32", "cannot run in litert: The operation X cannot be had."),

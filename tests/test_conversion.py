@@ -98,7 +98,7 @@ def test_the_operation_that_stands_in_the_way_is_named(
 
 
 def test_a_format_that_is_not_made_from_another_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CannotConvert, match="A tflite file cannot be converted to onnx"):
+    with pytest.raises(CannotConvert, match="The tflite file cannot be converted to onnx"):
         converted(tmp_path, real_models.fer_tflite(), "tflite", "onnx")
 
 
@@ -187,7 +187,7 @@ def test_one_opening_makes_all_targets_and_one_that_cannot_be_made_loses_no_othe
     assert sum("Opening" in detail for detail in heard) == 1
     assert isinstance(made["saved_model"], Converted)
     assert [made[target].operation for target in ("onnx", "tflite")] == ["Digamma", "Digamma"]  # type: ignore[union-attr]
-    assert str(made["keras"]) == "A frozen_graph file cannot be converted to keras."
+    assert str(made["keras"]) == "The frozen_graph file cannot be converted to keras."
 
 
 @needs_everything

@@ -41,12 +41,18 @@ def assert_error(answer: requests.Response, status: int, code: str) -> None:
         "/api/models/%FF%FE/",
         "/api/jobs/999999999999999999999/",
         "/api/" + "x" * 4000 + "/",
-        "/api/models/?page=99",
-        "/api/models/?page=x",
     ],
 )
 def test_an_unknown_address_is_a_404_in_the_form_of_all_errors(api: Api, address: str) -> None:
     assert_error(api.get(address), 404, "not_found")
+
+
+@pytest.mark.parametrize("page", ["99", "x", "0"])
+def test_a_page_that_is_not_there_is_a_404_that_says_so(api: Api, page: str) -> None:
+    answer = api.get("/api/models/", params={"page": page})
+
+    assert_error(answer, 404, "not_found")
+    assert "no such page" in answer.json()["detail"]
 
 
 def test_a_missing_slash_is_redirected_for_reading_and_a_404_for_all_else(api: Api) -> None:

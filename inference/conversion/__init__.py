@@ -80,7 +80,7 @@ def convert(
     lies in the workspace, of which nothing is left where there is none.
     """
     outcomes: dict[str, Outcome] = {
-        target: CannotConvert("", f"A {source_format} file cannot be converted to {target}.")
+        target: CannotConvert("", f"The {source_format} file cannot be converted to {target}.")
         for target in targets
         if target not in TARGETS_BY_FORMAT.get(source_format, ())
     }

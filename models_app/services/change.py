@@ -43,7 +43,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         ends = locked.options.graph_ends
         is_checked_again = ends != ends_before or locked.status == FileStatus.REJECTED
         if locked.status == FileStatus.READY and any(ends.values()) and locked.format != "frozen_graph":
-            raise ValidationFailed.of("options", f"A {locked.format} file says itself what its inputs and outputs are.")
+            raise ValidationFailed.of("options", f"The {locked.format} file says what its inputs and outputs are.")
         if not is_checked_again:
             _check_fit(locked, given)
         locked.save(update_fields=[*fields])

@@ -120,7 +120,7 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
     engines = ENGINES_BY_FORMAT[file_format]
     if engine not in (AUTO, *engines):
         raise ValidationFailed.of(
-            "engine", f"A {file_format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
+            "engine", f"The {file_format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
         )
     able = [name for name in engines if engine in (AUTO, name) and precision in PRECISIONS_BY_ENGINE[name]]
     if not able:

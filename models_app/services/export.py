@@ -43,7 +43,7 @@ def export(version: ModelVersion, target: str, *, by: Actor) -> Exported | Job:
     if target == version.format:
         return Exported(version.path, version.file_name)
     if target not in TARGETS_BY_FORMAT[version.format]:
-        raise BadInput(f"A {version.format} file cannot be converted to {target}.")
+        raise BadInput(f"The {version.format} file cannot be converted to {target}.")
     conversion = kept_conversion(version, target)
     if conversion is None:
         return request_conversion(version, target, by=by)

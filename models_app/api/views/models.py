@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.db.models import Prefetch, Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotFound as NoSuchPage
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -53,7 +54,10 @@ class ModelListView(PortalView):
         if state:
             found = [model for model in rows if any(version.state == state for version in model.versions.all())]
         pages = PageNumberPagination()
-        page: list[RegisteredModel] | None = pages.paginate_queryset(found, request, view=self)
+        try:
+            page: list[RegisteredModel] | None = pages.paginate_queryset(found, request, view=self)
+        except NoSuchPage:
+            raise NotFound("There is no such page. The first one is ?page=1.") from None
         return pages.get_paginated_response([model_json(model, list(model.versions.all())) for model in page or []])
 
     @extend_schema(
