@@ -11,7 +11,7 @@ from django.test import Client
 
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
-from tests.admin_client import client_with, words
+from tests.admin_client import client_with, text_of, words
 from tests.admin_rows import make_instance, make_node, make_superuser, make_version
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +74,36 @@ def test_unload_cancels_a_queued_load() -> None:
     instance.refresh_from_db()
     assert instance.state == InstanceState.STOPPED
     assert "no process had to end" in words(response)
+
+
+@pytest.mark.parametrize("state", [InstanceState.QUEUED, InstanceState.LOADING])
+def test_cancel_says_that_it_means_the_load_only(state: InstanceState) -> None:
+    version = make_version()
+    make_instance(version, state)
+
+    pages = [client_with("unload").get(address) for address in (LIST, f"{LIST}{version.pk}/change/")]
+
+    assert all('name="only_waiting" value="1">Cancel' in text_of(page) for page in pages)
+
+
+def test_cancel_unloads_nothing_that_was_loaded_meanwhile() -> None:
+    version = make_version()
+    instance = make_instance(version)
+
+    response = client_with("unload").post(f"{LIST}{version.pk}/unload/", {"only_waiting": "1"})
+
+    instance.refresh_from_db()
+    assert instance.state == InstanceState.READY
+    assert words(response) == "cats v1 was loaded meanwhile and answers; nothing was unloaded."
+
+
+def test_cancel_of_a_queued_load_ends_it() -> None:
+    instance = make_instance(make_version(), InstanceState.QUEUED)
+
+    client_with("unload").post(f"{LIST}{instance.version_id}/unload/", {"only_waiting": "1"})
+
+    instance.refresh_from_db()
+    assert instance.state == InstanceState.STOPPED
 
 
 def test_bulk_load_counts_what_goes_and_names_what_does_not() -> None:

@@ -21,7 +21,7 @@ from inference.output import read_lines
 from models_app.admin import version_change
 from models_app.admin.fragments import fragment_response
 from models_app.api.attachment import attachment
-from models_app.choices import FileStatus, InstanceState
+from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.receipts import receipt_words
 from models_app.pages.rights import Rights
@@ -142,6 +142,9 @@ def unload_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
         return HttpResponseNotAllowed(["POST"])
     need(request, "unload")
     version = get_version(object_id)
+    if "only_waiting" in request.POST and version.state is VersionState.LOADED:
+        messages.warning(request, f"{version} was loaded meanwhile and answers; nothing was unloaded.")
+        return back(request)
     receipt = unload([version], by=request.user, wait_s=DEFAULT_WAIT_S)
     if receipt is None:
         messages.warning(

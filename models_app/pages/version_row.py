@@ -98,6 +98,11 @@ class VersionRow:
         return _UNLOAD_WORDS.get(self.state, "Unload")
 
     @property
+    def is_cancellable(self) -> bool:
+        """The button means the load on its way, not the model that it may have become meanwhile."""
+        return self.unload_word == "Cancel"
+
+    @property
     def can_load(self) -> bool:
         return self.rights.can_load and self.state in {"unloaded", "failed"}
 

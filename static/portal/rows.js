@@ -1,8 +1,37 @@
 /* The list: only the cells with state, engine, memory, requests and buttons are swapped, so that ticked boxes stay.
+   A row that has left the list (the filter, or the portal) keeps its place, says so and has nothing to press.
    Needs live.js. */
 "use strict";
 
 const CELLS = ["state", "engine", "memory", "requests", "row_buttons"].map((name) => `.field-${name}`);
+
+function swapCell(old, children) {
+  const focused = old.contains(document.activeElement);
+  old.replaceChildren(...children);
+  if (focused) (old.querySelector("button, a") || old.closest("tr").querySelector("a"))?.focus({ preventScroll: true });
+}
+
+function follow(row, fresh) {
+  for (const cell of CELLS) {
+    const now = fresh.querySelector(cell), old = row.querySelector(cell);
+    if (now && old && now.innerHTML !== old.innerHTML) swapCell(old, now.childNodes);
+  }
+}
+
+function leave(row) {
+  const words = document.createElement("span");
+  words.className = "why";
+  words.textContent = "No longer in this list.";
+  for (const cell of CELLS) swapCell(row.querySelector(cell), cell === ".field-state" ? [words] : []);
+}
+
+/** A row that is not in the list cannot be ticked; Django's own counter hears of the click. */
+function setTickable(row, isTickable) {
+  const tick = row.querySelector("input.action-select");
+  if (!tick) return;
+  if (!isTickable && tick.checked) tick.click();
+  tick.disabled = !isTickable;
+}
 
 for (const box of document.querySelectorAll("[data-live-rows]")) {
   const byLink = (root) => new Map([...root.querySelectorAll("#result_list tbody tr")].map(
@@ -16,13 +45,11 @@ for (const box of document.querySelectorAll("[data-live-rows]")) {
       document.querySelectorAll(".chips b").forEach((count, i) => { count.textContent = chips[i]?.textContent ?? count.textContent; });
       const fresh = byLink(found.fresh);
       for (const [link, row] of byLink(box)) {
-        for (const cell of CELLS) {
-          const now = fresh.get(link)?.querySelector(cell), old = row.querySelector(cell);
-          if (!now || !old || now.innerHTML === old.innerHTML) continue;
-          const focused = old.contains(document.activeElement);
-          old.replaceChildren(...now.childNodes);
-          if (focused) old.querySelector("button, a")?.focus({ preventScroll: true });
-        }
+        const now = fresh.get(link);
+        row.classList.toggle("quiet", !now);
+        setTickable(row, Boolean(now));
+        if (now) follow(row, now);
+        else leave(row);
       }
     }
     return Boolean(box.querySelector(MOVING));

@@ -1,0 +1,54 @@
+"""The list of versions in a browser: what leaves it while it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import log_in
+from tests.running_portal import RunningPortal
+
+pytestmark = [pytest.mark.portal, pytest.mark.browser]
+LIST = "/admin/models_app/modelversion/"
+
+
+def test_a_row_that_left_the_filter_has_nothing_to_press_and_comes_back(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    api = portal.client("manage")
+    api.load(digits_copy)
+    page = open_page()
+    log_in(page, f"{LIST}?state=loaded")
+    row = page.locator(f"#result_list tbody tr:has-text('{digits_copy}')")
+    row.locator("input.action-select").check()
+    row.locator("button:has-text('Unload')").focus()
+
+    api.unload(digits_copy)
+
+    expect(row.locator(".field-state")).to_have_text("No longer in this list.")
+    expect(row.locator("button, .badge, .rowbuttons")).to_have_count(0)
+    expect(row.locator("input.action-select")).to_be_disabled()
+    expect(row.locator(".field-model_name a")).to_be_focused()
+    assert not row.locator("input.action-select").is_checked()
+
+    api.load(digits_copy)
+
+    expect(row.locator(".badge")).to_have_text("Loaded")
+    expect(row.locator("button:has-text('Unload')")).to_be_visible()
+    expect(row.locator("input.action-select")).to_be_enabled()
+
+
+def test_a_row_that_was_deleted_elsewhere_says_so(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = open_page()
+    log_in(page, LIST)
+    row = page.locator(f"#result_list tbody tr:has-text('{digits_copy}')")
+    expect(row.locator("button:has-text('Load')")).to_be_visible()
+
+    portal.client("manage").delete(f"/api/models/{digits_copy}/")
+
+    expect(row.locator(".field-state")).to_have_text("No longer in this list.")
+    expect(row.locator("button")).to_have_count(0)
