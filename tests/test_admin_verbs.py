@@ -61,7 +61,7 @@ def test_load_of_a_rejected_version_says_why_not() -> None:
 
     response = client_with("load").post(f"{LIST}{version.pk}/load/")
 
-    assert "vgg v1 cannot be loaded" in words(response) and "weights only" in words(response)
+    assert words(response) == "vgg v1 cannot be loaded: it was rejected: The file holds weights only."
     assert not Instance.objects.exists()
 
 
@@ -106,15 +106,22 @@ def test_cancel_of_a_queued_load_ends_it() -> None:
     assert instance.state == InstanceState.STOPPED
 
 
-def test_bulk_load_counts_what_goes_and_names_what_does_not() -> None:
+def test_bulk_load_counts_what_begins_and_names_what_cannot() -> None:
     make_node()
-    good, bad = make_version("good"), make_version("vgg-old", FileStatus.REJECTED, status_detail="Weights only.")
+    bad = make_version("vgg-old", FileStatus.REJECTED, status_detail="Weights only.")
+    chosen = [bad, *(make_version(name) for name in ("new", "loaded", "loaded-too", "queued"))]
+    for version in chosen[2:4]:
+        make_instance(version)
+    make_instance(chosen[4], InstanceState.QUEUED)
 
     response = client_with("load").post(
-        LIST, {"action": "load_selected", "_selected_action": [good.pk, bad.pk], "index": 0}
+        LIST, {"action": "load_selected", "_selected_action": [version.pk for version in chosen], "index": 0}
     )
 
-    assert words(response).startswith("1 model is loading. vgg-old v1 cannot be loaded:")
+    assert words(response) == (
+        "1 model is loading. 2 models are loaded already. 1 model is on the way already. "
+        "vgg-old v1 cannot be loaded: it was rejected."
+    )
 
 
 @pytest.mark.parametrize("action", ["load_selected", "unload_selected", "ask_selected", "delete_selected"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,8 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from inference.errors import PortalError
-from models_app.admin.version_views import tell_receipt
+from models_app.admin.version_views import tell_receipt, without_name
 from models_app.api.parsing import uploaded_pictures
+from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
@@ -26,18 +28,35 @@ from models_app.tryit.answers import Answer, Answered, answer_pictures
 
 MOST_RECEIPTS = 5
 Versions = QuerySet[ModelVersion]
+_ON_THE_WAY = "on the way already"
+_LOAD_WORDS = {
+    VersionState.LOADED: "loaded already",
+    VersionState.QUEUED: _ON_THE_WAY,
+    VersionState.LOADING: _ON_THE_WAY,
+    VersionState.RESTARTING: _ON_THE_WAY,
+}
+"""Where a load begins nothing: what is said instead."""
 
 
 @admin.action(description="Load", permissions=["load"])
 def load_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
-    done, failures = 0, []
+    """Counts what begins, what is loaded and what is on its way already, and names what cannot be loaded."""
+    counts, failures = Counter[str](), []
     for version in queryset:
+        words = _LOAD_WORDS.get(version.state, "loading")
         try:
             load(version, by=request.user)
-            done += 1
+            counts[words] += 1
         except PortalError as error:
-            failures.append(f"{version} cannot be loaded: {error.message}")
-    _tell(request, f"{plural(done, 'model is', 'models are')} loading." if done else "", failures)
+            failures.append(_not_loaded(version, error))
+    order = dict.fromkeys(("loading", *_LOAD_WORDS.values()))
+    told = [f"{plural(counts[words], 'model is', 'models are')} {words}." for words in order if counts[words]]
+    _tell(request, " ".join(told), failures)
+
+
+def _not_loaded(version: ModelVersion, error: PortalError) -> str:
+    reason = "it was rejected." if version.status == FileStatus.REJECTED else without_name(version, error)
+    return f"{version} cannot be loaded: {reason}"
 
 
 @admin.action(description="Unload", permissions=["unload"])

@@ -114,10 +114,16 @@ def load_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         version = load(version, by=request.user)
         tell_load(request, version)
     except PortalError as error:
-        messages.error(request, f"{version} cannot be loaded: {error.message}")
+        messages.error(request, f"{version} cannot be loaded: {without_name(version, error)}")
     if request.GET.get("next") == "try" and (address := try_address(version)):
         return HttpResponseRedirect(address)
     return back(request)
+
+
+def without_name(version: ModelVersion, error: PortalError) -> str:
+    """The sentence where the name stands before it already."""
+    text = error.message.removeprefix(f"{version} ")
+    return error.message if text == error.message else f"it {text}"
 
 
 def try_address(version: ModelVersion) -> str:
