@@ -200,6 +200,25 @@ def test_chips_count_and_filter() -> None:
     assert "rejected v1" in shown["attention"] and "failed v1" in shown["attention"]
 
 
+def test_a_load_that_has_a_free_slot_is_about_to_start_and_the_others_have_a_place() -> None:
+    make_node(slots=2)
+    make_instance(make_version("loaded"))
+    for name in ("first", "second", "third"):
+        make_instance(make_version(name), InstanceState.QUEUED)
+
+    text = text_of(logged_in(make_staff("view", "load")).get(LIST))
+
+    assert text.count("It is about to start.") == 1
+    assert "Place 2 of 3: it loads as soon as a slot is free." in text and "Place 3 of 3:" in text
+
+
+def test_nothing_is_about_to_start_while_the_cluster_is_silent() -> None:
+    make_node(last_seen=None)
+    make_instance(make_version(), InstanceState.QUEUED)
+
+    assert "about to start" not in text_of(logged_in(make_staff("view", "load")).get(LIST))
+
+
 def test_the_wall_welcomes_until_something_was_loaded() -> None:
     make_node()
     make_version("digits")

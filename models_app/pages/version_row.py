@@ -194,8 +194,10 @@ def state_sentence(version: ModelVersion, state: str, places: Places, now: datet
         return version.status_detail
     if state == VersionState.QUEUED:
         waiting = _first(instances, InstanceState.QUEUED)
-        place, count = places.get(waiting.pk, (1, 1)) if waiting else (1, 1)
-        return f"Place {place} of {count}: it loads as soon as a slot is free."
+        place = places.get(waiting.pk) if waiting else None
+        if place is None or place.has_slot:
+            return "It is about to start."
+        return f"Place {place.number} of {place.count}: it loads as soon as a slot is free."
     if state == VersionState.LOADING:
         return _loading_sentence(version, _first(instances, InstanceState.LOADING), now)
     if state == VersionState.UNLOADING:
