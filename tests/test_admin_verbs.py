@@ -149,6 +149,29 @@ def test_delete_asks_first_and_then_takes_row_and_file(django_capture_on_commit_
     assert not version.directory.exists()
 
 
+def test_the_deletion_of_the_last_version_says_that_its_name_stays() -> None:
+    first, last = make_version(), make_version()
+    client = Client()
+    client.force_login(make_superuser())
+    link = f"/admin/models_app/registeredmodel/{last.model.pk}/delete/"
+
+    not_yet = words(client.post(f"{LIST}{first.pk}/delete/"))
+    by_itself = words(client.post(f"{LIST}{last.pk}/delete/"))
+    other = make_version("dogs")
+    chosen = {"action": "delete_selected", "_selected_action": [other.pk], "confirmed": 1}
+    in_bulk = words(client.post(LIST, chosen))
+
+    assert "no version any more" not in not_yet
+    assert "cats has no version any more" in by_itself and link in by_itself
+    assert "dogs has no version any more" in in_bulk
+
+
+def test_who_may_not_delete_a_name_gets_no_link_to_it() -> None:
+    told = words(client_with("delete").post(f"{LIST}{make_version().pk}/delete/"))
+
+    assert "cats has no version any more" in told and "<a " not in told
+
+
 def test_delete_refuses_what_is_loaded() -> None:
     version = make_version(with_file=True)
     make_instance(version)

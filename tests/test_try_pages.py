@@ -98,6 +98,15 @@ def test_the_list_has_a_door_to_each_model(asker: Client) -> None:
     assert "8 × 8, grey" in page and "any number × 4, float32" in page
 
 
+def test_the_list_leaves_out_a_model_without_a_version(asker: Client) -> None:
+    make_version("digits")
+    RegisteredModel.objects.create(name="empty")
+
+    page = text_of(asker.get("/try/"))
+
+    assert "empty/" not in page and "1 model." in page
+
+
 def test_a_search_that_finds_nothing_says_how_many_there_are(asker: Client) -> None:
     make_version("digits")
 

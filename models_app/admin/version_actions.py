@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from inference.errors import PortalError
-from models_app.admin.version_views import tell_receipt, without_name
+from models_app.admin.version_views import tell_empty, tell_receipt, without_name
 from models_app.api.parsing import uploaded_pictures
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
@@ -141,6 +141,7 @@ def delete_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
         except PortalError as error:
             failures.append(f"{version} was not deleted: {error.message}")
     _tell(request, f"{plural(done, 'version was', 'versions were')} deleted, with the files." if done else "", failures)
+    tell_empty(request, dict.fromkeys(version.model for version in versions))
     return None
 
 

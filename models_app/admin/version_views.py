@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -22,7 +22,7 @@ from models_app.admin import version_change
 from models_app.admin.fragments import fragment_response
 from models_app.api.attachment import attachment
 from models_app.choices import FileStatus, InstanceState, VersionState
-from models_app.models import Instance, ModelVersion
+from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.pages.receipts import receipt_words
 from models_app.pages.rights import Rights
 from models_app.pages.version_page import build_version_page, history, log_note
@@ -171,6 +171,14 @@ def tell_receipt(request: HttpRequest, version: ModelVersion, receipt: Mapping[s
     messages.success(request, mark_safe(render_to_string("portal/_receipt.html", {"r": words}).strip()))
 
 
+def tell_empty(request: HttpRequest, models: Iterable[RegisteredModel]) -> None:
+    """Name those that lost their last version, with the way to delete them too."""
+    for model in models:
+        if not model.versions.exists():
+            text = render_to_string("portal/_empty_model.html", {"model": model}, request)
+            messages.info(request, mark_safe(text.strip()))  # the template escapes what it prints
+
+
 def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     need(request, "delete")
     version = get_version(object_id)
@@ -182,6 +190,7 @@ def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
             messages.error(request, error.message)
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
         messages.success(request, f"{name} was deleted, and its file with it.")
+        tell_empty(request, [version.model])
         return HttpResponseRedirect(reverse("admin:models_app_modelversion_changelist"))
     context = page_context(admin, request, version)
     return TemplateResponse(request, "admin/models_app/modelversion/delete_confirmation.html", context)

@@ -24,11 +24,11 @@ ON_THE_WAY = frozenset({VersionState.QUEUED, VersionState.LOADING, VersionState.
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """One model in the list; `version` is the one that its door opens, None where it has none."""
+    """One model in the list; `version` is the one that its door opens."""
 
     name: str
     description: str
-    version: VersionRow | None
+    version: VersionRow
     takes: str
 
 
@@ -49,21 +49,20 @@ class Panel:
 
 
 def list_rows(user: Any, search: str = "") -> tuple[list[ListRow], int]:
-    """The models whose names hold `search`, and how many there are in all. Five queries for any number of models."""
-    by_model: dict[str, list[ModelVersion]] = {}
-    for version in find.versions().order_by("-number"):
-        by_model.setdefault(version.model.name, []).append(version)
-    models = list(RegisteredModel.objects.order_by("name"))
+    """The models whose names hold `search`, and how many there are in all; one without a version is none of them.
+
+    Four queries for any number of models.
+    """
+    by_model: dict[RegisteredModel, list[ModelVersion]] = {}
+    for version in find.versions().order_by("model__name", "-number"):
+        by_model.setdefault(version.model, []).append(version)
     places, now, rights = queue_places(), timezone.now(), Rights.of(user)
     rows = []
-    for model in models:
-        if search.lower() not in model.name.lower():
-            continue
-        shown = preferred(by_model.get(model.name, []))
-        row = version_row(shown, rights, places=places, now=now) if shown else None
-        takes = input_words(shown) if shown else ""
-        rows.append(ListRow(model.name, model.description, row, takes))
-    return rows, len(models)
+    for model, versions in by_model.items():
+        if search.lower() in model.name.lower() and (shown := preferred(versions)) is not None:
+            row = version_row(shown, rights, places=places, now=now)
+            rows.append(ListRow(model.name, model.description, row, input_words(shown)))
+    return rows, len(by_model)
 
 
 def preferred(versions: Sequence[ModelVersion]) -> ModelVersion | None:
