@@ -220,12 +220,14 @@ def test_deleting_a_name_goes_through_the_service(django_capture_on_commit_callb
     client = Client()
     client.force_login(make_superuser())
 
+    asked = text_of(client.get(f"/admin/models_app/registeredmodel/{loaded.model.pk}/delete/"))
     with django_capture_on_commit_callbacks(execute=True):
         client.post(f"/admin/models_app/registeredmodel/{version.model.pk}/delete/")
         refused = client.post(f"/admin/models_app/registeredmodel/{loaded.model.pk}/delete/")
 
     assert not version.directory.exists()
     assert loaded.path.exists() and "dogs v1 is in use" in words(refused)
+    assert "dogs v1 is in use. Unload first." in asked and "Delete dogs</button>" not in asked
 
 
 def test_labels_are_changed_through_the_service() -> None:

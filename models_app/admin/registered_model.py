@@ -10,8 +10,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import InUse
-from models_app.models import RegisteredModel
-from models_app.services import delete
+from models_app.choices import LIVE
+from models_app.models import ModelVersion, RegisteredModel
+from models_app.services import delete, find
 
 
 class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -51,11 +52,17 @@ class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             else:
                 messages.success(request, f"{model.name} was deleted with all its versions and their files.")
             return HttpResponseRedirect(there)
+        versions = find.versions().filter(model=model).order_by("-number")
         context = {
             **self.admin_site.each_context(request),
             "title": f"Delete {model.name}",
             "opts": self.opts,
             "model": model,
-            "versions": [str(version) for version in model.versions.select_related("model").order_by("-number")],
+            "versions": [str(version) for version in versions],
+            "in_use": [str(version) for version in versions if _is_in_use(version)],
         }
         return TemplateResponse(request, "admin/models_app/registeredmodel/delete_confirmation.html", context)
+
+
+def _is_in_use(version: ModelVersion) -> bool:
+    return any(instance.state in LIVE for instance in version.shown_instances)
