@@ -250,6 +250,17 @@ def test_a_fragment_is_one_element_and_is_not_sent_twice(loader: Client, fragmen
     assert again.status_code == 304
 
 
+def test_staff_are_led_to_the_keys_and_to_the_call_that_makes_one(client: Client) -> None:
+    make_version()
+    client.force_login(make_user("ada", "predict", is_staff=True))
+
+    page = text_of(client.get("/try/digits/"))
+    operation = client.get("/api/schema/?format=json").json()["paths"]["/api/token/"]["post"]
+
+    assert 'href="/admin/models_app/apikey/add/">Make a key</a>' in page
+    assert f'/api/docs/#/{operation["tags"][0]}/{operation["operationId"]}"' in page
+
+
 # ---- names of strangers
 
 
