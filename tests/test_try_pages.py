@@ -143,6 +143,21 @@ def test_what_is_not_loaded_can_be_loaded_from_the_page(loader: Client) -> None:
     assert [i.state for i in Instance.objects.all()] == [InstanceState.QUEUED]
 
 
+@pytest.mark.parametrize(("state", "is_open"), [(InstanceState.FAILED, False), (InstanceState.LOADING, True)])
+def test_nothing_can_be_chosen_that_pressing_load_would_lose(
+    loader: Client, state: InstanceState, is_open: bool
+) -> None:
+    make_version("digits", state)
+    make_version("iris", state, takes=NUMBERS)
+
+    fields = [
+        re.search(rf"<(?:input|textarea)[^>]* id=\"{field}\"[^>]*>", text_of(loader.get(f"/try/{name}/")))
+        for name, field in (("digits", "id_image"), ("iris", "id_instances"))
+    ]
+
+    assert [" disabled" not in field[0] for field in fields if field] == [is_open, is_open]
+
+
 def test_without_the_right_to_load_the_page_says_whom_to_ask(asker: Client) -> None:
     make_version()
 
@@ -248,6 +263,12 @@ def test_a_fragment_is_one_element_and_is_not_sent_twice(loader: Client, fragmen
 
     assert f'id="{fragment}"' in first.content.decode() and "<html" not in first.content.decode()
     assert again.status_code == 304
+
+
+def test_the_choice_of_versions_is_polled_with_the_head(asker: Client) -> None:
+    make_version("digits", InstanceState.READY)
+
+    assert "1 (newest loaded)</option>" in text_of(asker.get("/try/digits/?version=1&fragment=head"))
 
 
 def test_staff_are_led_to_the_keys_and_to_the_call_that_makes_one(client: Client) -> None:

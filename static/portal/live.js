@@ -41,14 +41,16 @@ function sayChanges(before, after) {
 
 function swap(element, fresh) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
-  const mark = focused && (focused.getAttribute("formaction") || focused.getAttribute("href"));
+  const mark = focused && (focused.id || focused.getAttribute("formaction") || focused.getAttribute("href"));
   const scrolled = [...element.querySelectorAll("[tabindex='0']")].map((region) => region.scrollTop);
   const opened = [...element.querySelectorAll("details")].map((details) => details.open);
+  const chosen = [...element.querySelectorAll("select")].map((select) => select.value);
   sayChanges(states(element), states(fresh));
   element.replaceWith(fresh);
   fresh.querySelectorAll("[tabindex='0']").forEach((region, i) => { region.scrollTop = scrolled[i] || 0; });
   fresh.querySelectorAll("details").forEach((details, i) => { details.open = Boolean(opened[i]); });
-  if (mark) fresh.querySelector(`[formaction="${CSS.escape(mark)}"], [href="${CSS.escape(mark)}"]`)?.focus({ preventScroll: true });
+  fresh.querySelectorAll("select").forEach((select, i) => { if (chosen[i]) select.value = chosen[i]; });
+  if (mark) fresh.querySelector(`[id="${CSS.escape(mark)}"], [formaction="${CSS.escape(mark)}"], [href="${CSS.escape(mark)}"]`)?.focus({ preventScroll: true });
   if (fresh.dataset.headline) {
     const headline = document.querySelector(".pagehead h1");
     if (headline) headline.textContent = fresh.dataset.headline;

@@ -4,6 +4,7 @@
   const MOST = 64; // pictures a request may hold
   const form = document.getElementById("ask");
   const input = form?.querySelector("input[type=file]");
+  const field = form?.querySelector("input[type=file], textarea");
   const button = document.getElementById("ask-button");
   const hint = document.getElementById("ask-hint");
   const list = document.createElement("ul");
@@ -50,7 +51,7 @@
 
   function paste(event) {
     const pasted = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!pasted.length || isAsking) return;
+    if (!pasted.length || isAsking || input.disabled) return;
     const all = new DataTransfer();
     for (const file of [...input.files, ...pasted]) all.items.add(file);
     input.files = all.files;
@@ -115,14 +116,14 @@
     }
   }
 
-  // ---- the button follows the state, which polling swaps in
+  // ---- field and button follow the state, which polling swaps in
   function follow() {
     const state = document.getElementById("state");
     if (!state || isAsking) return;
     const isAskable = state.hasAttribute("data-askable");
     if (button.textContent !== state.dataset.ask) button.textContent = state.dataset.ask;
     if (isAskable && button.disabled) hint.textContent = "";
-    button.disabled = !isAskable;
+    button.disabled = field.disabled = !isAskable;
     button.classList.toggle("main", !state.querySelector("button"));
   }
   if (button) new MutationObserver(follow).observe(document.querySelector(".trypage"), { childList: true });

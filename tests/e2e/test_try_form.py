@@ -24,6 +24,7 @@ def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Pa
     page = open_page()
     log_in(page, f"/try/{digits_copy}/")
 
+    expect(page.locator("#id_image")).to_be_disabled()
     page.click(f"text=Load {digits_copy} v1")
     page.wait_for_selector("#ask-button:text('Ask when ready')")
     drop(page, "#id_image", [SEVEN, TWO])
@@ -32,6 +33,7 @@ def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Pa
 
     assert winners(page) == ["7", "2"]
     expect(page.locator("#head .badge")).to_have_text("Loaded")
+    expect(page.locator("#id_version option")).to_have_text("1 (newest loaded)")
     expect(page.locator("#ask-button")).to_have_text(f"Ask {digits_copy}")
     expect(page.locator("#state")).to_be_hidden()
 
