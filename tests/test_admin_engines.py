@@ -74,6 +74,16 @@ def test_before_the_first_measurement_the_page_offers_it() -> None:
     assert "Compare engines" not in page_of(version) and "Compare engines" in page_of(version, "change")
 
 
+def test_a_loaded_version_says_what_can_be_changed_meanwhile() -> None:
+    version = make_version()
+    make_instance(version)
+    before = page_of(version, "change")
+    make_comparison(version)
+
+    assert "can be changed here only while nothing runs" in before and "“Use it”" not in before
+    assert "“Use it” beside a measured engine chooses that of the next load meanwhile." in page_of(version, "change")
+
+
 def test_the_table_recommends_and_offers_the_others_to_those_who_may_change() -> None:
     version = make_version()
     make_comparison(version)
