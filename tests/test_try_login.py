@@ -36,6 +36,22 @@ def test_nobody_is_sent_elsewhere_after_the_login(client: Client) -> None:
     assert log_in(client, "a-password-of-ada", then="https://elsewhere.example/")["Location"] == "/"
 
 
+@pytest.mark.parametrize("then", ["", "/", "/try/"])
+def test_staff_who_may_not_ask_go_to_the_wall(client: Client, then: str) -> None:
+    make_user("ada", "view", is_staff=True)
+
+    entered = log_in(client, "a-password-of-ada", then=then)
+
+    assert entered["Location"] == "/admin/"
+    assert 'href="/admin/">To the wall' in client.get("/try/").content.decode()
+
+
+def test_where_staff_wanted_to_go_stays(client: Client) -> None:
+    make_user("ada", "view", is_staff=True)
+
+    assert log_in(client, "a-password-of-ada", then="/try/digits/")["Location"] == "/try/digits/"
+
+
 def test_a_wrong_password_is_answered_with_a_sentence(client: Client) -> None:
     make_user("ada")
 

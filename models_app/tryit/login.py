@@ -6,9 +6,11 @@ from typing import Any
 
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from inference.errors import Throttled
 from models_app.admin.login import LoginForm
+from models_app.api.views.base import PREDICT
 
 
 class PortalLogin(LoginView):
@@ -18,6 +20,13 @@ class PortalLogin(LoginView):
     authentication_form = LoginForm
     redirect_authenticated_user = True
     extra_context = {"title": "Log in", "has_permission": False, "is_nav_sidebar_enabled": False}
+
+    def get_success_url(self) -> str:
+        """Staff who may not ask go to the wall: the try pages would only refuse them."""
+        there, user = super().get_success_url(), self.request.user
+        if user.is_staff and not user.has_perm(PREDICT) and there in {reverse("home"), reverse("try-list")}:
+            return reverse("admin:index")
+        return there
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
