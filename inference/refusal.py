@@ -13,6 +13,10 @@ class FileRejected(PortalError):
     code, status = "validation_error", 400
 
 
+class FileUnsafe(FileRejected):
+    """Refused by the allow-list alone: who trusts the file may have it checked without."""
+
+
 def shown(name: object) -> str:
     """A name out of a file, short and on one line, for a sentence."""
     text = "".join(char if char.isprintable() else "?" for char in str(name)[: SHOWN_NAME_LENGTH + 1])

@@ -29,6 +29,14 @@ class FileStatus(models.TextChoices):
     REJECTED = "rejected", "Rejected"
 
 
+class Remedy(models.TextChoices):
+    """What helps a rejected file."""
+
+    UPLOAD = "upload", "Another file"
+    TRUST = "trust", "Somebody who trusts it"
+    LABELS = "labels", "Other labels"
+
+
 class InstanceState(models.TextChoices):
     QUEUED = "queued", "Queued"
     LOADING = "loading", "Loading"

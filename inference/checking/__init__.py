@@ -29,7 +29,11 @@ _MOST_NOTES = 20
 
 
 class FileRefused(Exception):
-    """The file is not taken; the text is a sentence for people."""
+    """The file is not taken; the text is a sentence for people. `is_unsafe`: by the allow-list alone."""
+
+    def __init__(self, sentence: str, *, is_unsafe: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_unsafe = is_unsafe
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def _ask(request: dict[str, Any], workspace: Workspace, limits: Limits, sandbox:
     except ChildFailed as failure:
         raise FileRefused(f"The check ended early. {failure}") from failure
     if "refused" in said:
-        raise FileRefused(said_text(said["refused"], 2000))
+        raise FileRefused(said_text(said["refused"], 2000), is_unsafe=said.get("is_unsafe") is True)
     return said
 
 

@@ -9,14 +9,15 @@ from inference.engines import EngineSettings, ModelUnusable, open_engine
 from inference.formats import FileRejected, inspect_file
 from inference.limited_child import Said
 from inference.limited_child.report import Report
+from inference.refusal import FileUnsafe
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:
-    """The facts, or `{"refused": sentence}`."""
+    """The facts, or `{"refused": sentence, "is_unsafe": whether by the allow-list alone}`."""
     try:
         return _inspect(request) if request["verb"] == "inspect" else _open(request)
     except (FileRejected, ModelUnusable) as refusal:
-        return {"refused": str(refusal)}
+        return {"refused": str(refusal), "is_unsafe": isinstance(refusal, FileUnsafe)}
 
 
 def _inspect(request: Said) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inference.formats.facts import FileRejected, shown
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Message, as_text
 from inference.formats.tensorflow_ops import DTYPES, PURE_OPS, REASONS
+from inference.refusal import FileUnsafe
 from inference.signature import Shape
 
 # Fields of AttrValue (attr_value.proto).
@@ -181,8 +182,8 @@ class OpCheck:
         return called
 
 
-def refused(node: Node, reason: str) -> FileRejected:
-    return FileRejected(f"The operation '{shown(node.op)}' (at '{shown(node.name)}') {reason}. {ONLY_CALCULATIONS}")
+def refused(node: Node, reason: str) -> FileUnsafe:
+    return FileUnsafe(f"The operation '{shown(node.op)}' (at '{shown(node.name)}') {reason}. {ONLY_CALCULATIONS}")
 
 
 def node_name(tensor: str) -> str:

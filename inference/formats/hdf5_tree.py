@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 
 from inference.formats.facts import FileRejected, shown, size_words
+from inference.refusal import FileUnsafe
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 200_000
@@ -85,7 +86,7 @@ def _children(group: h5py.Group, name: str, is_trusted: bool) -> list[tuple[Any,
         if isinstance(link, h5py.ExternalLink):
             raise _stored_elsewhere(path, "a link to another file")
         if isinstance(link, h5py.SoftLink):
-            raise FileRejected(
+            raise FileUnsafe(
                 f"The entry '{shown(path)}' is a soft link instead of numbers. Save the model again with "
                 "model.save('name.keras') and upload the new file."
             )
@@ -124,8 +125,8 @@ def _attribute_bytes(item: Any, name: str, size_bytes: int) -> int:
     return total
 
 
-def _stored_elsewhere(path: str, what: str) -> FileRejected:
-    return FileRejected(
+def _stored_elsewhere(path: str, what: str) -> FileUnsafe:
+    return FileUnsafe(
         f"The entry '{shown(path)}' is {what}, and a model must hold all its weights itself. Save the model again with "
         "model.save('name.keras') and upload the new file."
     )

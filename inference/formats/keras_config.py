@@ -17,6 +17,7 @@ from inference.formats.facts import FileRejected, shown
 from inference.formats.hdf5_tree import StoredWeights
 from inference.formats.keras_shapes import Shape, input_shapes
 from inference.formats.keras_sizes import check_sizes, numbers_needed
+from inference.refusal import FileUnsafe
 
 MAX_LAYERS = 20_000
 FREE_NUMBERS = 10_000
@@ -70,6 +71,13 @@ def check_config(config: dict[str, Any], stored: StoredWeights, *, is_trusted: b
         )
     if is_trusted:
         return
+    try:
+        _check_parts(config, stored)
+    except FileRejected as refusal:
+        raise FileUnsafe(refusal.message) from None
+
+
+def _check_parts(config: dict[str, Any], stored: StoredWeights) -> None:
     layers = total = 0
     fed: dict[int, Shape] = {}
     for item, place in _named_parts(config):

@@ -52,7 +52,7 @@ def state_detail(version: ModelVersion, state: VersionState, instances: list[Ins
     """The reason beside the state, as a sentence; empty where there is nothing to say."""
     if state is VersionState.QUEUED:
         place = queue_places().get(next(i.pk for i in instances if i.state == InstanceState.QUEUED))
-        return f"place {place.number} of {place.count}" if place else ""  # none: it has moved on meanwhile
+        return f"place {place.number} of {place.total}" if place else ""  # none: it has moved on meanwhile
     wanted = {VersionState.LOADED: "ready"}.get(state, str(state))
     details = [i.state_detail for i in instances if i.state == wanted and i.state_detail]
     return details[0] if details else ""

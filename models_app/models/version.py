@@ -10,7 +10,7 @@ from inference.options import Options, parse_options
 from inference.postprocessing import Postprocessing, parse_postprocessing
 from inference.preprocessing import Preprocessing, parse_preprocessing
 from inference.signature import Signature
-from models_app.choices import FileStatus, VersionState, version_state
+from models_app.choices import FileStatus, Remedy, VersionState, version_state
 from models_app.models.registered_model import RegisteredModel
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class ModelVersion(models.Model):
 
     status = models.CharField(max_length=10, choices=FileStatus.choices, default=FileStatus.CHECKING)
     status_detail = models.TextField(blank=True, default="")
+    remedy = models.CharField(
+        max_length=6, choices=Remedy.choices, default=Remedy.UPLOAD, help_text="Where the file was rejected."
+    )
     format = models.CharField(max_length=20, blank=True, default="")
     signature_json = models.JSONField(default=dict, blank=True)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils import timezone
 
-from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, JobKind, VersionState
+from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, JobKind, Remedy, VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.words import (
@@ -42,6 +42,7 @@ class VersionRow:
     state_detail: str
     status: str
     rights: Rights
+    remedy: str = ""
     format: str = ""
     size: str = ""
     engine_selected: str = ""
@@ -115,8 +116,17 @@ class VersionRow:
         return self.rights.can_predict and self.state == "loaded"
 
     @property
+    def can_correct_labels(self) -> bool:
+        return self.can_change and self.state == "rejected" and self.remedy == Remedy.LABELS
+
+    @property
     def can_upload_again(self) -> bool:
-        return self.rights.can_add and self.state == "rejected"
+        return self.rights.can_add and self.state == "rejected" and not self.can_correct_labels
+
+    @property
+    def can_trust(self) -> bool:
+        """Only where the check without the allow-list may end otherwise."""
+        return self.rights.can_trust and self.state == "rejected" and self.remedy == Remedy.TRUST
 
     @property
     def can_delete(self) -> bool:
@@ -161,6 +171,7 @@ def version_row(
         state_detail=state_sentence(version, state, queue_places() if places is None else places, now),
         status=version.status,
         rights=rights,
+        remedy=version.remedy,
         format=version.format,
         size=size_words(version.size_bytes),
         engine_selected=(first.engine if first and first.engine else version.engine_selected),
@@ -197,7 +208,7 @@ def state_sentence(version: ModelVersion, state: str, places: Places, now: datet
         place = places.get(waiting.pk) if waiting else None
         if place is None or place.has_slot:
             return "It is about to start."
-        return f"Place {place.number} of {place.count}: it loads as soon as a slot is free."
+        return f"Place {place.number} of {place.total}: it loads as soon as a slot is free."
     if state == VersionState.LOADING:
         return _loading_sentence(version, _first(instances, InstanceState.LOADING), now)
     if state == VersionState.UNLOADING:

@@ -9,7 +9,7 @@ from inference.checking import Checked, FileRefused, check_file
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
-from models_app.choices import FileStatus, JobKind
+from models_app.choices import FileStatus, JobKind, Remedy
 from models_app.models import Comparison, Job, ModelVersion
 from models_app.services import choose, files, replace
 from models_app.services.actor import Actor
@@ -18,6 +18,10 @@ from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
 from models_app.services.patience import patiently
+
+
+class _LabelsRefused(FileRefused):
+    """The file is good; the labels do not fit it."""
 
 
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
@@ -41,8 +45,9 @@ def check(job: Job, progress: Progress) -> Outcome:
         )
         patiently(lambda: _accept(version, checked, job.by))
     except (FileRefused, ValidationFailed) as refusal:
+        fields = {"replaces_older": False, "instances_wanted": 0, "remedy": _remedy(refusal)}
         sentence = str(refusal)
-        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0))
+        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, **fields))
         return Outcome(sentence)
     patiently(lambda: replace.begin(version, by=job.by))
     return Outcome("The file is ready to be loaded.")
@@ -52,7 +57,7 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
     choose.check_fit(checked.format, version.engine, version.precision)
     labels = list(version.labels) or list(checked.labels)
     if sentence := check_labels(labels, checked.signature, version.postprocessing):
-        raise FileRefused(sentence)
+        raise _LabelsRefused(sentence)
     version.format = checked.format
     with transaction.atomic():
         forget_conversions(version)
@@ -68,6 +73,12 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
         )
         if is_ours:
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(version, by=by))
+
+
+def _remedy(refusal: Exception) -> Remedy:
+    if isinstance(refusal, _LabelsRefused):
+        return Remedy.LABELS
+    return Remedy.TRUST if isinstance(refusal, FileRefused) and refusal.is_unsafe else Remedy.UPLOAD
 
 
 def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: object) -> bool:

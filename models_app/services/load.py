@@ -27,7 +27,7 @@ class Place(NamedTuple):
     """The place of a load that waits, from 1, of how many on its node; `has_slot`: one is free for it."""
 
     number: int
-    count: int
+    total: int
     has_slot: bool = False
 
 
