@@ -1,0 +1,63 @@
+"""Nothing is wider than the window: every page at 1280 and 390 pixels, with the longest name that a model may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.conftest import SAMPLE
+from tests.e2e.conftest import log_in
+from tests.running_portal import RunningPortal
+
+pytestmark = [pytest.mark.portal, pytest.mark.browser]
+NAME = "longnamewithoutanyplacetobreak".ljust(100, "x")
+VERSIONS = "/admin/models_app/modelversion/"
+TABLES = ["apikey", "registeredmodel", "job", "node", "transition"]
+CUT_OFF = """() => {
+    const isWider = (e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "auto";
+    return [document.documentElement, ...document.querySelectorAll("#changelist, .panel, .results")]
+        .filter(isWider).map((e) => `${e.tagName} ${e.id} ${e.className}: ${e.scrollWidth - e.clientWidth} px`);
+}"""
+"""The window, and the boxes that hide what does not fit in."""
+
+
+@pytest.fixture(scope="module")
+def long_name(portal: RunningPortal) -> Iterator[str]:
+    api = portal.client("manage")
+    api.upload(NAME, SAMPLE, preprocessing='{"preset": "unit"}')
+    api.load(NAME)
+    yield NAME
+    api.delete(f"/api/models/{NAME}/", params={"unload": "true"})
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_is_wider_than_the_window(open_page: Callable[..., Page], long_name: str, width: int) -> None:
+    page = open_page(width=width)
+    log_in(page, "/admin/")
+    page.goto(f"{VERSIONS}open/{long_name}/1/")
+    version = page.url.removesuffix("change/")
+    pages = ["/admin/", VERSIONS, f"{VERSIONS}add/?name={long_name}", "/try/", f"/try/{long_name}/"]
+    pages += [f"{version}{verb}/" for verb in ("change", "log", "delete", "history")]
+    pages += [f"/admin/models_app/{table}/" for table in TABLES] + ["/admin/auth/user/", "/admin/auth/group/"]
+
+    too_wide = {}
+    for address in pages:
+        page.goto(address)
+        if found := page.evaluate(CUT_OFF):
+            too_wide[address.removeprefix(version)] = found
+
+    assert not too_wide
+
+
+def test_the_button_of_a_long_name_stays_one_word(open_page: Callable[..., Page], long_name: str) -> None:
+    page = open_page()
+    log_in(page, "/try/")
+
+    button = page.locator(f"tr:has-text('{long_name}') .btn").bounding_box()
+    name = page.locator(f"tr:has-text('{long_name}') th a").bounding_box()
+
+    assert button is not None and name is not None
+    assert button["height"] < 45
+    assert name["x"] + name["width"] <= button["x"]
