@@ -61,3 +61,14 @@ def test_the_button_of_a_long_name_stays_one_word(open_page: Callable[..., Page]
     assert button is not None and name is not None
     assert button["height"] < 45
     assert name["x"] + name["width"] <= button["x"]
+
+
+def test_tables_other_than_the_list_of_versions_keep_their_head_on_a_phone(
+    open_page: Callable[..., Page], portal: RunningPortal
+) -> None:
+    portal.client()  # with a key, which stands in the table
+    page = open_page(width=390)
+    log_in(page, "/admin/models_app/apikey/")
+
+    assert page.is_visible("#result_list thead th.column-scope")
+    assert page.locator("#result_list tbody tr").first.evaluate("(row) => getComputedStyle(row).display") == "table-row"
