@@ -1,9 +1,12 @@
-"""Django's handlers of what no view answered: JSON below `/api/`, a page elsewhere."""
+"""Django's handlers of what no view answered: JSON below `/api/`, a page elsewhere. A bug's page is 500.html."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 
+from inference.errors import NotFound, PermissionRefused, PortalError
+from models_app.api.errors import error_body
 from models_app.api.views import missing
 from models_app.tryit import views as pages
 
@@ -12,3 +15,31 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """`handler400`: an unknown host, a request that cannot be read."""
     answer = missing.bad_request if request.path.startswith("/api/") else pages.bad_request
     return answer(request, exception)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """`handler403`."""
+    sentence = "Your account may not do this. Ask an administrator for the right."
+    return _told(request, "Not allowed", PermissionRefused(sentence))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """`handler404`."""
+    return _told(request, "Not found", NotFound("There is nothing at this address. It may have been deleted."))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form whose token is not the session's; Django has logged the reason."""
+    sentence = (
+        "You have logged in or out since this page was made, or the browser keeps no cookies. Nothing was done. "
+        "Go back, load the page again and send it once more."
+    )
+    return _told(request, "This page is out of date", PermissionRefused(sentence))
+
+
+def _told(request: HttpRequest, title: str, error: PortalError) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body(error), status=error.status)
+    is_known = hasattr(request, "user") and request.user.is_authenticated
+    context = {"title": title, "sentence": error.message, "has_permission": is_known}
+    return render(request, "try/sorry.html", context, status=error.status)

@@ -1,0 +1,72 @@
+"""What stands in the way of a page is said on a page with a frame and a way back. APIs keep their JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+
+from models_app.api.views.missing import server_error
+from tests.admin_client import client_with, text_of
+from tests.registry import make_user
+
+WAY_BACK = '<a class="btn" href="/try/">All models</a>'
+
+
+def assert_page(response: Any, status: int, *sentences: str) -> None:
+    assert response.status_code == status
+    text = text_of(response)
+    assert "portal/portal.css" in text
+    assert WAY_BACK in text
+    assert "<style" not in text
+    assert all(sentence in text for sentence in sentences), text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verb", ["change", "delete", "log"])
+def test_a_version_that_is_gone_is_told_on_a_page(verb: str) -> None:
+    response = client_with("delete").get(f"/admin/models_app/modelversion/99/{verb}/")
+
+    assert_page(response, 404, "There is nothing at this address", "Log out", ">Wall</a>")
+
+
+@pytest.mark.django_db
+def test_an_unknown_address_is_told_to_a_visitor_too(client: Client) -> None:
+    response = client.get("/nothing/")
+
+    assert_page(response, 404, "There is nothing at this address")
+    assert "Log out" not in text_of(response)
+
+
+@pytest.mark.django_db
+def test_who_lacks_a_right_is_told_so_on_a_page() -> None:
+    response = client_with().get("/admin/models_app/modelversion/add/")
+
+    assert_page(response, 403, "Your account may not do this", "Log out")
+
+
+@pytest.mark.django_db
+def test_a_form_from_before_the_last_log_in_is_told_to_be_loaded_again() -> None:
+    response = client_with("load", is_strict=True).post("/admin/models_app/modelversion/1/load/")
+
+    assert_page(response, 403, "You have logged in or out since this page was made", "Log out")
+
+
+@pytest.mark.django_db
+def test_people_without_staff_rights_are_not_led_to_the_wall(client: Client) -> None:
+    client.force_login(make_user("ada", "predict"))
+
+    assert ">Wall</a>" not in text_of(client.get("/nothing/"))
+
+
+@pytest.mark.django_db
+def test_below_api_the_answers_stay_json(client: Client) -> None:
+    assert client.get("/api/nothing/").json()["code"] == "not_found"
+    assert client.get("/api/models/").json()["code"] == "not_authenticated"
+
+
+def test_a_bug_is_told_on_a_page_without_the_database(rf: RequestFactory) -> None:
+    response = server_error(rf.get("/admin/"))
+
+    assert_page(response, 500, "The portal met an error of its own")
