@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 
 from django.conf import settings
+from django.template.loader import render_to_string
 
 from inference.errors import PortalError, TooLarge
 from models_app.api.errors import INTERNAL, as_portal_error
+from models_app.pages.words import size_words
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
 from portal.lean.inference import InferencePath
 from portal.lean.pace import Pace
@@ -66,7 +68,8 @@ class LeanApplication:
         """To Django, with a limit on the body's size and on how slowly it may come."""
         length = header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > _most_bytes(scope):
-            await Pace(receive).refuse(send, _too_large(_most_bytes(scope)))
+            error = _too_large(scope)
+            await Pace(receive).refuse(send, error, _page(scope, error))
             return
         body = _CountedBody(scope, receive)
         is_answered = False
@@ -79,7 +82,7 @@ class LeanApplication:
 
         await self._django(body.scope, body.read, watched)
         if body.problem is not None and not is_answered:
-            await body.pace.refuse(send, body.problem)
+            await body.pace.refuse(send, body.problem, _page(scope, body.problem))
 
 
 class _CountedBody:
@@ -99,7 +102,7 @@ class _CountedBody:
             message = await self.pace.next()
             self._bytes += len(message.get("body", b""))
             if self._bytes > _most_bytes(self.scope):
-                raise _too_large(_most_bytes(self.scope))
+                raise _too_large(self.scope)
         except PortalError as error:
             self.problem = error
             return {"type": "http.disconnect"}
@@ -119,13 +122,29 @@ class _CountedBody:
 
 def _most_bytes(scope: Scope) -> int:
     """What the body of a request to Django may hold; the upload form without a script has a limit of its own."""
-    if scope["method"] == "POST" and scope["path"] == _UPLOAD_FORM_PATH:
+    if _is_upload_form(scope):
         return int(settings.PORTAL_FORM_UPLOAD_BYTES) + _FORM_OVERHEAD_BYTES
     return int(settings.PORTAL_MAX_REQUEST_BYTES)
 
 
-def _too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"A request to this address may hold {most_bytes:,} bytes.")
+def _is_upload_form(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"] == _UPLOAD_FORM_PATH)
+
+
+def _too_large(scope: Scope) -> TooLarge:
+    if _is_upload_form(scope):
+        return TooLarge(
+            f"Without JavaScript a file may have {size_words(settings.PORTAL_FORM_UPLOAD_BYTES)}. Nothing was kept. Go "
+            "back and choose a smaller one; a larger one needs JavaScript, the REST API or manage.py import_model."
+        )
+    return TooLarge(f"A request to this address may hold {_most_bytes(scope):,} bytes.")
+
+
+def _page(scope: Scope, error: PortalError) -> str | None:
+    """The failure as a page for a browser that sent a form without a script; None for programs, which get JSON."""
+    if scope["path"].startswith("/api/") or "text/html" not in (header(scope, b"accept") or ""):
+        return None
+    return render_to_string("try/sorry.html", {"title": "This did not arrive", "sentence": error.message})
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ import orjson
 
 from inference.errors import PortalError
 from models_app.api.errors import error_body, error_headers
+from portal.security import POLICY
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,10 +24,13 @@ def header(scope: Scope, name: bytes) -> str | None:
     return found[-1].decode("latin-1") if found else None
 
 
-async def send_error(send: Send, error: PortalError, *, more_body: bool = False) -> None:
-    """Answer with an expected failure. With `more_body` the answer is complete, but the exchange is held open."""
-    body = orjson.dumps(error_body(error))
+async def send_error(send: Send, error: PortalError, *, page: str | None = None, more_body: bool = False) -> None:
+    """Answer with an expected failure: the page, if there is one. With `more_body` the answer is complete, but the
+    exchange is held open."""
+    body = orjson.dumps(error_body(error)) if page is None else page.encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error_headers(error)}
+    if page is not None:
+        headers |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
     await send(
         {
             "type": "http.response.start",

@@ -42,9 +42,9 @@ class Pace:
             self._waited_s, self._bytes = 0.0, 0
         return message
 
-    async def refuse(self, send: Send, error: PortalError) -> None:
+    async def refuse(self, send: Send, error: PortalError, page: str | None = None) -> None:
         """Answer, then take the rest of the body for a while: who sends first and reads later gets the answer."""
-        await send_error(send, error, more_body=True)
+        await send_error(send, error, page=page, more_body=True)
         await self.linger()
         await send({"type": "http.response.body", "body": b""})
 

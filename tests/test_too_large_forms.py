@@ -1,0 +1,68 @@
+"""A form that is too large is answered by a page where a browser sent it, and by JSON where a program did."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from portal.lean.app import LeanApplication
+from portal.lean.asgi import Message, Receive, Scope, Send
+
+FORM = "/admin/models_app/modelversion/add/"
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
+ANNOUNCED = [(b"content-length", b"200000000")]
+
+
+async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """In Django's place: it reads the body and has nothing to say."""
+    while (await receive()).get("more_body", False):
+        pass
+
+
+def post(
+    path: str, accept: str, headers: list[tuple[bytes, bytes]], body: bytes = b"x"
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "query_string": b""}
+    scope["headers"] = [(b"accept", accept.encode()), *headers]
+    asyncio.run(LeanApplication(reads_all)(scope, receive, send))
+    said = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], said, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_a_browser_without_a_script_gets_a_page_that_says_what_to_do() -> None:
+    status, headers, body = post(FORM, BROWSER, ANNOUNCED)
+
+    assert (status, headers["content-type"]) == (413, "text/html; charset=utf-8")
+    assert "script-src 'self'" in headers["content-security-policy"]
+    assert int(headers["content-length"]) == len(body)
+    for words in ("Without JavaScript a file may have 100 MB", "Go back", "import_model", "portal/portal.css"):
+        assert words in body.decode()
+
+
+def test_a_form_without_a_length_is_counted_and_answered_by_the_page_too(settings: Any) -> None:
+    settings.PORTAL_FORM_UPLOAD_BYTES = 0
+
+    status, _, body = post(FORM, BROWSER, [(b"transfer-encoding", b"chunked")], bytes(2**21 + 1))
+
+    assert status == 413
+    assert b"Go back" in body
+
+
+@pytest.mark.parametrize(("path", "accept"), [(FORM, "*/*"), ("/api/keys/", BROWSER), ("/try/digits/", "*/*")])
+def test_programs_get_json(path: str, accept: str) -> None:
+    status, headers, body = post(path, accept, ANNOUNCED)
+
+    assert (status, headers["content-type"]) == (413, "application/json")
+    assert orjson.loads(body)["code"] == "too_large"
