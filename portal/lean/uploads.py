@@ -121,7 +121,15 @@ def _authorise(scope: Scope, permission: str) -> None:
     if not user.is_authenticated:
         raise NotAuthenticated("Authentication credentials were not provided.")
     if not is_allowed:
-        raise PermissionRefused("The key's scope or the user's rights do not allow uploads.")
+        raise PermissionRefused(_refusal(user, permission, has_key=view.auth is not None))
+
+
+def _refusal(user: Any, permission: str, *, has_key: bool) -> str:
+    if has_key:
+        return "The key's scope or the user's rights do not allow uploads."
+    if permission == ADD_MODEL and user.has_perm(ADD):
+        return "Your account may add versions to models that exist, but no new models."
+    return "Your account may not upload models. Ask an administrator for the right."
 
 
 def _check_model(scope: Scope) -> None:

@@ -6,6 +6,7 @@ const form = document.querySelector("form[data-upload]");
 const zone = form.querySelector(".dropzone"), main = form.querySelector(".btn.main");
 const file = form.elements.file, nameField = form.elements.name, hint = document.getElementById("name-hint");
 const plainHint = hint.textContent;
+const LOGGED_OUT = "You are logged out. Log in in another tab, then press Upload again.";
 
 for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
   zone.addEventListener(event, () => zone.classList.toggle("over", isOver));
@@ -58,7 +59,7 @@ function showErrors(answer) {
   note.className = "errornote";
   note.setAttribute("role", "alert");
   const told = fields.length ? rest.join(" ") : answer.detail || "The server did not take the file. Try again.";
-  note.textContent = `${told} Nothing was kept of the file.`.trim();
+  note.textContent = told === LOGGED_OUT ? told : `${told} Nothing was kept of the file.`.trim();
   form.querySelector(".fields").prepend(note);
   note.scrollIntoView({ block: "nearest" });
 }
@@ -84,6 +85,15 @@ function body(isKnown) {
   if (data.get("activation") !== "none") sent.set("postprocessing", JSON.stringify({ activation: data.get("activation") }));
   sent.set("file", file.files[0]);
   return sent;
+}
+
+/** The cookie follows a log-in in another tab; the field of this page does not. */
+function csrfToken() {
+  return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || form.querySelector("[name=csrfmiddlewaretoken]").value;
+}
+
+function isLoggedOut(status, answer) {
+  return status === 401 || (status === 403 && String(answer.detail).startsWith("CSRF Failed"));
 }
 
 function progressBox(stop) {
@@ -125,12 +135,12 @@ form.addEventListener("submit", (event) => {
     let answer = {};
     try { answer = JSON.parse(send.responseText); } catch { /* no JSON: the constant sentence is shown */ }
     if (send.status === 201) location.assign(`${form.dataset.then}${encodeURIComponent(answer.name || answer.model)}/${answer.version || 1}/`);
-    else back(answer);
+    else back(isLoggedOut(send.status, answer) ? { detail: LOGGED_OUT } : answer);
   });
   send.addEventListener("error", () => back({ detail: "The connection broke. Choose the file again." }));
   send.addEventListener("abort", () => back({ detail: "Stopped." }));
   const name = nameField.value.trim(), isKnown = lastNumber(name) !== null;
   send.open("POST", isKnown ? `${form.dataset.upload}${encodeURIComponent(name)}/versions/` : form.dataset.upload);
-  send.setRequestHeader("X-CSRFToken", form.querySelector("[name=csrfmiddlewaretoken]").value);
+  send.setRequestHeader("X-CSRFToken", csrfToken());
   send.send(body(isKnown));
 });
