@@ -72,3 +72,18 @@ def test_tables_other_than_the_list_of_versions_keep_their_head_on_a_phone(
 
     assert page.is_visible("#result_list thead th.column-scope")
     assert page.locator("#result_list tbody tr").first.evaluate("(row) => getComputedStyle(row).display") == "table-row"
+
+
+@pytest.mark.parametrize(("width", "least"), [(1280, 32), (390, 40)])
+def test_what_is_pressed_is_large_enough(
+    open_page: Callable[..., Page], portal: RunningPortal, width: int, least: int
+) -> None:
+    page = open_page(width=width)
+    log_in(page, "/admin/")
+    page.goto("/try/?search=digits")
+
+    targets = "#user-tools a, #user-tools button, .mainnav a, #id_search, .trypage .btn"
+    boxes = [(target.inner_text(), target.bounding_box()) for target in page.locator(targets).all()]
+
+    assert len(boxes) >= 8
+    assert not [(words, box) for words, box in boxes if box is None or box["height"] < least]
