@@ -115,6 +115,7 @@ function setBusy(isBusy) {
   zone.hidden = isBusy;
   main.disabled = isBusy;
   main.textContent = isBusy ? "Uploading…" : "Upload and check";
+  window.onbeforeunload = isBusy ? (event) => event.preventDefault() : null;
 }
 
 form.addEventListener("submit", (event) => {
@@ -122,7 +123,12 @@ form.addEventListener("submit", (event) => {
   clearErrors();
   const send = new XMLHttpRequest(), began = performance.now();
   const { box, words, bar } = progressBox(() => send.abort());
-  const back = (answer) => { box.remove(); setBusy(false); showErrors(answer); };
+  const back = (answer) => {
+    box.remove();
+    setBusy(false);
+    showErrors(answer);
+    if (document.activeElement === document.body) main.focus({ preventScroll: true }); // its button is gone
+  };
   zone.after(box);
   setBusy(true);
   words.textContent = `${file.files[0].name}, ${size(file.files[0].size)}`;
@@ -134,6 +140,7 @@ form.addEventListener("submit", (event) => {
   send.addEventListener("load", () => {
     let answer = {};
     try { answer = JSON.parse(send.responseText); } catch { /* no JSON: the constant sentence is shown */ }
+    window.onbeforeunload = null;
     if (send.status === 201) location.assign(`${form.dataset.then}${encodeURIComponent(answer.name || answer.model)}/${answer.version || 1}/`);
     else back(isLoggedOut(send.status, answer) ? { detail: LOGGED_OUT } : answer);
   });

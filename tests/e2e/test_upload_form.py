@@ -1,4 +1,4 @@
-"""The upload form when something comes between."""
+"""The upload form when something comes between: a session that ended, a stop, a page that is left."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def test_a_session_that_ended_keeps_the_form_and_goes_on_after_a_log_in_in_anoth
         expect(page.locator(".errornote")).to_have_text(
             "You are logged out. Log in in another tab, then press Upload again."
         )
+        expect(page.locator("text=Upload and check")).to_be_focused()
         assert page.input_value("#id_name") == name
 
         log_in(page.context.new_page(), "/admin/")
@@ -42,3 +43,25 @@ def test_a_session_that_ended_keeps_the_form_and_goes_on_after_a_log_in_in_anoth
         page.wait_for_url("**/change/")
     finally:
         portal.client().delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
+def test_leaving_during_an_upload_is_asked_and_after_a_stop_the_button_has_the_focus(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    fill(page, "stopped")
+    page.route("**/api/models/", lambda route: None)  # sent, and never answered
+    questions: list[str] = []
+    page.on("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
+
+    page.click("text=Upload and check")
+    page.evaluate("location.assign('/admin/')")
+    expect(page.locator(".chosen button")).to_be_visible()
+    page.click("text=Stop")
+
+    assert questions == ["beforeunload"]
+    expect(page.locator(".errornote")).to_have_text("Stopped. Nothing was kept of the file.")
+    expect(page.locator("text=Upload and check")).to_be_focused()
+    page.goto("/admin/")
+    assert len(questions) == 1
