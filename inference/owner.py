@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.compiled import take_compiled
+from inference.limited_child import said_text
 from inference.output import OutputRing
 from inference.processes import memory_bytes
 from inference.reporting import Ready, Receipt, Reporter
@@ -327,13 +328,13 @@ class Owner:
         facts = Ready(
             runner=runner.identity,
             socket=runner.socket_path,
-            device=str(said["device"])[:20],
-            engine=str(said["engine"])[:20],
-            precision=str(said["precision"])[:8],
-            sandbox=str(said["sandbox"])[:8],
+            device=said_text(said["device"], 20),
+            engine=said_text(said["engine"], 20),
+            precision=said_text(said["precision"], 8),
+            sandbox=said_text(said["sandbox"], 8),
             load_seconds=round(runner.ready_at - runner.started_at, 3),
             memory_bytes=memory,
-            tuned=str(said.get("tuned", ""))[:100],
+            tuned=said_text(said.get("tuned", ""), 100),
         )
         if not self._reporter.ready(facts):
             self._asked_at = 0.0  # somebody else was faster: look at once

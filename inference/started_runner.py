@@ -17,6 +17,7 @@ from typing import Any, cast
 from inference.compiled import lend_compiled
 from inference.host_memory import free_bytes, in_megabytes, oom_kills
 from inference.json_object import is_integer, is_number
+from inference.limited_child import said_text
 from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
@@ -116,7 +117,7 @@ class StartedRunner:
 
     def hear_failure(self, said: Mapping[str, Any]) -> None:
         """Take in why the model cannot be loaded; where that is memory, how much it had and how much there is."""
-        self.unusable = str(said["reason"])[:1000]
+        self.unusable = said_text(said["reason"], 1000)
         if said.get("is_memory") is True:
             taken = in_megabytes(memory_bytes(self.identity.pid) or self.vitals.memory_bytes)
             self.unusable += (

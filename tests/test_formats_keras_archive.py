@@ -162,6 +162,22 @@ def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
         assert refusal(path).startswith("The description of the layers inside the file is damaged.")
 
 
+@pytest.mark.parametrize("name", ["\ud800", "cat\udc80"])
+def test_half_of_a_character_in_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    config = sequential(dense())
+    config["config"]["name"] = name
+
+    assert refusal(keras_zip(tmp_path / "small.keras", config)).startswith(
+        "The description of the layers holds half of a character"
+    )
+
+
+def test_a_name_of_rare_characters_is_accepted(tmp_path: Path) -> None:
+    config = sequential(dense(name="answer \U0001f98a"))
+
+    assert inspect_file(keras_zip(tmp_path / "small.keras", config)).format == "keras"
+
+
 def test_a_description_without_a_model_is_refused(tmp_path: Path) -> None:
     path = keras_zip(tmp_path / "small.keras", {"name": "x"})
 

@@ -29,19 +29,35 @@ FIGURES: dict[str, Any] = {
 
 
 @pytest.fixture
-def reported() -> Iterator[Callable[[bytes], Vitals]]:
-    """What a line on the status socket becomes."""
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with ours, theirs, subprocess.Popen(["true"]) as process:
-        runner = StartedRunner(process, ProcessIdentity(process.pid, 0, ""), -1, ours, Path("socket"), 0.0)
+    with ours, theirs:
+        yield ours, theirs
 
-        def report(line: bytes) -> Vitals:
-            theirs.sendall(line + b"\n")
-            (said,) = runner.read_reports() or []
-            return runner.hear_vitals(said)
 
-        yield report
+@pytest.fixture
+def runner(pair: tuple[socket.socket, socket.socket]) -> Iterator[StartedRunner]:
+    with subprocess.Popen(["true"]) as process:
+        yield StartedRunner(process, ProcessIdentity(process.pid, 0, ""), -1, pair[0], Path("socket"), 0.0)
+
+
+@pytest.fixture
+def reported(pair: tuple[socket.socket, socket.socket], runner: StartedRunner) -> Callable[[bytes], Vitals]:
+    """What a line on the status socket becomes."""
+
+    def report(line: bytes) -> Vitals:
+        pair[1].sendall(line + b"\n")
+        (said,) = runner.read_reports() or []
+        return runner.hear_vitals(said)
+
+    return report
+
+
+def test_why_a_model_cannot_be_loaded_can_be_stored(runner: StartedRunner) -> None:
+    runner.hear_failure({"reason": "Keras has no layer 'a\ud800b\0'."})
+
+    assert runner.unusable == "Keras has no layer 'a?b'."
 
 
 def test_the_figures_of_a_heartbeat_are_taken_in(reported: Callable[[bytes], Vitals]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.engines import SUFFIX_OF_FORMAT
+from inference.json_object import is_text
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
@@ -148,7 +149,9 @@ class _Attempt:
         if "failed" in part or not _is_plain_file(path):
             path.unlink(missing_ok=True)
             return ConversionFailed(said_text(part.get("failed", "The conversion wrote no file."), 1000))
-        names = {str(name): str(original) for name, original in dict(part["names"]).items()}
+        names = dict(part["names"])
+        if not all(map(is_text, (*names, *names.values()))):
+            raise ValueError("names that are no text")
         return Converted(path, Signature.from_json(part["signature"]), names)
 
     def _path(self, target: str) -> Path:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from inference.formats.facts import FileRejected, size_words
+from inference.json_object import is_text
 
 MAX_CONFIG_BYTES = 64 << 20
 MAX_DEPTH = 200
 # Real configurations of 1,500 layers have about 60,000 brackets and commas and 150,000 quotes.
 MAX_MARKS = 2_000_000
 
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+
 DAMAGED = "The description of the layers inside the file is damaged. Save the model again and upload the new file."
+HALF_CHARACTER = (
+    "The description of the layers holds half of a character (a lone surrogate), which neither Keras nor anybody else "
+    "can read. Take it out of the names, save the model again and upload the new file."
+)
 
 
 def parse_config(raw: bytes) -> dict[str, Any]:
@@ -30,6 +38,8 @@ def parse_config(raw: bytes) -> dict[str, Any]:
         raise FileRejected(DAMAGED) from None
     if not isinstance(value, dict):
         raise FileRejected(DAMAGED)
+    if _HALF.search(raw) and not is_text(json.dumps(value, ensure_ascii=False)):
+        raise FileRejected(HALF_CHARACTER)
     return value
 
 
