@@ -32,6 +32,7 @@ GENERATOR = np.random.default_rng(7)
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(7)
     _old_hdf5(folder)
+    _listed(folder)
     _old_archive(folder)
     _two_ends(folder)
     _slots(folder)
@@ -85,6 +86,28 @@ def _old_hdf5(folder: Path) -> None:
             model.save(path)
             _edit(path, _aged)
     _edit_copy(folder / "time_major.h5", folder / "time_major_true.h5", _time_first)
+
+
+def _listed(folder: Path) -> None:
+    """A Sequential whose first layer holds the input's shape, as Keras long wrote it; before 2.2.3 as a bare list."""
+    inner = keras.Sequential([keras.Input((5,)), layers.Dense(4, activation="relu", name="inner")], name="nested")
+    model = keras.Sequential([keras.Input((6,), name="x"), layers.Dense(5, name="first"), inner])
+    model.add(layers.Dense(3, activation="softmax", name="answer"))
+
+    def without_input(item: dict[str, Any]) -> None:
+        if item["class_name"] == "Sequential":
+            given = item["config"]["layers"].pop(0)
+            item["config"]["layers"][0]["config"]["batch_input_shape"] = given["config"]["batch_shape"]
+
+    def listed(item: dict[str, Any]) -> None:
+        if item["class_name"] == "Sequential":
+            item["config"] = item["config"]["layers"]
+
+    for name in ("without_input", "listed"):
+        _kept(folder, name, model, first_input=_noise(4, 6))
+    model.save(folder / "without_input.h5")
+    _edit(folder / "without_input.h5", without_input)
+    _edit_copy(folder / "without_input.h5", folder / "listed.h5", listed)
 
 
 def _aged(item: dict[str, Any]) -> None:

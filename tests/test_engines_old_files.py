@@ -16,6 +16,8 @@ TENSORFLOW_FILES = {
     "groups.keras": "keras",
     "time_major.h5": "hdf5",
     "time_major.keras": "keras",
+    "without_input.h5": "hdf5",
+    "listed.h5": "hdf5",
     "functional.keras": "keras",
     "two_ends.keras": "keras",
     "slots.zip": "saved_model",

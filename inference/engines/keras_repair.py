@@ -80,6 +80,8 @@ def _repair_item(item: dict[str, Any]) -> bool:
     if class_name in _HOMES and isinstance(module, str) and _OLD_ENGINE.fullmatch(module):
         item["module"] = _HOMES[class_name]
         is_changed = True
+    if class_name == "Sequential":
+        return _repair_sequential(item) or is_changed
     if not isinstance(inner, dict):
         return is_changed
     argument, harmless = _OLD_ARGUMENTS.get(class_name, ("", None))
@@ -97,6 +99,27 @@ def _repair_item(item: dict[str, Any]) -> bool:
         inner["dtype"] = (policy.get("config") or {}).get("name", "float32")
         is_changed = True
     return is_changed
+
+
+def _repair_sequential(item: dict[str, Any]) -> bool:
+    """Before 2.2.3 Keras wrote the bare list of layers. It left the input out and wrote its shape into the first layer,
+    where Keras 3 reads it without the batch: as of one axis more."""
+    is_bare = isinstance(item["config"], list)
+    if is_bare:
+        item["config"] = {"name": item.get("name", "sequential"), "layers": item["config"]}
+    layers = item["config"].get("layers") if isinstance(item["config"], dict) else None
+    first = layers[0] if isinstance(layers, list) and layers else None
+    inner = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
+    if not isinstance(layers, list) or not isinstance(inner, dict) or "batch_input_shape" not in inner:
+        return is_bare
+    dtype = inner.get("dtype")
+    given = {
+        "name": f"{inner.get('name', 'first')}_input",
+        "batch_input_shape": inner.pop("batch_input_shape"),
+        "dtype": dtype if isinstance(dtype, str) else "float32",
+    }
+    layers.insert(0, {"class_name": "InputLayer", "config": given})
+    return True
 
 
 def _config_of(path: Path, format_name: str) -> Any:
