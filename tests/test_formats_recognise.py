@@ -241,12 +241,22 @@ def test_an_openvino_description_is_named(tmp_path: Path) -> None:
     assert recognise(path) == "openvino"
 
 
-def test_a_packed_model_of_one_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "packed.zip"
+def packed(folder: Path, *names: str) -> Path:
+    path = folder / "packed.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("model.onnx", b"x")
+        for name in names:
+            archive.writestr(name, b"" if name.endswith("/") else b"x")
+    return path
 
-    assert refusal(path).startswith("The model lies inside an archive. Unpack it")
+
+@pytest.mark.parametrize("names", [["model.onnx"], ["a/", "a/model.onnx", "__MACOSX/a/._model.onnx", "a/.DS_Store"]])
+def test_a_packed_model_of_one_file_is_refused(tmp_path: Path, names: list[str]) -> None:
+    assert refusal(packed(tmp_path, *names)).startswith("The model lies inside an archive. Unpack it")
+
+
+@pytest.mark.parametrize("beside", ["w.bin", "model.onnx.data", "onnx__MatMul_12"])
+def test_an_onnx_model_packed_with_its_weights_hears_at_once_how_to_save_it(tmp_path: Path, beside: str) -> None:
+    assert "save it with all weights inside" in refusal(packed(tmp_path, "m/model.onnx", f"m/{beside}"))
 
 
 def test_an_openvino_model_with_a_config_beside_it_is_no_keras_archive(tmp_path: Path) -> None:

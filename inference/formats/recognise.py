@@ -18,6 +18,10 @@ HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
+ONNX_AND_OTHERS = (
+    "The archive holds an ONNX model and other files. If its weights are among them, save it with all weights inside "
+    "(onnx.save_model with save_as_external_data=False) and upload that file; otherwise upload the .onnx file itself."
+)
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
 # The fields of ONNX's ModelProto (onnx.proto) that are of the type protobuf calls length-delimited.
@@ -88,7 +92,7 @@ def _in_zip(path: Path) -> FormatName:
 
 
 def _in_archive(names: set[str]) -> FormatName:
-    leaves = {PurePosixPath(name).name for name in names}
+    leaves = {PurePosixPath(name).name for name in names if not name.endswith("/")}
     if "saved_model.pb" in leaves or "saved_model.pbtxt" in leaves:
         return "saved_model"
     if "data.pkl" in leaves:
@@ -99,7 +103,10 @@ def _in_archive(names: set[str]) -> FormatName:
     if any(leaf.endswith(".weights.h5") for leaf in leaves):
         raise FileRejected(WEIGHTS_ONLY)
     is_pair = any(leaf.endswith(".xml") for leaf in leaves) and any(leaf.endswith(".bin") for leaf in leaves)
-    if not is_pair and any(leaf.endswith(MODEL_ENDINGS) and not leaf.startswith("._") for leaf in leaves):
+    seen = {leaf for leaf in leaves if not leaf.startswith(".")}
+    if not is_pair and any(leaf.endswith(MODEL_ENDINGS) for leaf in seen):
+        if any(leaf.endswith(".onnx") for leaf in seen) and not all(leaf.endswith(".onnx") for leaf in seen):
+            raise FileRejected(ONNX_AND_OTHERS)
         raise FileRejected("The model lies inside an archive. Unpack it and upload the model file itself.")
     if leaves and all(leaf.endswith(".npy") for leaf in leaves):
         raise FileRejected(f"This is an archive of NumPy arrays without a description of layers. {SAVE_AS_KERAS}")
