@@ -49,6 +49,12 @@ def constant(name: str, *sizes: int) -> bytes:
     return node(name, "Const", dtype=of_type(FLOAT), value=pb((8, tensor)))
 
 
+def repeated(name: str, *sizes: int) -> bytes:
+    """One number, which TensorFlow repeats over the whole shape."""
+    tensor = pb((1, FLOAT), (2, shape(*sizes)), (5, struct.pack("<f", 1.0)))
+    return node(name, "Const", dtype=of_type(FLOAT), value=pb((8, tensor)))
+
+
 def whole_numbers(name: str, *numbers: int) -> bytes:
     tensor = pb((1, INT32), (2, shape(len(numbers))), (4, struct.pack(f"<{len(numbers)}i", *numbers)))
     return node(name, "Const", dtype=of_type(INT32), value=pb((8, tensor)))

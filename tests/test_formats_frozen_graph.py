@@ -9,7 +9,17 @@ import pytest
 
 from inference.formats import Candidates, FileRejected, inspect_file
 from inference.signature import Signature, TensorSpec
-from tests.graph_files import CLASSIFIER, FLOAT, constant, graph_def, node, of_type, placeholder, whole_numbers
+from tests.graph_files import (
+    CLASSIFIER,
+    FLOAT,
+    constant,
+    graph_def,
+    node,
+    of_type,
+    placeholder,
+    repeated,
+    whole_numbers,
+)
 
 
 def written(folder: Path, nodes: Sequence[bytes]) -> Path:
@@ -111,6 +121,35 @@ def test_an_unknown_shape_leaves_the_signature_to_the_engine(tmp_path: Path) -> 
 
     assert facts.signature is None
     assert facts.candidates == Candidates(("image:0",), ("answer:0",))
+
+
+def with_weights(*sizes: int) -> list[bytes]:
+    product = node("answer", "MatMul", "image", "weights", T=of_type(FLOAT))
+    return [placeholder("image", -1, sizes[0]), repeated("weights", *sizes), product]
+
+
+def test_a_constant_of_128_gigabytes_in_a_few_bytes_is_refused(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path, *with_weights(64, 500_000_000))
+
+    assert sentence.startswith("The constant 'weights' brings the declared size of the graph to 119.2 GB, but the file")
+
+
+def test_many_constants_that_are_large_together_are_refused(tmp_path: Path) -> None:
+    nodes = [placeholder("x", 2**20), *[repeated(f"c{i}", 2**20) for i in range(20)]]
+    tail = node("y", "AddN", "x", *[f"c{i}" for i in range(20)], T=of_type(FLOAT))
+
+    assert "brings the declared size of the graph to" in refusal(tmp_path, *nodes, tail)
+
+
+def test_a_constant_of_some_megabytes_that_repeats_one_number_is_accepted(tmp_path: Path) -> None:
+    facts = inspect_file(written(tmp_path, with_weights(4, 2**22)))
+
+    assert facts.signature is not None
+    assert facts.signature.outputs[0].shape == (None, 2**22)
+
+
+def test_a_large_constant_that_nothing_needs_is_no_matter(tmp_path: Path) -> None:
+    assert inspect_file(written(tmp_path, [*CLASSIFIER, repeated("left", 64, 500_000_000)])).format == "frozen_graph"
 
 
 def test_a_graph_with_variables_is_not_frozen(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.graph_files import (
     of_text,
     of_type,
     placeholder,
+    repeated,
     saved_graph,
     saved_model_zip,
     signature,
@@ -305,3 +306,18 @@ def test_attributes_nested_without_end_are_refused(tmp_path: Path) -> None:
         deep = pb((10, pb((1, "x"), (2, entry("a", deep)))))
 
     assert "nested deeper" in refusal(tmp_path, through(node("answer", "Identity", "image", a=deep, T=of_type(FLOAT))))
+
+
+@pytest.mark.parametrize("where", ["the graph", "a function"])
+def test_a_constant_much_larger_than_the_file_is_refused(tmp_path: Path, where: str) -> None:
+    large = repeated("weights", 64, 500_000_000)
+    if where == "the graph":
+        graph = through(large, node("answer", "MatMul", "image", "weights"))
+    else:
+        graph = through(
+            node("answer", "PartitionedCall", "image", f=calls("work")), functions=[function("work", large)]
+        )
+
+    assert refusal(tmp_path, graph).startswith(
+        "The constant 'weights' brings the declared size of the graph to 119.2 GB"
+    )

@@ -42,7 +42,7 @@ def inspect_frozen_graph(
             raise FileRejected(DAMAGED)
         candidates = _candidates(graph)
         chosen_inputs, chosen_outputs = _chosen(graph, candidates, inputs, outputs)
-        check = OpCheck(graph, is_trusted=is_trusted)
+        check = OpCheck(graph, len(raw), is_trusted=is_trusted)
         check.check(starts=chosen_outputs, given=chosen_inputs)
         if check.ops & VARIABLE_OPS:
             raise FileRejected(NOT_FROZEN)

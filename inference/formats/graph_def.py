@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from inference.formats.facts import FileRejected, shown
+from inference.formats.facts import FileRejected, shown, size_words
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Message, as_text
 from inference.formats.tensorflow_ops import DTYPES, PURE_OPS, REASONS
 from inference.refusal import FileUnsafe
@@ -14,6 +14,12 @@ from inference.signature import Shape
 # Fields of AttrValue (attr_value.proto).
 _LIST, _TEXT, _INTEGER, _BOOL, _TYPE, _SHAPE, _TENSOR, _FUNCTION, _LIST_FUNCTION = 1, 2, 3, 5, 6, 7, 8, 10, 9
 PRINT_STREAMS = frozenset({"", "stderr", "stdout", "log(info)", "log(warning)", "log(error)"})
+# TensorFlow repeats the last number of a constant over its whole shape: some tens of megabytes so are usual.
+MAX_EXPANSION = 20
+FREE_BYTES = 64 << 20
+_CONSTANTS = frozenset({"Const", "HostConst"})
+_TEXT_BYTES = 24  # what TensorFlow takes for one, however short
+_MOST_BYTES = 1 << 62
 ONLY_CALCULATIONS = "Export only the part of the model that calculates its answer."
 
 
@@ -130,12 +136,15 @@ class GraphDef:
 
 
 class OpCheck:
-    """Walks what can run and refuses operations that are no plain calculations, unless a person trusts the file.
-    `ops` are those that it met."""
+    """Walks what can run and refuses operations that are no plain calculations, unless a person trusts the file, and
+    constants that are together much larger than the `size_bytes` of the file. `ops` are those that it met."""
 
-    def __init__(self, graph: GraphDef, *, is_trusted: bool = False) -> None:
+    def __init__(self, graph: GraphDef, size_bytes: int, *, is_trusted: bool = False) -> None:
         self.graph = graph
+        self._size_bytes = size_bytes
         self._is_trusted = is_trusted
+        self._counted: set[tuple[str, str]] = set()
+        self._declared_bytes = 0
         self._done: dict[str, frozenset[str]] = {}
         self._twins = _twins(graph)
         self.ops: set[str] = set()
@@ -163,14 +172,16 @@ class OpCheck:
                 continue
             self._done[name] = allowed
             for message in self.graph.functions[name].all(3):
-                waiting.extend(self._check_node(Node.read(message), also))
+                waiting.extend(self._check_node(Node.read(message), also, name))
             waiting.extend(self._twins.get(name, ()))
 
-    def _check_node(self, node: Node, also: Collection[str]) -> list[str]:
+    def _check_node(self, node: Node, also: Collection[str], function: str = "") -> list[str]:
         called = [name for name in node.functions() if name in self.graph.functions]
         if node.op in self.graph.functions:
             return called
         self.ops.add(node.op)
+        if node.op in _CONSTANTS:
+            self._check_constant(node, function)
         if self._is_trusted:
             return called
         if node.op == "PrintV2":
@@ -180,6 +191,32 @@ class OpCheck:
         elif node.op not in PURE_OPS and node.op not in also:
             raise refused(node, REASONS.get(node.op, "is not one of the plain calculations that are allowed here"))
         return called
+
+    def _check_constant(self, node: Node, function: str) -> None:
+        """Each counts once, however often the walk comes by."""
+        if (function, node.name) in self._counted:
+            return
+        self._counted.add((function, node.name))
+        self._declared_bytes += _declared_bytes(node)
+        if self._declared_bytes > FREE_BYTES + MAX_EXPANSION * self._size_bytes:
+            raise FileRejected(
+                f"The constant '{shown(node.name)}' brings the declared size of the graph to "
+                f"{size_words(self._declared_bytes)}, but the file has only {size_words(self._size_bytes)}. "
+                "Save the model again and upload the new file."
+            )
+
+
+def _declared_bytes(node: Node) -> int:
+    """What the constant takes in memory, by its dtype and shape."""
+    content = node.tensor("value")
+    message = content.one(2) if content else None
+    shape = read_shape(message) if message else None
+    dtype = node.dtype("dtype")
+    bits = dtype.lstrip("abcdefghijklmnopqrstuvwxyz")
+    total = int(bits) // 8 if bits else _TEXT_BYTES if dtype == "object" else 1
+    for size in shape or ():
+        total = min(_MOST_BYTES, total * (size or 0))
+    return total
 
 
 def refused(node: Node, reason: str) -> FileUnsafe:

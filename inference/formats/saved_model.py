@@ -103,7 +103,7 @@ def _read(raw: memoryview, is_trusted: bool) -> _Found:
         raise FileRejected(DAMAGED)
     signatures = dict(read_map(meta, 5))
     key = _chosen(signatures)
-    check = OpCheck(GraphDef.read(graph_message), is_trusted=is_trusted)
+    check = OpCheck(GraphDef.read(graph_message), len(raw), is_trusted=is_trusted)
     _check_ops(meta, check, signatures, key)
     about = meta.one(1)
     version = about.text(5) if about else ""
