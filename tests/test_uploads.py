@@ -16,6 +16,8 @@ import pytest
 import requests
 from pytest_django import Settings
 
+from inference.errors import DiskFull
+from models_app.services.files import check_disk
 from portal.lean.app import LeanApplication
 from portal.lean.pace import Pace
 from portal.lean.uploads import FormReceiver
@@ -240,6 +242,20 @@ def test_what_the_disk_cannot_hold_is_a_507_at_once(small_portal: SmallPortal) -
     ).getresponse()
 
     assert (answer.status, json.loads(answer.read())["code"]) == (507, "disk_full")
+
+
+@pytest.mark.parametrize(("size_bytes", "wanted"), [(2**60, "1,073,741,824.2 GB"), (2**50, "1,048,576.2 GB")])
+def test_a_full_disk_says_what_it_keeps_in_reserve(
+    settings: Settings, tmp_path: Path, size_bytes: int, wanted: str
+) -> None:
+    settings.PORTAL_UPLOADS_DIR = tmp_path
+
+    with pytest.raises(DiskFull) as caught:
+        check_disk(size_bytes)
+
+    assert caught.value.message.startswith(
+        f"To take this file, the disk must have {wanted} free, of which 256.0 MB stay in reserve; it has "
+    )
 
 
 # ---- in the middle

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 from inference.errors import DiskFull
+from inference.refusal import size_words
 from models_app.models import ModelVersion
 
 _CHUNK_BYTES = 2**20
@@ -46,7 +47,11 @@ def check_disk(size_bytes: int) -> None:
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.PORTAL_UPLOADS_DIR).free
     if free - size_bytes < DISK_RESERVE_BYTES:
-        raise DiskFull(f"The file needs {size_bytes // 10**6} MB and the disk has {free // 10**6} MB free.")
+        raise DiskFull(
+            f"To take this file, the disk must have {size_words(size_bytes + DISK_RESERVE_BYTES)} free, of which "
+            f"{size_words(DISK_RESERVE_BYTES)} stay in reserve; it has {size_words(free)}. Delete versions that nobody "
+            "needs and try again."
+        )
 
 
 def receive_copy(source: Path, name: str) -> ReceivedFile:
