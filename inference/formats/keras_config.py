@@ -168,19 +168,32 @@ def _is_of_keras(item: dict[str, Any]) -> bool:
     class_name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
     if registered not in (None, class_name):
         return False
+    return _is_keras_module(module)
+
+
+def _is_keras_module(module: object) -> bool:
     if module is None:
         return True
     return isinstance(module, str) and bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
 
 
 def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> FileRejected:
-    class_name = shown(item["class_name"])
     if item["class_name"].startswith("__"):
-        return FileRejected(f"{place} uses '{class_name}', which is not loaded here. {REBUILD}")
+        return FileRejected(f"{place} uses '{shown(item['class_name'])}', which is not loaded here. {REBUILD}")
     inner = item.get("config")
     is_the_layer = is_root or (isinstance(inner, dict) and inner.get("name") == place.layer)
     verb = "is of" if is_the_layer else "uses"
-    return FileRejected(f"{place} {verb} the class '{class_name}', which is not part of Keras. {REBUILD}")
+    return FileRejected(f"{place} {verb} the class '{_full_name(item)}', which is not part of Keras. {REBUILD}")
+
+
+def _full_name(item: dict[str, Any]) -> str:
+    """The class with what makes it a foreign one: the name it is registered under, or its module."""
+    class_name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
+    if class_name not in _CLASSES_IN_TRAINING:
+        return shown(class_name)
+    if registered not in (None, class_name):
+        return shown(registered)
+    return shown(class_name if _is_keras_module(module) else f"{module}.{class_name}")
 
 
 def _check_function(item: dict[str, Any], place: _Place) -> None:
