@@ -210,7 +210,9 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The first sentence of a library's message, short and without the paths that it may name."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    words = [word if "/" not in word or len(word) < 2 else "…" for word in line.split()]
-    return " ".join(words)[:300]
+    """The first line of a library's message that says more than paths, short and without those that it may name."""
+    lines = (
+        " ".join(word if "/" not in word or len(word) < 2 else "…" for word in line.split())
+        for line in str(error).splitlines()
+    )
+    return next((line for line in lines if line.strip("… ")), type(error).__name__)[:300]
