@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,17 @@ def test_an_unload_cancels_a_load_that_is_on_the_way(api: Api) -> None:
 
     assert unloaded.json()["state"] == "unloaded"
     assert api.version(NAME)["state"] == "unloaded"
+
+
+def test_who_waits_for_a_load_is_told_that_an_unload_cancelled_it(api: Api) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(api.post, f"{V1}load/", json={"wait": 60})
+        wait_for(lambda: api.version(NAME)["state"] in {"queued", "loading"}, 60, "the load is on its way")
+        api.unload(NAME)
+        answer = waits.result()
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_loaded")
+    assert "cancelled" in answer.json()["detail"]
 
 
 def test_a_file_that_changed_on_disk_fails_the_load_with_a_sentence(
