@@ -192,10 +192,10 @@ def test_tensors_keep_their_batch_and_come_by_rows_or_by_names(api: Api) -> None
 
 
 def test_what_json_has_no_number_for_is_a_text(api: Api) -> None:
-    answer = ask_json(api, NUMBERS, {"instances": [[1e39, 0, 0, 0], [-1e39, 0, 0, 0], [1e39, -1e39, 0, 0]]})
+    answer = ask_json(api, NUMBERS, {"instances": [[3e38, 3e38, 0, 0], [-3e38, -3e38, 0, 0]]})
 
     data = answer.json()["predictions"][0]["outputs"][0]["data"]
-    assert data == [["Infinity"] * 3, ["-Infinity"] * 3, ["NaN"] * 3]
+    assert data == [["Infinity"] * 3, ["-Infinity"] * 3]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,7 @@ def test_what_json_has_no_number_for_is_a_text(api: Api) -> None:
     [
         {"instances": [1, 2]},
         {"instances": [[1, 2, 3]]},
+        {"instances": [[1e39, 0, 0, 0]]},
         {"instances": [[[1, 2, 3, 4]]]},
         {"instances": [[1, 2, 3, 4], [1]]},
         {"instances": [["a", "b", "c", "d"]]},
