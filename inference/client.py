@@ -40,6 +40,17 @@ class Reply:
     timing_ms: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture as its sender has it, small, with its full size in pixels; and as the model gets it. Both are PNGs, by
+    the word of a runner."""
+
+    thumbnail: bytes
+    width: int
+    height: int
+    as_model: bytes
+
+
 @dataclass(slots=True)
 class _Waiting:
     """A request under way: who waits for it, until when (the loop's clock)."""
@@ -254,11 +265,16 @@ class Runners:
         described, buffers = wire.describe_tensors(inputs)
         return _reply(await self.least_busy(paths).ask({"kind": "tensors", "tensors": described}, buffers, timeout_s))
 
-    async def ask_seen(self, paths: Sequence[str], picture: bytes, *, timeout_s: float) -> bytes:
-        """The picture as the model gets it, as a PNG."""
+    async def ask_seen(self, paths: Sequence[str], picture: bytes, *, timeout_s: float) -> Seen:
+        """What the encoded picture looks like."""
         frame = await self.least_busy(paths).ask({"kind": "seen"}, [picture], timeout_s)
         _raise_error(frame)
-        return bytes(frame.body)
+        try:
+            small, as_model = wire.split_body(frame.header["sizes"], frame.body)
+            width, height = frame.header["pixels"]
+            return Seen(bytes(small), int(width), int(height), bytes(as_model))
+        except (wire.WireError, KeyError, TypeError, ValueError, OverflowError):
+            raise RunnerDied("The process of the model answered something that makes no sense.") from None
 
     async def ask_statistics(self, path: str, *, timeout_s: float) -> dict[str, Any]:
         """What one runner counts of itself (inference/runner/statistics.py). It is untrusted: look first."""

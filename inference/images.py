@@ -31,6 +31,7 @@ from inference.preprocessing import FLOAT_DTYPES, MAX_PIXELS, ImagePlan
 Array = NDArray[Any]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+THUMBNAIL_SIDE = 192
 KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 # Loaded now, once: Pillow would import them at the first picture, on whichever thread that is.
@@ -283,6 +284,16 @@ def as_dtype(values: Array, dtype: str) -> Array:
     # float64 cannot hold the ends of 64-bit integers: the next one inside is taken.
     most = float(bounds.max) if bounds.bits < 64 else float(np.nextafter(float(bounds.max), 0))
     return np.clip(np.rint(values.astype(np.float64)), float(bounds.min), most).astype(dtype)
+
+
+def render_thumbnail(data: bytes | memoryview) -> tuple[bytes, tuple[int, int]]:
+    """A small PNG of the encoded picture, and its full width and height in pixels. Raises BadImage."""
+    picture = open_picture(data, "RGB", (255, 255, 255))
+    size = picture.size
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue(), size
 
 
 def render_seen(array: Array, plan: ImagePlan) -> bytes:

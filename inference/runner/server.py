@@ -257,13 +257,15 @@ class Server:
             self._loop.call_soon(self._run_waiting)
 
     def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
-        """On a decoder's thread: a PNG of one picture as the model gets it."""
+        """On a decoder's thread: one picture small, and as the model gets it, both as PNG."""
         try:
-            png = images.render_seen(images.decode_image(body, plan), plan)
+            small, size = images.render_thumbnail(body)
+            as_model = images.render_seen(images.decode_image(body, plan), plan)
         except Exception as error:
             self._in_loop(self._refuse, request, error)
         else:
-            self._in_loop(self._answer, request, {"tensors": []}, [png])
+            header = {"tensors": [], "sizes": [len(small), len(as_model)], "pixels": size}
+            self._in_loop(self._answer, request, header, [small, as_model])
 
     def _in_loop(self, do: Callable[..., None], *given: Any) -> None:
         assert self._loop is not None

@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 
 from inference import tensors
-from inference.client import Reply, runners
+from inference.client import Reply, Seen, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
 from inference.served import Served
@@ -130,10 +130,10 @@ def predict_tensors(
     return write_prediction(served, question, _ask_now(served, question), top, began)
 
 
-def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: bytes) -> bytes:
-    """The picture as the model gets it, as a PNG."""
+def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: bytes) -> Seen:
+    """What the encoded picture looks like; the model's process opens it."""
     served = served_version(version, instances)
-    seen: bytes = async_to_sync(runners.ask_seen)(served.paths, picture, timeout_s=served.timeout_s)
+    seen: Seen = async_to_sync(runners.ask_seen)(served.paths, picture, timeout_s=served.timeout_s)
     return seen
 
 

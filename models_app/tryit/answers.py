@@ -130,8 +130,8 @@ def _answer(
     small, sees = drawings.Drawing("", ""), ""
     if time.monotonic() < until:
         try:
-            small = drawings.thumbnail(picture.data)
-            sees = drawings.seen(see_picture(version, instances, picture.data))
+            seen = see_picture(version, instances, picture.data)
+            small, sees = drawings.thumbnail(seen), drawings.as_model(seen)
         except PortalError:  # the answer stands without its pictures
             pass
     top = row.get("top", ())[: version.postprocessing.top or DEFAULT_TOP]

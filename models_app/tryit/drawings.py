@@ -1,7 +1,7 @@
 """Small pictures for a page: thumbnails of what was sent, what a model sees, what a model draws, the line of a vector.
 
 All are PNGs that this module has encoded, as `data:` addresses: nothing that a stranger sent is passed on as it came.
-This process holds the secret key: of what strangers send it opens formats with simple decoders only.
+This process holds the secret key, so what strangers send is opened by the model's process; of that it opens PNGs only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.client import Seen
 from inference.errors import BadImage
-from inference.images import open_picture
+from inference.images import THUMBNAIL_SIDE, open_picture
 from inference.preprocessing import shown
 
-THUMBNAIL_SIDE = 192
 SEEN_SIDE = 256
 DRAWN_SIDE = 512
 PLOT_WIDTH, PLOT_HEIGHT = 300, 60
 WHITE = (255, 255, 255)
 PNG = b"\x89PNG\r\n\x1a\n"
-SIMPLE = (b"\xff\xd8\xff", PNG, b"GIF8", b"BM")
-"""How the formats begin that are opened here: JPEG, PNG, GIF and BMP. WebP and TIFF are not: their decoders are large
-and were broken into before (CVE-2023-4863). Pillow opens a file with the decoder that its beginning names."""
 
 _one_at_a_time = threading.Lock()
 """A picture of 40 megapixels takes 160 MB while it is open: a web process opens one at a time."""
@@ -41,25 +38,23 @@ class Drawing:
     words: str
 
 
-def thumbnail(picture: bytes) -> Drawing:
-    """Of a picture as it was sent; `words` is its full size, width first. Empty for WebP and TIFF, which are not opened
-    here. Raises BadImage as open_picture does."""
-    if not picture.startswith(SIMPLE):
-        return Drawing("", "")
-    with _one_at_a_time:
-        opened = open_picture(picture, "RGB", WHITE)
-        words = f"{opened.width} × {opened.height}"
-        opened.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    return Drawing(_address(opened), words)
+def thumbnail(seen: Seen) -> Drawing:
+    """Of a picture as it was sent; `words` is its full size, width first. Raises BadImage for what is no PNG."""
+    return Drawing(_encoded_again(seen.thumbnail, "RGB", THUMBNAIL_SIDE), f"{seen.width} × {seen.height}")
 
 
-def seen(png: bytes) -> str:
-    """The PNG of a runner, encoded again because a runner is not trusted. Raises BadImage, also for what is no PNG."""
+def as_model(seen: Seen) -> str:
+    """A picture as the model gets it. Raises BadImage for what is no PNG."""
+    return _encoded_again(seen.as_model, "RGBA", SEEN_SIDE)
+
+
+def _encoded_again(png: bytes, mode: str, side: int) -> str:
+    """Because a runner is not trusted."""
     if not png.startswith(PNG):
         raise BadImage("The model's process has answered something that is no PNG.")
     with _one_at_a_time:
-        opened = open_picture(png, "RGBA", WHITE)
-        opened.thumbnail((SEEN_SIDE, SEEN_SIDE))
+        opened = open_picture(png, mode, WHITE)
+        opened.thumbnail((side, side))
     return _address(opened)
 
 
