@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import PASSWORD, ROOT, RunningPortal
@@ -24,6 +24,7 @@ ARGUMENTS = [
 ]
 PICTURES = ROOT / "samples" / "images"
 LIMIT_MS = 60_000
+expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest.fixture(scope="module")
