@@ -24,9 +24,14 @@ def header(scope: Scope, name: bytes) -> str | None:
     return found[-1].decode("latin-1") if found else None
 
 
+CLOSE = (b"connection", b"close")
+"""With an answer to a body that was not read to its end: the server may end the connection, and a client that kept it
+would lose its next request."""
+
+
 async def send_error(send: Send, error: PortalError, *, page: str | None = None, more_body: bool = False) -> None:
     """Answer with an expected failure: the page, if there is one. With `more_body` the answer is complete, but the
-    exchange is held open."""
+    exchange is held open; the connection ends after it."""
     body = orjson.dumps(error_body(error)) if page is None else page.encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error_headers(error)}
     if page is not None:
@@ -35,7 +40,10 @@ async def send_error(send: Send, error: PortalError, *, page: str | None = None,
         {
             "type": "http.response.start",
             "status": error.status,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "headers": [
+                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+                *([CLOSE] if more_body else []),
+            ],
         }
     )
     await send({"type": "http.response.body", "body": body, "more_body": more_body})

@@ -12,7 +12,7 @@ from django.conf import settings
 from inference.errors import PortalError, TooLarge
 from inference.protocols.answer import Answer
 from inference.protocols.content_coding import UnknownCoding, decompress
-from portal.lean.asgi import Receive, Scope, Send
+from portal.lean.asgi import CLOSE, Receive, Scope, Send
 from portal.lean.pace import Pace
 from portal.logging import request_id
 
@@ -120,8 +120,9 @@ class Exchange:
         answer = self.render(error)
         if isinstance(error, UnknownCoding):
             more = (*more, (b"accept-encoding", b"gzip, deflate"))
-        await self._begin(answer, *answer.headers, *more)
-        if self._pace.is_read or self.method in {"GET", "HEAD"}:
+        is_read = self._pace.is_read or self.method in {"GET", "HEAD"}
+        await self._begin(answer, *answer.headers, *more, *(() if is_read else (CLOSE,)))
+        if is_read:
             await self._send({"type": "http.response.body", "body": answer.body, "more_body": False})
             return
         await self._send({"type": "http.response.body", "body": answer.body, "more_body": True})
