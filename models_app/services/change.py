@@ -16,6 +16,7 @@ from models_app.models import ModelVersion
 from models_app.services import choose
 from models_app.services.actor import Actor, actor_name
 from models_app.services.check import request_check
+from models_app.services.find import lock
 from models_app.services.move import record
 from models_app.services.upload import check_engine
 
@@ -32,7 +33,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")
     fields = _parsed(given)
     with transaction.atomic():
-        locked = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        locked = lock(version)
         if locked.instances.filter(state__in=LIVE).exists():
             raise InUse(f"{version} is in use. Unload it first.")
         if locked.status == FileStatus.CHECKING:

@@ -15,7 +15,7 @@ from models_app.services.actor import Actor, actor_name
 from models_app.services.compare import compare_version
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import target_for
-from models_app.services.find import check_ready
+from models_app.services.find import check_ready, lock
 from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
@@ -91,7 +91,7 @@ def use_engine(version: ModelVersion, engine: str, precision: str, *, by: Actor)
     BadInput where the file cannot be converted for the engine.
     """
     with transaction.atomic():
-        locked = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
+        locked = lock(version)
         check_ready(locked)
         _check_able(locked, engine, precision)
         if (locked.engine, locked.precision) == (engine, precision):
@@ -145,7 +145,7 @@ def compare_fully(job: Job, progress: Progress) -> Outcome:
 def _take_winner(job: Job, comparison: Comparison) -> dict[str, str]:
     """What `auto` means after this comparison; saved, with a line of history, where nobody chose an engine."""
     with transaction.atomic():
-        version = ModelVersion.objects.select_for_update().select_related("model").get(pk=job.version_id)
+        version = lock(job.version)
         fields = _chosen(version, comparison)
         if version.engine == AUTO:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)

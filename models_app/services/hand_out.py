@@ -13,6 +13,7 @@ from models_app import queue
 from models_app.choices import LONG_JOBS, PENDING_JOBS, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.actor import Actor, actor_name
+from models_app.services.find import lock
 
 _URGENCY = Case(*(When(kind=kind, then=Value(place)) for place, kind in enumerate(LONG_JOBS)), default=Value(0))
 
@@ -20,7 +21,7 @@ _URGENCY = Case(*(When(kind=kind, then=Value(place)) for place, kind in enumerat
 def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, target: str = "") -> Job:
     """Queue a job; for long work, one that waits or runs already is enough."""
     with transaction.atomic():
-        ModelVersion.objects.select_for_update().get(pk=version.pk)
+        lock(version)
         if kind in LONG_JOBS:
             pending = pending_job(version, kind, target)
             if pending is not None:

@@ -10,13 +10,14 @@ from models_app.choices import LIVE, FileStatus
 from models_app.models import ModelVersion
 from models_app.services.actor import Actor, actor_name
 from models_app.services.check import request_check
+from models_app.services.find import lock
 from models_app.services.move import record
 
 
 def trust(version: ModelVersion, reason: str, *, by: Actor) -> None:
     """Record who trusts the file and why, and check it again. Raises InUse while it is loaded."""
     with transaction.atomic():
-        locked = ModelVersion.objects.select_for_update().get(pk=version.pk)
+        locked = lock(version)
         if locked.instances.filter(state__in=LIVE).exists():
             raise InUse(f"{version} is in use. Unload it first.")
         if locked.status == FileStatus.CHECKING:
