@@ -13,7 +13,6 @@ from django.urls import reverse
 from inference.errors import PortalError
 from models_app.admin.version_views import View, get_version, need
 from models_app.api.attachment import attachment
-from models_app.choices import LIVE
 from models_app.models import Job, ModelVersion
 from models_app.pages.background_work import FORMAT_WORDS
 from models_app.services import choose
@@ -56,7 +55,7 @@ def use_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         messages.error(request, error.message)
         return _page_of(version)
     what = "The portal's own choice" if engine == choose.AUTO else f"{engine} {precision}"
-    if any(instance.state in LIVE for instance in version.shown_instances):
+    if version.is_in_use:
         text = f"{what} is used from the next load. {version} runs on undisturbed."
     else:
         text = f"{what} is used from the next load of {version}."

@@ -10,8 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import InUse
-from models_app.choices import LIVE
-from models_app.models import ModelVersion, RegisteredModel
+from models_app.models import RegisteredModel
 from models_app.services import delete, find
 
 
@@ -59,10 +58,6 @@ class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "opts": self.opts,
             "model": model,
             "versions": [str(version) for version in versions],
-            "in_use": [str(version) for version in versions if _is_in_use(version)],
+            "in_use": [str(version) for version in versions if version.is_in_use],
         }
         return TemplateResponse(request, "admin/models_app/registeredmodel/delete_confirmation.html", context)
-
-
-def _is_in_use(version: ModelVersion) -> bool:
-    return any(instance.state in LIVE for instance in version.shown_instances)

@@ -10,7 +10,7 @@ from inference.options import Options, parse_options
 from inference.postprocessing import Postprocessing, parse_postprocessing
 from inference.preprocessing import Preprocessing, parse_preprocessing
 from inference.signature import Signature
-from models_app.choices import FileStatus, Remedy, VersionState, version_state
+from models_app.choices import LIVE, FileStatus, Remedy, VersionState, version_state
 from models_app.models.registered_model import RegisteredModel
 
 if TYPE_CHECKING:
@@ -107,6 +107,11 @@ class ModelVersion(models.Model):
     def shown_instances(self) -> list[Instance]:
         """In the order they were made; uses the prefetched rows where a query fetched them."""
         return sorted(self.instances.all(), key=lambda instance: instance.pk)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Loaded, on its way there or back: it is neither changed nor deleted."""
+        return any(instance.state in LIVE for instance in self.shown_instances)
 
     @property
     def state(self) -> VersionState:
