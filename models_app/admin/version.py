@@ -22,7 +22,7 @@ from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import first_node, silence_banner, slots_line
 from models_app.services import find
-from models_app.services.load import queue_places
+from models_app.services.places import queue_places
 
 
 class GroupFilter(admin.SimpleListFilter):

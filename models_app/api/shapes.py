@@ -6,7 +6,7 @@ from typing import Any
 
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
-from models_app.services.load import queue_places
+from models_app.services.places import queue_places
 
 
 def model_json(model: RegisteredModel, versions: list[ModelVersion]) -> dict[str, Any]:

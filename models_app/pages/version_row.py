@@ -20,7 +20,7 @@ from models_app.pages.words import (
     short_seconds,
     size_words,
 )
-from models_app.services.load import Places, queue_places
+from models_app.services.places import Places, queue_places
 
 STATE_WORDS = {**dict(VersionState.choices), **dict(FileStatus.choices)}
 SPARK_POINTS = 20

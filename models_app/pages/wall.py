@@ -18,8 +18,8 @@ from models_app.pages.rights import Rights
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import clock_words, duration_words, plural
 from models_app.services import find
-from models_app.services.load import queue_places
 from models_app.services.nodes import is_silent
+from models_app.services.places import queue_places
 
 SAMPLE_NAME = "digits"
 ATTENTION_FOR = timedelta(days=1)

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from django.db import transaction
-from django.db.models import Count, Q
 from django.utils import timezone
 
 from inference.errors import LoadFailed, NoSlot, NotLoaded
 from models_app import queue
-from models_app.choices import ENDED, LIVE, OWNED, InstanceState, VersionState, version_state
+from models_app.choices import ENDED, LIVE, InstanceState, VersionState, version_state
 from models_app.models import Instance, ModelVersion, Node, Transition
 from models_app.services import find
 from models_app.services.actor import Actor, actor_name
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import check_possible, target_for
-from models_app.services.nodes import is_silent, this_node
+from models_app.services.nodes import this_node
 from models_app.services.waiting import wait_until
 
 MOST_WAITING = 100
-
-
-class Place(NamedTuple):
-    """The place of a load that waits, from 1, of how many on its node; `has_slot`: one is free for it."""
-
-    number: int
-    total: int
-    has_slot: bool = False
-
-
-Places = Mapping[int, Place]
-"""Primary key of a queued instance → its place."""
 
 
 def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float = 0.0) -> ModelVersion:
@@ -110,23 +96,3 @@ def _has_settled(version: ModelVersion, instances: Sequence[Instance]) -> bool:
         find.again(version)
         raise NotLoaded("The load was cancelled: somebody unloaded the model meanwhile.")
     return state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states
-
-
-def queue_places() -> Places:
-    """The places of all that waits: one query."""
-    queued: dict[Node, list[int]] = {}
-    free: dict[Node, int] = {}
-    waiting = Instance.objects.filter(state=InstanceState.QUEUED).order_by("state_since", "pk").select_related("node")
-    for instance in waiting.annotate(held=Count("node__instances", filter=Q(node__instances__state__in=OWNED))):
-        queued.setdefault(instance.node, []).append(instance.pk)
-        free[instance.node] = _free(instance.node, instance.held)
-    return {
-        pk: Place(index + 1, len(pks), index < free[node])
-        for node, pks in queued.items()
-        for index, pk in enumerate(pks)
-    }
-
-
-def _free(node: Node, held: int) -> int:
-    """Slots that a cluster that answers is about to fill."""
-    return 0 if is_silent(node) else node.slots - held

@@ -15,8 +15,8 @@ from models_app.pages.rights import Rights
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import duration_words, plural, short_seconds
 from models_app.services import find
-from models_app.services.load import queue_places
 from models_app.services.nodes import is_silent, slots_free, this_node
+from models_app.services.places import queue_places
 from models_app.tryit.inputs import input_words, takes_pictures
 
 ON_THE_WAY = frozenset({VersionState.QUEUED, VersionState.LOADING, VersionState.RESTARTING})

@@ -1,0 +1,44 @@
+"""Places: which loads wait for a slot, and where in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from django.db.models import Count, Q
+
+from models_app.choices import OWNED, InstanceState
+from models_app.models import Instance, Node
+from models_app.services.nodes import is_silent
+
+
+class Place(NamedTuple):
+    """The place of a load that waits, from 1, of how many on its node; `has_slot`: one is free for it."""
+
+    number: int
+    total: int
+    has_slot: bool = False
+
+
+Places = Mapping[int, Place]
+"""Primary key of a queued instance → its place."""
+
+
+def queue_places() -> Places:
+    """The places of all that waits: one query."""
+    queued: dict[Node, list[int]] = {}
+    free: dict[Node, int] = {}
+    waiting = Instance.objects.filter(state=InstanceState.QUEUED).order_by("state_since", "pk").select_related("node")
+    for instance in waiting.annotate(held=Count("node__instances", filter=Q(node__instances__state__in=OWNED))):
+        queued.setdefault(instance.node, []).append(instance.pk)
+        free[instance.node] = _free(instance.node, instance.held)
+    return {
+        pk: Place(index + 1, len(pks), index < free[node])
+        for node, pks in queued.items()
+        for index, pk in enumerate(pks)
+    }
+
+
+def _free(node: Node, held: int) -> int:
+    """Slots that a cluster that answers is about to fill."""
+    return 0 if is_silent(node) else node.slots - held
