@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.compiled import take_compiled
-from inference.limited_child import said_text
 from inference.output import OutputRing
 from inference.processes import memory_bytes
+from inference.refusal import said_text
 from inference.reporting import Ready, Receipt, Reporter
 from inference.restarts import End, RestartPolicy
 from inference.started_runner import Assignment, NoSense, StartedRunner, adopt, start_runner

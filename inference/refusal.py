@@ -17,6 +17,11 @@ class FileUnsafe(FileRejected):
     """Refused by the allow-list alone: who trusts the file may have it checked without."""
 
 
+def said_text(said: object, longest: int) -> str:
+    """What another process says to people, without what can neither be stored nor sent (see is_text)."""
+    return str(said)[:longest].replace("\0", "").encode(errors="replace").decode()
+
+
 def shown(name: object) -> str:
     """A name out of a file, short and on one line, for a sentence."""
     text = "".join(char if char.isprintable() else "?" for char in str(name)[: SHOWN_NAME_LENGTH + 1])

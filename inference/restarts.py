@@ -31,7 +31,8 @@ NEVER_AGAIN = frozenset({End.UNUSABLE, End.OUT_OF_MEMORY, End.TOO_SLOW})
 class RestartPolicy:
     """Counts ends; times are passed in, so that no clock is needed.
 
-    Failures before ready: 1, 2, 4 … 60 s apart, at most 5 in 10 minutes. Crashes of a ready model: the first is started
+    Failures before ready: 1, 2, 4 … 60 s apart, at most 5 in 10 minutes; no other try where the model cannot be loaded
+    or was not ready within the limit of a load. Crashes of a ready model: the first is started
     again at once, then with the same back-off, at most 3 in a minute. A kill from outside is never counted. 30 s ready
     bring the back-off back to its start.
     """

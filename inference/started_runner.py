@@ -17,8 +17,8 @@ from typing import Any, cast
 from inference.compiled import lend_compiled
 from inference.host_memory import free_bytes, in_megabytes, oom_kills
 from inference.json_object import is_integer, is_number
-from inference.limited_child import said_text
 from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
+from inference.refusal import said_text
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
 from inference.workspace import Workspace

@@ -13,9 +13,9 @@ from typing import Any
 
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
 from inference.postprocessing import parse_labels
-from inference.refusal import shown
+from inference.refusal import said_text, shown
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.wire import ALLOWED_DTYPES

@@ -18,8 +18,8 @@ import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.errors import TooLarge
-from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child, said_text
-from inference.refusal import size_words
+from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
+from inference.refusal import said_text, size_words
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
 from inference.workspace import Workspace

@@ -14,7 +14,8 @@ from typing import Any
 
 from inference.engines import SUFFIX_OF_FORMAT
 from inference.json_object import is_text
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child, said_text
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
+from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace

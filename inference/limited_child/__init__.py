@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from inference.processes import scrubbed_environment, takes_more_than
+from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
 
@@ -94,11 +95,6 @@ def run_child(
             logger.warning("%s ended with %s and no answer: %s", work, process.returncode, _tail(output))
             raise ChildFailed(ENDED)
         return conversation.answer
-
-
-def said_text(said: object, longest: int) -> str:
-    """What a child says to people, without what can neither be stored nor sent (see is_text)."""
-    return str(said)[:longest].replace("\0", "").encode(errors="replace").decode()
 
 
 class _Conversation:
