@@ -13,6 +13,7 @@ from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
 NAME = "longnamewithoutanyplacetobreak".ljust(100, "x")
+REJECTED = "rejectednamewithoutanyplacetobreak".ljust(100, "x")
 VERSIONS = "/admin/models_app/modelversion/"
 TABLES = ["apikey", "registeredmodel", "job", "node", "transition"]
 CUT_OFF = """() => {
@@ -28,8 +29,10 @@ def long_name(portal: RunningPortal) -> Iterator[str]:
     api = portal.client("manage")
     api.upload(NAME, SAMPLE, preprocessing='{"preset": "unit"}')
     api.load(NAME)
+    assert api.upload(REJECTED, SAMPLE, labels='["a"]')["status"] == "rejected"
     yield NAME
-    api.delete(f"/api/models/{NAME}/", params={"unload": "true"})
+    for name in (NAME, REJECTED):
+        api.delete(f"/api/models/{name}/", params={"unload": "true"})
 
 
 @pytest.mark.parametrize("width", [1280, 390])
