@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from inference import texts
 from inference.errors import EngineFailed, ValidationFailed
 from inference.json_object import JsonObject, is_text
 from inference.signature import Signature, TensorSpec
@@ -220,6 +221,8 @@ def _answers(
 
 
 def activated(scores: Array, postprocessing: Postprocessing) -> Array:
+    if scores.dtype.kind == "O":  # texts
+        return scores
     if postprocessing.activation == "softmax":
         return softmax(scores)
     return sigmoid(scores) if postprocessing.activation == "sigmoid" else scores
@@ -291,13 +294,13 @@ def _tensor(name: str, array: Array) -> dict[str, Any]:
 
 
 def _dtype_name(array: Array) -> str:
-    return "string" if array.dtype.kind in "OSU" else array.dtype.name
+    return texts.DTYPE if array.dtype.kind == "O" else array.dtype.name
 
 
 def nested(array: Array) -> Any:
     """Nested lists for JSON: NaN and infinities as texts, bytes as UTF-8."""
-    if array.dtype.kind in "OSU":
-        return _texts(array.tolist())
+    if array.dtype.kind == "O":
+        return texts.as_lists(array)
     if array.dtype.kind in "iub":
         return array.tolist()
     return array.tolist() if np.isfinite(array).all() else _map_nested(array.tolist())
@@ -305,12 +308,6 @@ def nested(array: Array) -> Any:
 
 def _map_nested(value: Any) -> Any:
     return [_map_nested(item) for item in value] if isinstance(value, list) else _plain(value)
-
-
-def _texts(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_texts(item) for item in value]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _plain(value: Any) -> int | float | str:

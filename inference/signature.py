@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from inference import texts
 from inference.json_object import is_integer, is_text
 
 Shape = tuple[int | None, ...]
@@ -16,7 +17,8 @@ CHANNEL_COUNTS = (1, 3, 4)
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output. `shape` counts the batch axis; None is a free dimension. `dtype` is numpy's name."""
+    """One input or output. `shape` counts the batch axis; None is a free dimension. `dtype` is numpy's name, "string"
+    for texts."""
 
     name: str
     dtype: str
@@ -71,7 +73,7 @@ def image_axes(spec: TensorSpec) -> ImageAxes | None:
 
     Channels last wins where both readings fit, because Keras and TensorFlow use it by default.
     """
-    if len(spec.shape) != 4:
+    if len(spec.shape) != 4 or spec.dtype == texts.DTYPE:
         return None
     _, a, b, c = spec.shape
     if c in CHANNEL_COUNTS:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.errors import BadInput, ValidationFailed
+from inference import texts
+from inference.errors import BadInput, TooLarge, ValidationFailed
 from inference.signature import Signature, TensorSpec
 from inference.wire import dtype_name
 
@@ -24,7 +25,7 @@ def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
     if not isinstance(instances, list) or not instances:
         raise ValidationFailed.of("instances", "instances is a list with at least one example.")
     names = [spec.name for spec in signature.inputs]
-    if isinstance(instances[0], dict):
+    if isinstance(instances[0], dict) and not texts.is_encoded(instances[0]):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         for example in instances:
             if not isinstance(example, dict) or set(example) != set(names):
@@ -40,7 +41,7 @@ def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
 def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
     """The column form: an object of input name and nested list, batch axis included; bare for a single input."""
     names = [spec.name for spec in signature.inputs]
-    if not isinstance(inputs, dict):
+    if not isinstance(inputs, dict) or texts.is_encoded(inputs):
         if len(names) != 1:
             raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
         inputs = {names[0]: inputs}
@@ -54,6 +55,8 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
 
 def from_lists(value: Any, spec: TensorSpec) -> Array:
     """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
+    if spec.dtype == texts.DTYPE:
+        return _texts(value, spec)
     if _holds_text(value):
         raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")
     try:
@@ -72,6 +75,31 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
             return array.astype(wanted)
     except FloatingPointError:
         raise BadInput(f"The input {spec.name} takes {spec.dtype}; the request holds a number beyond it.") from None
+
+
+def _texts(value: Any, spec: TensorSpec) -> Array:
+    try:
+        array = np.array(value, object)  # lists become axes as far as they are of equal length
+    except ValueError:
+        raise BadInput(f"The lists for {spec.name} are of different lengths.") from None
+    check_count(array.size, spec.name)
+    flat = array.reshape(-1)
+    for i, item in enumerate(flat):
+        if isinstance(item, list):
+            raise BadInput(f"The lists for {spec.name} are of different lengths.")
+        try:
+            flat[i] = texts.from_json(item)
+        except ValueError:
+            raise BadInput(
+                f'The input {spec.name} takes texts, or {{"b64": …}} in standard base64; the request holds others.'
+            ) from None
+    return array
+
+
+def check_count(count: int, name: str) -> None:
+    """Raises TooLarge for more texts than one input takes."""
+    if count > texts.MOST_TEXTS:
+        raise TooLarge(f"The input {name} takes at most {texts.MOST_TEXTS:,} texts in one request.")
 
 
 def _holds_text(value: Any) -> bool:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from inference import texts
+
 PREFIX = struct.Struct("!4sIQ")
 _MAGIC = b"MPF1"
 
@@ -112,27 +114,35 @@ def read_header(head: Buffer) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """numpy's name, which numpy itself makes anew each time, in 4 µs."""
-    return str(dtype.name)
+    """numpy's name, which numpy itself makes anew each time, in 4 µs; of objects that of texts."""
+    return texts.DTYPE if dtype.kind == "O" else str(dtype.name)
 
 
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
     """What a header says of tensors, and their bytes in the same order (C order, and the host's byte order: both ends
-    are on one host). Raises what numpy raises for tensors that hold no plain numbers."""
+    are on one host). Raises WireError for more texts than are sent, what numpy raises for other kinds of tensors."""
     described: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
     for name, tensor in tensors.items():
         array = tensor if tensor.flags.c_contiguous else np.ascontiguousarray(tensor)  # which makes (1,) of a scalar
+        buffer = _packed(name, array) if array.dtype.kind == "O" else array.reshape(-1).view(np.uint8).data
         described.append(
-            {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
+            {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": len(buffer)}
         )
-        buffers.append(array.reshape(-1).view(np.uint8).data)
+        buffers.append(buffer)
     return described, buffers
 
 
-ALLOWED_DTYPES = frozenset(
+def _packed(name: str, array: np.ndarray[Any, Any]) -> bytes:
+    if array.size > texts.MOST_TEXTS:
+        raise WireError(f"{name} holds {array.size:,} texts, and at most {texts.MOST_TEXTS:,} are sent")
+    return texts.pack(array.flat)
+
+
+_NUMBERS = frozenset(
     {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
 )
+ALLOWED_DTYPES = _NUMBERS | {texts.DTYPE}
 
 
 def read_tensors(described: Iterable[Mapping[str, Any]], body: memoryview) -> dict[str, np.ndarray[Any, Any]]:
@@ -144,13 +154,19 @@ def read_tensors(described: Iterable[Mapping[str, Any]], body: memoryview) -> di
             name, dtype, shape, size = str(item["name"]), str(item["dtype"]), item["shape"], int(item["bytes"])
             if dtype not in ALLOWED_DTYPES or size < 0 or at + size > len(body):
                 raise WireError("a tensor does not fit its frame")
-            tensors[name] = np.frombuffer(body[at : at + size], dtype=dtype).reshape([int(n) for n in shape])
+            tensors[name] = _tensor(body[at : at + size], dtype, [int(n) for n in shape])
             at += size
     except (KeyError, TypeError, ValueError):
         raise WireError("a tensor does not fit its description") from None
     if at != len(body):
         raise WireError("the frame holds more than its tensors")
     return tensors
+
+
+def _tensor(data: memoryview, dtype: str, shape: list[int]) -> np.ndarray[Any, Any]:
+    if dtype == texts.DTYPE:
+        return texts.unpack(data, shape)
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def split_body(sizes: Sequence[int], body: memoryview) -> list[memoryview]:

@@ -100,6 +100,12 @@ def served(portal: RunningPortal, served_files: Path) -> Iterator[RunningPortal]
 
 
 @pytest.fixture(scope="session")
+def text_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of texts that one process with TensorFlow has written (about 15 s); see tests/text_models.py."""
+    return write_models("tests.text_models", tmp_path_factory.mktemp("text-models"), 120)
+
+
+@pytest.fixture(scope="session")
 def engine_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that one process with TensorFlow has written (about 15 s); see tests/engine_models.py."""
     return write_models("tests.engine_models", tmp_path_factory.mktemp("engine-models"), 250)

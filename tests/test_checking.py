@@ -47,10 +47,18 @@ def test_labels_that_nobody_could_send_are_left_out_with_a_note(tmp_path: Path, 
     assert all(is_text(note) for note in found.notes)
 
 
-def test_text_cannot_be_sent_and_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_texts_go_in_and_come_out(tmp_path: Path) -> None:
     inside = graph([node("Identity")], [value("x", "batch", 3, dtype=8)], [value("y", "batch", 3, dtype=8)])
 
-    with pytest.raises(FileRefused, match=r"^The tensor 'x' holds text, which cannot be sent here\."):
+    found = checked(tmp_path, onnx_file(tmp_path, inside))
+
+    assert [(spec.name, spec.dtype) for spec in found.signature.inputs] == [("x", "string")]
+
+
+def test_numbers_that_cannot_be_sent_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    inside = graph([node("Identity")], [value("x", "batch", dtype=16)], [value("y", "batch", dtype=16)])
+
+    with pytest.raises(FileRefused, match=r"bfloat16.*which cannot be sent here\."):
         checked(tmp_path, onnx_file(tmp_path, inside))
 
 

@@ -256,7 +256,7 @@ def test_tensors_answer_labels_only_when_asked() -> None:
 
 def test_other_dtypes_are_given_as_json_can_hold_them() -> None:
     outputs = {
-        "words": np.array([["a", b"\xc3\xa9"]], dtype=object),
+        "words": np.array([[b"a", b"\xc3\xa9"]], dtype=object),
         "flags": np.array([[True, False]]),
         "big": np.array([[2**53 + 1]], dtype=np.int64),
         "half": np.array([[0.5, np.nan]], dtype=np.float16),

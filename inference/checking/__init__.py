@@ -118,10 +118,9 @@ def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
 def _check_dtypes(signature: Signature) -> None:
     for spec in (*signature.inputs, *signature.outputs):
         if spec.dtype not in ALLOWED_DTYPES:
-            kind = "text" if spec.dtype == "object" else f"numbers of the kind {shown(spec.dtype)}"
             raise FileRefused(
-                f"The tensor '{shown(spec.name)}' holds {kind}, which cannot be sent here. Export the model with plain "
-                "numbers as its inputs and outputs."
+                f"The tensor '{shown(spec.name)}' holds numbers of the kind {shown(spec.dtype)}, which cannot be sent "
+                "here. Export the model with plain numbers as its inputs and outputs."
             )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from inference import texts
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.errors import TooLarge
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
@@ -36,6 +37,7 @@ MAX_INPUT_BYTES = 2**28
 MAX_OUTPUT_BYTES = 2**30
 _FREE_PICTURE = 224
 _FREE_OTHER = 16
+_WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\xc3\xa9"])
 _BLOCK = 2**20
 """Numbers that are compared at once."""
 
@@ -222,9 +224,9 @@ def random_inputs(
     signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
 ) -> dict[str, Array]:
     """Seeded noise for each input: floats evenly over `value_range` (what preprocessing makes of pixels), small
-    integers, free sizes chosen; `count` examples, fewer where the file fixes the batch above one or where they are
-    large. Raises TooLarge where not even one has room."""
-    one_bytes = sum(math.prod(_noise_shape(spec, 1)) * np.dtype(spec.dtype).itemsize for spec in signature.inputs)
+    integers, words, free sizes chosen; `count` examples, fewer where the file fixes the batch above one or where they
+    are large. Raises TooLarge where not even one has room."""
+    one_bytes = sum(math.prod(_noise_shape(spec, 1)) * _dtype_of_noise(spec).itemsize for spec in signature.inputs)
     if one_bytes > MAX_INPUT_BYTES:
         raise TooLarge(
             f"One example of the model's inputs takes {size_words(one_bytes)}, and at most "
@@ -243,8 +245,14 @@ def _noise_shape(spec: TensorSpec, rows: int) -> list[int]:
     return [first, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
 
 
+def _dtype_of_noise(spec: TensorSpec) -> np.dtype[Any]:
+    return _WORDS.dtype if spec.dtype == texts.DTYPE else np.dtype(spec.dtype)
+
+
 def _noise(generator: np.random.Generator, spec: TensorSpec, rows: int, value_range: tuple[float, float]) -> Array:
-    shape, dtype = _noise_shape(spec, rows), np.dtype(spec.dtype)
+    shape, dtype = _noise_shape(spec, rows), _dtype_of_noise(spec)
+    if dtype.kind == "S":
+        return generator.choice(_WORDS, shape)
     if dtype.kind == "f":
         low, high = value_range
         values = generator.random(shape, np.float32)
@@ -293,6 +301,8 @@ def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping
         got = outputs[name]
         if got.shape != expected.shape:
             return dataclasses.replace(row, error=f"The output {name} has another shape than the reference's.")
+        if expected.dtype.kind == "S" and not np.array_equal(got, expected):
+            return dataclasses.replace(row, error=f"The texts of the output {name} are others than the reference's.")
         if expected.dtype.kind not in "fiub" or not expected.size:
             continue
         absolute, share = _difference(got, expected)

@@ -68,7 +68,7 @@ def _measure(request: Said) -> dict[str, Any]:
     latencies = _latencies(engine, inputs, rows, float(request["latency_s"]))
     memory = memory_bytes(os.getpid()) or 0
     outputs = _answers(engine, inputs, rows, first)
-    np.savez(request["outputs"], *outputs.values())
+    np.savez(request["outputs"], *map(_storable, outputs.values()))
     if (streams := most_streams(name, settings.threads)) > 1:  # as its runner would ask it under load
         engine = open_engine(name, path, file_format, dataclasses.replace(settings, streams=streams))
     batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
@@ -85,7 +85,16 @@ def _measure(request: Said) -> dict[str, Any]:
 
 def _inputs(request: Said) -> dict[str, Array]:
     with np.load(request["inputs"], allow_pickle=False) as given:
-        return {str(name): given[f"arr_{i}"] for i, name in enumerate(request["input_names"])}
+        return {str(name): _stored(given[f"arr_{i}"]) for i, name in enumerate(request["input_names"])}
+
+
+def _storable(array: Array) -> Array:
+    """As a file of arrays holds it, which takes no objects: texts in one length."""
+    return array.astype("S") if array.dtype.kind == "O" else array
+
+
+def _stored(array: Array) -> Array:
+    return array.astype(object) if array.dtype.kind == "S" else array
 
 
 def _rows(engine: Engine, inputs: Tensors) -> int:

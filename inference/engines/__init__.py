@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from inference import texts
 from inference.garbage import importing
 from inference.signature import Signature, TensorSpec
 
@@ -90,6 +91,10 @@ PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
 
 
+TEXT_ENGINES = frozenset({"tensorflow", "onnxruntime"})
+"""Those that run models with texts as inputs or outputs; the others need extensions for it that are not here."""
+
+
 class ModelUnusable(Exception):
     """The file cannot be loaded by this engine; the text is a sentence for people."""
 
@@ -109,7 +114,8 @@ class Engine(Protocol):
     nobody looked."""
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name. Inputs have the signature's dtypes and count the batch. Raises what the library raises."""
+        """Outputs by name. Inputs have the signature's dtypes and count the batch; texts: inference/texts.py. Raises
+        BadInput where the library says that the values are not what the model takes, else what it raises."""
         ...
 
     def close(self) -> None: ...
@@ -131,7 +137,17 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         if _is_disk_full(error):
             raise ModelUnusable(DISK_FULL) from error
         raise
+    _check_texts(engine, name)
     return RenamedEngine(engine, settings.names) if settings.names else engine
+
+
+def _check_texts(engine: Engine, name: str) -> None:
+    for spec in (*engine.signature.inputs, *engine.signature.outputs):
+        if spec.dtype == texts.DTYPE and name not in TEXT_ENGINES:
+            raise ModelUnusable(
+                f"The tensor {spec.name} holds text, which {name} runs only with extensions that are not here. Choose "
+                f"{' or '.join(sorted(TEXT_ENGINES))}, or save the model with plain numbers as its inputs and outputs."
+            )
 
 
 def prepare_engine(name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.signature import Signature, TensorSpec
 
@@ -42,7 +43,7 @@ class LiteRtTensor:
         free = details.get("shape_signature", shape)
         # The batch stays as the file has it (one): changing it plans the memory anew for each request.
         seen = tuple(n if i == 0 or free[i] >= 0 else None for i, n in enumerate(shape))
-        dtype = "float32" if is_quantised else "object" if stored.kind in "SOU" else stored.name
+        dtype = "float32" if is_quantised else texts.DTYPE if stored.kind in "SOU" else stored.name
         spec = TensorSpec(name, dtype, seen)
         return cls(spec, str(details["name"]), int(details["index"]), stored, float(scale), int(zero_point))
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
 
 _DTYPES = {
@@ -28,7 +30,7 @@ _DTYPES = {
     "uint32": "uint32",
     "uint64": "uint64",
     "bool": "bool",
-    "string": "object",
+    "string": "string",
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _ERRORS_ONLY = 3
@@ -51,8 +53,12 @@ class OnnxRuntimeEngine:
         self._output_names = [spec.name for spec in self.signature.outputs]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        outputs = self._session.run(self._output_names, dict(inputs))
-        return {name: np.asarray(value) for name, value in zip(self._output_names, outputs, strict=True)}
+        given = {name: _words(array) if array.dtype.kind == "O" else array for name, array in inputs.items()}
+        try:
+            outputs = self._session.run(self._output_names, given)
+        except InvalidArgument as error:
+            raise BadInput(f"The model does not take these values: {first_line(error)}") from error
+        return {name: _array(value) for name, value in zip(self._output_names, outputs, strict=True)}
 
     def close(self) -> None:
         """Nothing to do: its process ends."""
@@ -74,6 +80,27 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeE
         raise
     except Exception as error:
         raise ModelUnusable(_sentence(error)) from error
+
+
+def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Texts as ONNX Runtime takes them. Raises BadInput for what is no UTF-8."""
+    words = array.copy()
+    flat = words.reshape(-1)
+    try:
+        for i, text in enumerate(flat):
+            flat[i] = text.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput("A text of the request is no UTF-8.") from error
+    return words
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        flat = array.reshape(-1)
+        for i, word in enumerate(flat):
+            flat[i] = word.encode()
+    return array
 
 
 def _spec(tensor: Any) -> TensorSpec:

@@ -23,6 +23,7 @@ if "openvino" not in sys.modules:
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
+from inference import texts
 from inference.archives import unpack
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.refusal import FileRejected
@@ -173,7 +174,7 @@ def _inputs(model: Any) -> list[TensorSpec]:
 def _dtype(element_type: Any) -> str:
     name = element_type.get_type_name()
     if name == "string":
-        return "object"
+        return texts.DTYPE
     return str(np.dtype(element_type.to_dtype()).name)
 
 

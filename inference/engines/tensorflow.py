@@ -23,6 +23,7 @@ import tensorflow as tf
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.engines.keras_repair import readable_copy
 from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model
+from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
 
 _CALLERS = 2
@@ -67,8 +68,12 @@ class TensorFlowEngine:
         return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        outputs = self._function(*[tf.convert_to_tensor(inputs[spec.name]) for spec in self.signature.inputs])
-        return {spec.name: tensor.numpy() for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
+        given = [tf.convert_to_tensor(inputs[spec.name], dtype_of(spec)) for spec in self.signature.inputs]
+        try:
+            outputs = self._function(*given)
+        except tf.errors.InvalidArgumentError as error:
+            raise BadInput(f"The model does not take these values: {_reason(error)}") from error
+        return {spec.name: _array(tensor) for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
 
     def close(self) -> None:
         """Nothing to do: memory of TensorFlow comes back when its process ends."""
@@ -111,8 +116,18 @@ def prepare() -> None:
 
 
 def dtype_of(spec: TensorSpec) -> Any:
-    """TensorFlow's dtype; numpy calls texts objects."""
-    return tf.string if spec.dtype == "object" else tf.as_dtype(spec.dtype)
+    return tf.as_dtype(spec.dtype)
+
+
+def _reason(error: Any) -> str:
+    """The line that says what is wrong: after the trace of the operation, before its node."""
+    lines = str(error.message).partition("[[{{node")[0].strip().splitlines()
+    return " ".join(lines[-1].split())[:300] if lines else first_line(error)
+
+
+def _array(tensor: Any) -> np.ndarray[Any, Any]:
+    """A single text comes as bytes, which numpy would take for a text of fixed length."""
+    return np.array(tensor.numpy(), object) if tensor.dtype == tf.string else tensor.numpy()
 
 
 def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
@@ -196,8 +211,7 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
-    dtype = tf.as_dtype(tensor.dtype).as_numpy_dtype
-    return TensorSpec(name, np.dtype(dtype).name, tuple(None if n is None else int(n) for n in tensor.shape))
+    return TensorSpec(name, tf.as_dtype(tensor.dtype).name, tuple(None if n is None else int(n) for n in tensor.shape))
 
 
 def _sentence(error: Exception) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from inference.archives import is_archive, unpack
@@ -185,5 +184,4 @@ def _short(name: str) -> str:
 def _spec(name: str, tensor: Any) -> TensorSpec:
     if tensor.shape.rank is None:
         raise ModelUnusable(f"The file does not say how many dimensions {name} has. Save it with a shape.")
-    dtype = np.dtype(tensor.dtype.as_numpy_dtype).name
-    return TensorSpec(name, dtype, tuple(None if n is None else int(n) for n in tensor.shape))
+    return TensorSpec(name, tensor.dtype.name, tuple(None if n is None else int(n) for n in tensor.shape))

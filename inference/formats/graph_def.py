@@ -213,7 +213,7 @@ def _declared_bytes(node: Node) -> int:
     shape = read_shape(message) if message else None
     dtype = node.dtype("dtype")
     bits = dtype.lstrip("abcdefghijklmnopqrstuvwxyz")
-    total = int(bits) // 8 if bits else _TEXT_BYTES if dtype == "object" else 1
+    total = int(bits) // 8 if bits else _TEXT_BYTES if dtype == "string" else 1
     for size in shape or ():
         total = min(_MOST_BYTES, total * (size or 0))
     return total

@@ -27,7 +27,7 @@ _TYPES = {
     "f64": ("float64", 64), "f32": ("float32", 32), "f16": ("float16", 16), "bf16": ("bfloat16", 16),
     "i64": ("int64", 64), "i32": ("int32", 32), "i16": ("int16", 16), "i8": ("int8", 8),
     "u64": ("uint64", 64), "u32": ("uint32", 32), "u16": ("uint16", 16), "u8": ("uint8", 8),
-    "boolean": ("bool", 8), "bool": ("bool", 8), "string": ("object", 0),
+    "boolean": ("bool", 8), "bool": ("bool", 8), "string": ("string", 0),
     "fp64": ("float64", 64), "fp32": ("float32", 32), "fp16": ("float16", 16),
 }  # fmt: skip
 _SMALL_BITS = {"u1": 1, "u2": 2, "i4": 4, "u4": 4, "nf4": 4, "f8e4m3": 8, "f8e5m2": 8, "f8e8m0": 8, "f4e2m1": 4}

@@ -158,7 +158,7 @@ REASONS = {op: reason for reason, ops in _REASONS.items() for op in ops.split()}
 
 # DataType of types.proto → numpy's name; what is not here (resource, variant, …) is no tensor for people.
 DTYPES = {
-    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "object", 8: "complex64", 9: "int64",
+    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",
     10: "bool", 11: "int8", 12: "uint8", 13: "int32", 14: "bfloat16", 15: "int16", 16: "uint16", 17: "uint16",
     18: "complex128", 19: "float16", 22: "uint32", 23: "uint64",
 }  # fmt: skip

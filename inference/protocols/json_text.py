@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from inference import texts
 from inference.errors import ValidationFailed
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -53,7 +54,9 @@ def write(value: Any) -> bytes:
 
 
 def numbers(array: np.ndarray[Any, Any]) -> Any:
-    """An array as `write` takes it: nested lists of numbers, those that are none as tokens."""
+    """An array as `write` takes it: nested lists of numbers, those that are none as tokens; of texts as UTF-8."""
+    if array.dtype.kind == "O":
+        return texts.as_lists(array)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return orjson.Fragment(json.dumps(array.tolist()).encode())
     return np.ascontiguousarray(array) if array.ndim else array[()]

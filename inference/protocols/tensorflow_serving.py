@@ -21,6 +21,7 @@ from inference.protocols import json_text
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_classification import label_of
 from inference.served import Pictures, Question, Served, Tensors
+from inference.texts import as_base64, is_encoded
 
 Array = np.ndarray[Any, Any]
 SIGNATURE = "serving_default"
@@ -69,7 +70,7 @@ def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
         if spec.name not in features:
             raise BadInput(f"Each example has the features {', '.join(s.name for s in served.signature.inputs)}.")
         value = features[spec.name]
-        if isinstance(value, list) and len(value) == 1 and (len(spec.shape) == 1 or _is_encoded(value[0])):
+        if isinstance(value, list) and len(value) == 1 and (len(spec.shape) == 1 or is_encoded(value[0])):
             value = value[0]
         elif not isinstance(value, list | dict) and len(spec.shape) == 2:
             value = [value]
@@ -89,7 +90,7 @@ def _rows(instances: Any, served: Served) -> Question:
     if served.takes_pictures:
         name = served.signature.inputs[0].name
         values = [row[name] if isinstance(row, dict) and set(row) == {name} else row for row in instances]
-        if any(map(_is_encoded, values)):
+        if any(map(is_encoded, values)):
             return _pictures(values)
     return Tensors(tensors.conform(tensors.from_instances(instances, served.signature), served.signature))
 
@@ -98,17 +99,13 @@ def _columns(inputs: Any, served: Served) -> Question:
     names = [spec.name for spec in served.signature.inputs]
     if served.takes_pictures:
         value = inputs[names[0]] if isinstance(inputs, dict) and names[0] in inputs else inputs
-        if _is_encoded(value):
+        if is_encoded(value):
             return _pictures([value])
-        if isinstance(value, list) and any(map(_is_encoded, value)):
+        if isinstance(value, list) and any(map(is_encoded, value)):
             return _pictures(value)
-    if isinstance(inputs, dict):  # names that the model does not have are passed over
+    if isinstance(inputs, dict) and not is_encoded(inputs):  # names that the model does not have are passed over
         inputs = {name: inputs[name] for name in names if name in inputs}
     return Tensors(tensors.conform(tensors.from_columns(inputs, served.signature), served.signature))
-
-
-def _is_encoded(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"b64"}
 
 
 def _pictures(values: Sequence[Any]) -> Pictures:
@@ -117,7 +114,7 @@ def _pictures(values: Sequence[Any]) -> Pictures:
     pictures = []
     for index, value in enumerate(values):
         try:
-            if not _is_encoded(value) or not isinstance(value["b64"], str):
+            if not is_encoded(value) or not isinstance(value["b64"], str):
                 raise ValueError
             pictures.append(base64.b64decode(value["b64"], validate=True))
         except (ValueError, binascii.Error):
@@ -134,7 +131,7 @@ def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, 
     if served.answer is not None and served.answer.name in answers:
         answers[served.answer.name] = activated(answers[served.answer.name], served.postprocessing)
     if request.form == "columns":
-        value = [json_text.numbers(array) for array in answers.values()]
+        value = [_values(name, array) for name, array in answers.items()]
         return json_answer({"outputs": value[0] if len(value) == 1 else dict(zip(answers, value, strict=True))})
     if request.form == "rows":
         return json_answer({"predictions": _predictions(answers)})
@@ -149,11 +146,20 @@ def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, 
 
 def _predictions(answers: Mapping[str, Array]) -> Any:
     if len(answers) == 1:
-        return json_text.numbers(next(iter(answers.values())))
+        return _values(*next(iter(answers.items())))
     if len({len(array) if array.ndim else -1 for array in answers.values()}) != 1:
         raise BadInput("The outputs have different numbers of rows. Ask in the column form: inputs.")
     rows = len(next(iter(answers.values())))
-    return [{name: json_text.numbers(array[row]) for name, array in answers.items()} for row in range(rows)]
+    return [{name: _values(name, _row(array, row)) for name, array in answers.items()} for row in range(rows)]
+
+
+def _row(array: Array, index: int) -> Array:
+    return array[index : index + 1].reshape(array.shape[1:])  # array[index] of one axis would be no array
+
+
+def _values(name: str, array: Array) -> Any:
+    """Texts of an output that is called so come as {"b64": …} (api_rest.md, "Encoding binary values")."""
+    return as_base64(array) if array.dtype.kind == "O" and name.endswith("_bytes") else json_text.numbers(array)
 
 
 def _scores(answers: Mapping[str, Array], served: Served) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import tensors
+from inference import tensors, texts
 from inference.errors import BadInput, TooLarge, ValidationFailed
 from inference.postprocessing import activated
 from inference.protocols import json_text, v2_binary, v2_classification
@@ -166,7 +166,7 @@ class _InputReader:
         elif dtype != spec.dtype:
             raise ValidationFailed(f"The input {name} takes {datatype_of(spec.dtype)}; the request says {datatype}.")
         elif binary is not None:
-            self._arrays[name] = v2_binary.read_numbers(binary, dtype, shape, name)
+            self._arrays[name] = _from_binary(binary, spec, shape)
         else:
             self._arrays[name] = _from_lists(item["data"], spec, shape)
 
@@ -203,6 +203,13 @@ def _shape(item: Mapping[str, Any], name: str) -> list[int]:
     return shape
 
 
+def _from_binary(data: memoryview, spec: TensorSpec, shape: Sequence[int]) -> Array:
+    if spec.dtype == texts.DTYPE:
+        tensors.check_count(math.prod(shape), spec.name)
+        return v2_binary.read_texts(data, shape, spec.name)
+    return v2_binary.read_numbers(data, spec.dtype, shape, spec.name)
+
+
 def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
     """Nested or flat lists, row after row."""
     if not isinstance(data, list):
@@ -222,7 +229,7 @@ def _pictures(data: Any, binary: memoryview | None, shape: Sequence[int], name: 
         raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
     found: list[bytes | memoryview] = []
     if binary is not None:
-        found += v2_binary.read_bytes(binary, MOST_PICTURES, name)
+        found += v2_binary.read_pictures(binary, MOST_PICTURES, name)
     else:
         found += [_from_base64(text, name) for text in _flat(data, name)]
     if not found or len(found) != count:
@@ -250,7 +257,7 @@ def _from_base64(text: Any, name: str) -> bytes:
 
 
 def _read_raw(body: memoryview, served: Served) -> InferRequest:
-    """The body is one plain encoded image, or the one tensor of a batch of one. All outputs are binary."""
+    """The body is one plain encoded image or text, or the one tensor of a batch of one. All outputs are binary."""
     outputs = tuple(WantedOutput(spec.name, True, 0) for spec in served.signature.outputs)
     if len(served.signature.inputs) != 1:
         raise ValidationFailed("A raw body needs a model with one input.")
@@ -259,8 +266,8 @@ def _read_raw(body: memoryview, served: Served) -> InferRequest:
             raise ValidationFailed("The body is empty. Send one encoded image.")
         return InferRequest(Pictures([body]), outputs)
     spec = served.signature.inputs[0]
-    if spec.dtype not in DTYPES.values():
-        raise ValidationFailed(f"The input {spec.name} takes no raw body.")
+    if spec.dtype == texts.DTYPE:
+        return InferRequest(Tensors(tensors.conform({spec.name: _one_text(body, spec)}, served.signature)), outputs)
     shape = [1 if n is None and i == 0 else n for i, n in enumerate(spec.shape)]
     if shape.count(None) > 1:
         raise ValidationFailed(f"The input {spec.name} has several free dimensions. Say its shape, in JSON.")
@@ -270,6 +277,13 @@ def _read_raw(body: memoryview, served: Served) -> InferRequest:
     sizes = [len(body) // known if n is None else n for n in shape]
     array = v2_binary.read_numbers(body, spec.dtype, sizes, spec.name)
     return InferRequest(Tensors(tensors.conform({spec.name: array}, served.signature)), outputs)
+
+
+def _one_text(body: memoryview, spec: TensorSpec) -> Array:
+    shape = [1 if size is None else size for size in spec.shape]
+    if math.prod(shape) != 1:
+        raise ValidationFailed(f"The input {spec.name} takes several texts. Say their shape, in JSON.")
+    return texts.filled(shape, bytes(body))
 
 
 # ---- the answer
@@ -297,17 +311,21 @@ def write_answer(request: InferRequest, served: Served, outputs: Mapping[str, Ar
     return Answer(200, b"".join([text, *buffers]), b"application/octet-stream", headers)
 
 
+def _to_binary(array: Array) -> bytes:
+    return texts.pack(array.flat) if array.dtype.kind == "O" else v2_binary.write_numbers(array)
+
+
 def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[bytes]) -> dict[str, Any]:
     """What the JSON says of one output; its bytes go to `buffers` where it is binary."""
     if wanted.classes:
         labels = served.labels if served.answer is None or wanted.name == served.answer.name else ()
-        texts, shape = v2_classification.classes(array, wanted.classes, labels, wanted.name)
+        best, shape = v2_classification.classes(array, wanted.classes, labels, wanted.name)
         described: dict[str, Any] = {"name": wanted.name, "datatype": "BYTES", "shape": shape}
-        data = v2_binary.write_bytes(texts) if wanted.is_binary else b""
-        values: Any = None if wanted.is_binary else [text.decode() for text in texts]
+        data = texts.pack(best) if wanted.is_binary else b""
+        values: Any = None if wanted.is_binary else [text.decode() for text in best]
     else:
         described = {"name": wanted.name, "datatype": datatype_of(dtype_name(array.dtype)), "shape": array.shape}
-        data = v2_binary.write_numbers(array) if wanted.is_binary else b""
+        data = _to_binary(array) if wanted.is_binary else b""
         values = None if wanted.is_binary else json_text.numbers(array.reshape(-1))
     if wanted.is_binary:
         buffers.append(data)

@@ -314,7 +314,11 @@ class Batcher:
                     self._run([part], number)
                 return
             outputs = {}
-            batch[0].error = EngineFailed(f"The engine failed on this input: {_short(error)}")
+            batch[0].error = (
+                error
+                if isinstance(error, BadInput)
+                else EngineFailed(f"The engine failed on this input: {_short(error)}")
+            )
         ended = time.monotonic()
         self._running_since[number] = None
         at = 0

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from inference import texts
 from inference.engines import (
     Engine,
     EngineSettings,
@@ -125,9 +126,13 @@ def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int], dict[str, Any]]:
     """Inputs of so many rows, of the shapes that the model takes."""
 
     def zeros(engine: Engine, rows: int) -> dict[str, Any]:
-        return {spec.name: np.zeros(_warm_up_shape(spec, config, rows), spec.dtype) for spec in engine.signature.inputs}
+        return {spec.name: _zeros(spec, _warm_up_shape(spec, config, rows)) for spec in engine.signature.inputs}
 
     return zeros
+
+
+def _zeros(spec: TensorSpec, shape: list[int]) -> np.ndarray[Any, Any]:
+    return texts.filled(shape, b"") if spec.dtype == texts.DTYPE else np.zeros(shape, spec.dtype)
 
 
 def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int) -> list[int]:

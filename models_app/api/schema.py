@@ -175,7 +175,7 @@ class PicturesForm(s.Serializer[Any]):
 
 class PredictBody(s.Serializer[Any]):
     images = s.ListField(child=s.CharField(), required=False, help_text="Encoded pictures in base64")
-    instances = s.ListField(required=False, help_text="Examples, one each row")
+    instances = s.ListField(required=False, help_text='Examples; texts as such or as {"b64": …}')
     inputs = s.DictField(required=False, help_text="Tensors by name, batch included")
 
 

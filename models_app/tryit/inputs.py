@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from inference import texts
 from inference.errors import BadInput, ValidationFailed
 from inference.preprocessing import ImagePlan, plan_image, shown
 from inference.signature import TensorSpec, image_axes
@@ -52,7 +53,7 @@ def seen_words(plan: ImagePlan) -> str:
 
 
 def example_rows(version: ModelVersion) -> list[Any]:
-    """One example of the row form with zeros; of large inputs only as much as shows the nesting."""
+    """One example of the row form with zeros, or a text; of large inputs only as much as shows the nesting."""
     inputs = version.signature.inputs
     if len(inputs) == 1:
         return [_zeros(inputs[0])]
@@ -65,7 +66,7 @@ def is_whole_example(version: ModelVersion) -> bool:
 
 
 def _zeros(spec: TensorSpec) -> Any:
-    value: Any = "" if spec.dtype == "string" else False if spec.dtype == "bool" else 0
+    value: Any = "a text" if spec.dtype == texts.DTYPE else False if spec.dtype == "bool" else 0
     is_small = _count(spec) <= _MOST_NUMBERS
     for size in reversed(spec.shape[1:]):
         value = [value] * ((size or 1) if is_small else min(size or 1, 2))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from inference import texts
 from inference.protocols.datatypes import datatype_of
+from inference.signature import TensorSpec
 from models_app.models import ModelVersion
 from models_app.tryit.inputs import example_rows, takes_pictures
 
@@ -51,7 +53,7 @@ picture = triton.InferInput({name!r}, [1], "BYTES")
 picture.set_data_from_numpy(np.array([open("picture.png", "rb").read()], dtype=object))"""
 _TRITON_TENSOR = """\
 {variable} = triton.InferInput({name!r}, {shape}, "{datatype}")
-{variable}.set_data_from_numpy(np.zeros({shape}, np.{dtype}))"""
+{variable}.set_data_from_numpy({values})"""
 _SERVING_PICTURE = """\
 (printf '{{"instances": [{{"b64": "'; base64 < picture.png | tr -d '\\n'; printf '"}}]}}') |
   curl {address} \\
@@ -92,8 +94,19 @@ def snippets(version: ModelVersion, host: str, *, needs_number: bool) -> list[Sn
     ]
 
 
+def _shape(spec: TensorSpec) -> list[int]:
+    return [size or 1 for size in spec.shape]
+
+
+def _values(spec: TensorSpec) -> str:
+    """The expression of an example: zeros, or texts."""
+    if spec.dtype == texts.DTYPE:
+        return f'np.full({_shape(spec)}, "a text", dtype=object)'
+    return f"np.zeros({_shape(spec)}, np.{'bool_' if spec.dtype == 'bool' else spec.dtype})"
+
+
 def _triton(version: ModelVersion, host: str, needs_number: bool) -> str:
-    """tritonclient[http] with the inputs of this model; tensors are zeros."""
+    """tritonclient[http] with the inputs of this model; tensors are zeros or texts."""
     scheme, _, place = host.partition("://")
     signature = version.signature
     if takes_pictures(version):
@@ -105,9 +118,9 @@ def _triton(version: ModelVersion, host: str, needs_number: bool) -> str:
             _TRITON_TENSOR.format(
                 variable=variable,
                 name=spec.name,
-                shape=[size or 1 for size in spec.shape],
+                shape=_shape(spec),
                 datatype=datatype_of(spec.dtype),
-                dtype="bool_" if spec.dtype == "bool" else spec.dtype,
+                values=_values(spec),
             )
             for variable, spec in zip(names, signature.inputs, strict=True)
         ]

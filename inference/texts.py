@@ -1,0 +1,106 @@
+"""Tensors of texts: numpy arrays of objects, each the bytes of one text (UTF-8, or whatever the model reads).
+
+Packed, each text is its length (u32, little endian) and its bytes, as V2 has its BYTES; so they go over the runner's
+socket too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+DTYPE = "string"
+"""What signatures call them; numpy has no name of its own for texts of any length."""
+MOST_TEXTS = 100_000
+"""In one tensor: each is an object of Python's, on either side."""
+_LENGTH = struct.Struct("<I")
+
+
+class Damaged(ValueError):
+    """The packed texts do not add up; the text goes on after the name of a tensor."""
+
+
+def pack(texts: Iterable[bytes | memoryview]) -> bytes:
+    return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
+
+
+def cut(data: memoryview) -> Iterator[memoryview]:
+    """The texts of packed ones, as views. Raises Damaged at the first that is."""
+    at = 0
+    while at < len(data):
+        if len(data) - at < _LENGTH.size:
+            raise Damaged("ends within the length of an element")
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        if length > len(data) - at:
+            raise Damaged("has an element that is longer than what is left")
+        yield data[at : at + length]
+        at += length
+
+
+def unpack(data: memoryview, shape: Sequence[int]) -> Array:
+    """The tensor. Raises Damaged where the shape says another number of texts, or more than MOST_TEXTS."""
+    count = math.prod(shape)
+    if not 0 <= count <= MOST_TEXTS:
+        raise Damaged(f"has more than {MOST_TEXTS:,} texts")
+    array = np.empty(count, object)
+    found = 0
+    for text in cut(data):
+        if found < count:
+            array[found] = bytes(text)
+        found += 1
+    if found != count:
+        raise Damaged(f"holds {found} texts, its shape says {count}")
+    return array.reshape(list(shape))
+
+
+def filled(shape: Sequence[int], text: bytes) -> Array:
+    array = np.empty(list(shape), object)
+    array.fill(text)
+    return array
+
+
+def from_json(value: Any) -> bytes:
+    """One text of a request: a JSON text, or bytes as `{"b64": …}`. Raises ValueError for all else."""
+    if isinstance(value, str):
+        return value.encode()  # a ValueError where a text holds half of a surrogate pair
+    if is_encoded(value) and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except binascii.Error as error:
+            raise ValueError("no base64") from error
+    raise ValueError("no text")
+
+
+def is_encoded(value: Any) -> bool:
+    """Whether a value of a request is TensorFlow Serving's form of bytes."""
+    return isinstance(value, dict) and set(value) == {"b64"}
+
+
+def as_lists(array: Array) -> Any:
+    """Nested lists of texts, or one text; what is no UTF-8 is replaced."""
+    return _read(array.tolist())
+
+
+def as_base64(array: Array) -> Any:
+    """Nested lists of `{"b64": …}`."""
+    return _encoded(array.tolist())
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(item) for item in value]
+    return value.decode("utf-8", "replace")
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_encoded(item) for item in value]
+    return {"b64": base64.b64encode(value).decode()}

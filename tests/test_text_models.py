@@ -1,0 +1,140 @@
+"""Models of texts over every protocol: a Keras file and its export with the vocabulary inside, pictures that a model
+decodes itself, ONNX. Every answer is compared with Keras' or is known beforehand."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+from inference.errors import BadInput
+from tests.running_portal import Api, RunningPortal, wait_for
+
+pytestmark = pytest.mark.portal
+
+FILES = {"moods": "moods.keras", "pets": "pets.keras", "decoding": "decoding.zip", "upper": "upper.onnx"}
+ENGINES = {"moods": "tensorflow", "pets": "tensorflow", "decoding": "tensorflow", "upper": "onnxruntime"}
+REVIEWS = [["the film was good"], ["awful café"]]
+RAW = {"Inference-Header-Content-Length": "0"}
+
+
+@pytest.fixture(scope="module")
+def api(portal: RunningPortal, text_models: Path) -> Iterator[Api]:
+    client = portal.client("manage")
+    for name, file in FILES.items():
+        client.upload(name, text_models / file, engine=ENGINES[name])
+    for name in FILES:
+        version = client.checked(name)
+        assert version["status"] == "ready", version["status_detail"]
+        client.load(name)
+    yield client
+    for name in FILES:
+        client.delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
+@pytest.fixture(scope="module")
+def moods(text_models: Path) -> list[float]:
+    return [float(score) for score in (text_models / "moods.txt").read_text().split()]
+
+
+def test_a_text_model_says_that_it_takes_texts(api: Api) -> None:
+    assert api.version("moods")["inputs"] == [{"name": "input_layer", "dtype": "string", "shape": [None, 1]}]
+    assert api.get("/v2/models/moods").json()["inputs"][0]["datatype"] == "BYTES"
+    assert api.get("/v2/models/moods/config").json()["input"][0]["data_type"] == "TYPE_STRING"
+    signature = api.get("/v1/models/moods/metadata").json()["metadata"]["signature_def"]["signature_def"]
+    assert signature["serving_default"]["inputs"]["input_layer"]["dtype"] == "DT_STRING"
+
+
+def test_texts_are_answered_as_keras_answers_them(api: Api, moods: list[float]) -> None:
+    answer = api.post("/api/models/moods/predict/", json={"instances": REVIEWS})
+
+    (output,) = answer.json()["predictions"][0]["outputs"]
+    assert np.ravel(output["data"]) == pytest.approx(moods, rel=1e-5)
+    both = api.post("/api/models/pets/predict/", json={"instances": [{"word": ["cat"], "size": [1, 2]}]})
+    assert both.status_code == 200, both.text
+
+
+@pytest.mark.parametrize(
+    ("instances", "said"),
+    [(["no list"], "takes the shape"), ([[7]], "takes texts"), ([["a", "b"]], "takes the shape")],
+)
+def test_what_the_model_does_not_take_is_named(api: Api, instances: Any, said: str) -> None:
+    answer = api.post("/api/models/moods/predict/", json={"instances": instances})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, BadInput.code)
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_tritonclient_sends_and_takes_texts(portal: RunningPortal, api: Api, is_binary: bool) -> None:
+    words = np.array(["hello", "a\0b"], object)
+    given = triton.InferInput("text", [2], "BYTES")
+    given.set_data_from_numpy(words, binary_data=is_binary)
+    client = triton.InferenceServerClient(f"127.0.0.1:{portal.port}")
+
+    wanted = [triton.InferRequestedOutput("capitals", binary_data=is_binary)]
+    answer = client.infer(
+        "upper", [given], outputs=wanted, headers={"Authorization": str(api.headers["Authorization"])}
+    )
+
+    said = answer.as_numpy("capitals").tolist()
+    assert said == ([b"HELLO", b"A\0B"] if is_binary else ["HELLO", "A\0B"])
+    client.close()
+
+
+def test_a_raw_body_is_one_text(api: Api, moods: list[float]) -> None:
+    answer = api.post("/v2/models/moods/infer", data=REVIEWS[0][0].encode(), headers=RAW)
+
+    length = int(answer.headers["Inference-Header-Content-Length"])
+    assert np.frombuffer(answer.content[length:], "<f4") == pytest.approx(moods[:1], rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+def test_the_calls_of_tensorflow_serving_take_texts_and_bytes(api: Api, moods: list[float], form: str) -> None:
+    as_bytes = [{"b64": base64.b64encode(REVIEWS[1][0].encode()).decode()}]
+
+    answer = api.post("/v1/models/moods:predict", json={form: [REVIEWS[0], as_bytes]}).json()
+
+    assert np.ravel(answer["predictions" if form == "instances" else "outputs"]) == pytest.approx(moods, rel=1e-5)
+
+
+def test_a_model_that_decodes_pictures_itself_gets_them_as_they_are(api: Api, digit: Callable[[str], bytes]) -> None:
+    picture = {"b64": base64.b64encode(digit("seven")).decode()}
+
+    (first,) = api.post("/v1/models/decoding:predict", json={"instances": [picture]}).json()["predictions"]
+    named = api.post("/v1/models/decoding:predict", json={"instances": [{"image_bytes": picture}]}).json()
+
+    assert named == {"predictions": [first]} and first["kind"] == "PNG"
+    assert base64.b64decode(first["head_bytes"]["b64"]) == b"\x89PNG"  # named so: bytes, not text
+
+
+def test_values_that_the_model_refuses_are_the_senders_error(api: Api) -> None:
+    answer = api.post("/api/models/decoding/predict/", json={"instances": ["no picture"]})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, BadInput.code)
+    assert "Unknown image file format" in answer.json()["detail"]
+    assert api.post("/v1/models/decoding:predict", json={"instances": ["no picture"]}).status_code == 400
+
+
+def test_the_engines_of_a_text_model_are_compared(api: Api) -> None:
+    """On words: ONNX Runtime's answers are texts, and OpenVINO says why it has none."""
+    job = api.post("/api/models/upper/versions/1/compare/").json()
+
+    def look() -> dict[str, Any] | None:
+        now: dict[str, Any] = api.get(f"/api/jobs/{job['id']}/").json()
+        return now if now["state"] in {"done", "failed"} else None
+
+    assert wait_for(look, 120, "the comparison")["state"] == "done"
+    rows = api.get("/api/models/upper/versions/1/comparison/").json()["rows"]
+    assert {row["engine"]: bool(row["error"]) for row in rows} == {"onnxruntime": False, "openvino": True}
+
+
+def test_the_try_page_asks_with_a_text(portal: RunningPortal, api: Api) -> None:
+    page = portal.browser().get("/try/moods/").text
+
+    assert "a text" in page and "np.full([1, 1], &quot;a text&quot;, dtype=object)" in page
