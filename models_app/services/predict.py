@@ -24,6 +24,7 @@ from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
 
 Array = np.ndarray[Any, Any]
+FIRST_OF_SEVERAL = "The file holds several pictures; this is the answer for the first."
 MOST_IMAGES = settings.PORTAL_MAX_IMAGES
 
 
@@ -86,11 +87,14 @@ def _picture_answers(
 ) -> list[dict[str, Any]]:
     if not reply.outputs:
         return []
-    names = [p.name for i, p in enumerate(pictures) if i not in reply.bad_images]
+    good = [i for i in range(len(pictures)) if i not in reply.bad_images]
     rows = image_predictions(
-        reply.outputs, served.signature, served.postprocessing, served.labels, top, pictures=len(names)
+        reply.outputs, served.signature, served.postprocessing, served.labels, top, pictures=len(good)
     )
-    return [{"image": name, **row} for name, row in zip(names, rows, strict=True)]
+    return [
+        {"image": pictures[i].name, **row, **({"note": FIRST_OF_SEVERAL} if i in reply.first else {})}
+        for i, row in zip(good, rows, strict=True)
+    ]
 
 
 def _bad_image(pictures: Sequence[Picture], reply: Reply) -> BadImage:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference import texts
 from inference.errors import PortalError
 from inference.postprocessing import DEFAULT_TOP, choose_output
 from inference.preprocessing import shown
@@ -61,6 +62,7 @@ class Answer:
     error: str = ""
     src: str = ""
     pixels: str = ""
+    note: str = ""
     top: Sequence[Score] = ()
     is_plain: bool = False
     outputs: Sequence[Output] = ()
@@ -139,6 +141,7 @@ def _answer(
         str(picture.name),
         src=small.src,
         pixels=small.words,
+        note=row.get("note", ""),
         top=shown_scores(top, are_shares),
         is_plain=not are_shares,
         outputs=[shown_output(output, has_batch=False) for output in row.get("outputs", ())],
@@ -190,9 +193,9 @@ def _relative(numbers: Sequence[float]) -> list[float]:
 def shown_output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
     shape = tuple(output["shape"])
     kind = f"{' × '.join(map(str, shape)) or 'one value'}, {output['dtype']}"
-    if output["dtype"] == "string":
-        texts = _flat(output["data"])
-        return Output(output["name"], kind, ", ".join(texts[:NUMBERS_SHOWN])[:400], more=_more(len(texts)))
+    if output["dtype"] == texts.DTYPE:
+        words = _flat(output["data"])
+        return Output(output["name"], kind, ", ".join(words[:NUMBERS_SHOWN])[:400], more=_more(len(words)))
     values = np.asarray(output["data"], dtype=np.float64)
     flat = values.reshape(-1)
     result = Output(
