@@ -34,8 +34,14 @@ def listed(names: list[str] | tuple[str, ...], at_most: int = 8) -> str:
     return quoted if len(names) <= at_most else f"{quoted} and {len(names) - at_most} more"
 
 
-def size_words(size_bytes: int) -> str:
-    for unit, power in (("GB", 30), ("MB", 20), ("kB", 10)):
-        if size_bytes >= 1 << power:
-            return f"{size_bytes / (1 << power):,.1f} {unit}"
-    return f"{size_bytes} bytes"
+def size_words(size_bytes: float) -> str:
+    """`62 KB`, `13.9 MB`, `118 MB`, `16.0 GB`: powers of ten, in sentences and on pages alike."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} bytes"
+    if size_bytes < 999_500:
+        return f"{size_bytes / 1e3:.0f} KB"
+    if size_bytes < 99_950_000:
+        return f"{size_bytes / 1e6:.1f} MB"
+    if size_bytes < 999_500_000:
+        return f"{size_bytes / 1e6:.0f} MB"
+    return f"{size_bytes / 1e9:,.1f} GB"

@@ -131,7 +131,7 @@ def with_weights(*sizes: int) -> list[bytes]:
 def test_a_constant_of_128_gigabytes_in_a_few_bytes_is_refused(tmp_path: Path) -> None:
     sentence = refusal(tmp_path, *with_weights(64, 500_000_000))
 
-    assert sentence.startswith("The constant 'weights' brings the declared size of the graph to 119.2 GB, but the file")
+    assert sentence.startswith("The constant 'weights' brings the declared size of the graph to 128.0 GB, but the file")
 
 
 def test_many_constants_that_are_large_together_are_refused(tmp_path: Path) -> None:

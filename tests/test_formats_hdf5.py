@@ -65,7 +65,7 @@ def test_two_gib_declared_in_a_few_kb_are_refused(tmp_path: Path) -> None:
 
     sentence = refusal(tmp_path, fill)
 
-    assert sentence.startswith("The entry 'model_weights/huge' brings the declared size of the HDF5 file to 2.0 GB")
+    assert sentence.startswith("The entry 'model_weights/huge' brings the declared size of the HDF5 file to 2.1 GB")
 
 
 def test_many_datasets_that_declare_too_much_together_are_refused(tmp_path: Path) -> None:

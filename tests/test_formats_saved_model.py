@@ -319,5 +319,5 @@ def test_a_constant_much_larger_than_the_file_is_refused(tmp_path: Path, where: 
         )
 
     assert refusal(tmp_path, graph).startswith(
-        "The constant 'weights' brings the declared size of the graph to 119.2 GB"
+        "The constant 'weights' brings the declared size of the graph to 128.0 GB"
     )

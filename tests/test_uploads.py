@@ -244,7 +244,7 @@ def test_what_the_disk_cannot_hold_is_a_507_at_once(small_portal: SmallPortal) -
     assert (answer.status, json.loads(answer.read())["code"]) == (507, "disk_full")
 
 
-@pytest.mark.parametrize(("size_bytes", "wanted"), [(2**60, "1,073,741,824.2 GB"), (2**50, "1,048,576.2 GB")])
+@pytest.mark.parametrize(("size_bytes", "wanted"), [(2**60, "1,152,921,504.9 GB"), (2**50, "1,125,900.2 GB")])
 def test_a_full_disk_says_what_it_keeps_in_reserve(
     settings: Settings, tmp_path: Path, size_bytes: int, wanted: str
 ) -> None:
@@ -254,7 +254,7 @@ def test_a_full_disk_says_what_it_keeps_in_reserve(
         check_disk(size_bytes)
 
     assert caught.value.message.startswith(
-        f"To take this file, the disk must have {wanted} free, of which 256.0 MB stay in reserve; it has "
+        f"To take this file, the disk must have {wanted} free, of which 268 MB stay in reserve; it has "
     )
 
 

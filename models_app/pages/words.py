@@ -6,22 +6,14 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from inference import refusal
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def size_words(size_bytes: float | None) -> str:
-    """`62 KB`, `13.9 MB`, `118 MB`, `16.0 GB`: powers of ten; empty for None."""
-    if size_bytes is None:
-        return ""
-    if size_bytes < 1000:
-        return f"{size_bytes:.0f} bytes"
-    if size_bytes < 999_500:
-        return f"{size_bytes / 1e3:.0f} KB"
-    if size_bytes < 99_950_000:
-        return f"{size_bytes / 1e6:.1f} MB"
-    if size_bytes < 999_500_000:
-        return f"{size_bytes / 1e6:.0f} MB"
-    return f"{size_bytes / 1e9:,.1f} GB"
+    """As inference.refusal.size_words; empty for None."""
+    return "" if size_bytes is None else refusal.size_words(size_bytes)
 
 
 def short_seconds(seconds: float) -> str:
