@@ -319,7 +319,7 @@ class Server:
         began, ended = min(part.began for part in parts), max(part.ended for part in parts)
         spans = Spans(began - request.queued_at, request.decode_s, ended - began)
         described, buffers = wire.describe_tensors(outputs)
-        header = {
+        header: dict[str, Any] = {
             "tensors": described,
             "timing_ms": {
                 "queue": round(spans.queue_s * 1000, 3),
@@ -328,7 +328,8 @@ class Server:
             },
         }
         if request.bad is not None:
-            header |= {"bad": request.bad, "first": request.first}
+            header["bad"] = request.bad
+            header["first"] = request.first
         self.statistics.count_answer(time.monotonic() - request.began, spans)
         self._answer(request, header, buffers)
 

@@ -39,7 +39,8 @@ def used(path):
     try:
         engine = open_engine("tensorflow", path, FORMATS[path.suffix], EngineSettings(is_trusted=True))
         spec = engine.signature.inputs[0]
-        given = np.full((1, *spec.shape[1:]), b"another" if spec.dtype == "object" else 1, spec.dtype)
+        is_text = spec.dtype == "string"
+        given = np.full((1, *spec.shape[1:]), b"another" if is_text else 1, object if is_text else spec.dtype)
         (answer,) = engine.run({spec.name: given}).values()
         return repr(answer.tolist())
     except Exception as error:
