@@ -4,6 +4,7 @@ decodes itself, ONNX. Every answer is compared with Keras' or is known beforehan
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ RAW = {"Inference-Header-Content-Length": "0"}
 def api(portal: RunningPortal, text_models: Path) -> Iterator[Api]:
     client = portal.client("manage")
     for name, file in FILES.items():
-        client.upload(name, text_models / file, engine=ENGINES[name])
+        labels = {"labels": '["bad", "good"]'} if name == "moods" else {}
+        client.upload(name, text_models / file, engine=ENGINES[name], **labels)
     for name in FILES:
         version = client.checked(name)
         assert version["status"] == "ready", version["status_detail"]
@@ -138,3 +140,32 @@ def test_the_try_page_asks_with_a_text(portal: RunningPortal, api: Api) -> None:
     page = portal.browser().get("/try/moods/").text
 
     assert "a text" in page and "np.full([1, 1], &quot;a text&quot;, dtype=object)" in page
+
+
+def ask_by_the_form(portal: RunningPortal, name: str, text: str) -> Any:
+    browser = portal.browser()
+    browser.get(f"/try/{name}/")
+    token = browser.cookies["csrftoken"]
+    return browser.post(f"/try/{name}/", data={"instances": text, "csrfmiddlewaretoken": token})
+
+
+def test_the_form_takes_a_text_a_line_and_answers_each(portal: RunningPortal, api: Api, moods: list[float]) -> None:
+    page = ask_by_the_form(portal, "moods", "the film was good\n\n  awful café\n<b>bold</b>").text
+
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page and "<b>bold" not in page
+    winners = re.findall(r'<p class="winner">(\w+) <small class="num">([\d.]+) %', page)
+    wanted = [("good" if score > 0.5 else "bad", f"{100 * max(score, 1 - score):.1f}") for score in moods]
+    assert winners[:2] == wanted and len(winners) == 3
+    assert page.count("<meter ") == 6, "the scores of both labels"
+
+
+def test_the_form_still_takes_json_and_shows_texts_that_come_back(portal: RunningPortal, api: Api) -> None:
+    by_line = ask_by_the_form(portal, "upper", "hello\nworld").text
+    by_json = ask_by_the_form(portal, "upper", '["hello", "world"]').text
+
+    assert "HELLO, WORLD" in by_line and "HELLO, WORLD" in by_json
+
+
+@pytest.mark.parametrize(("text", "said"), [("  \n ", "Nothing was written"), ("a\n" * 65, "at most 64 at once")])
+def test_the_form_says_what_it_does_not_take(portal: RunningPortal, api: Api, text: str, said: str) -> None:
+    assert said in ask_by_the_form(portal, "moods", text).text

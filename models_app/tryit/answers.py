@@ -20,7 +20,7 @@ from models_app.models import Instance, ModelVersion
 from models_app.pages.words import milliseconds_words, percent_words, plural
 from models_app.services.predict import Picture, ask_pictures, predict_tensors, see_picture
 from models_app.tryit import drawings
-from models_app.tryit.inputs import image_plan, seen_words
+from models_app.tryit.inputs import image_plan, rows_of_texts, seen_words
 
 NUMBERS_SHOWN = 8
 MOST_EXAMPLES_APART = 8
@@ -56,9 +56,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """For one picture, or for one row of tensors. With `error` nothing else is set but `file`."""
+    """For one picture, for one text, or for one row of tensors. With `error` nothing else is set but `file`."""
 
     file: str
+    text: str = ""
     error: str = ""
     src: str = ""
     pixels: str = ""
@@ -109,9 +110,28 @@ def answer_pictures(version: ModelVersion, instances: Sequence[Instance], pictur
     return Answered(str(version), answers, _timing(prediction["timing_ms"], len(rows), len(pictures)))
 
 
+def answer_texts(version: ModelVersion, instances: Sequence[Instance], lines: Sequence[str]) -> Answered:
+    """One answer a text where the model gives scores of classes, else as answer_tensors."""
+    body = {"instances": rows_of_texts(version, lines)}
+    prediction = predict_tensors(version, instances, body, top=_scores_to_read(version, len(lines)) or DEFAULT_TOP)
+    rows = prediction["predictions"]
+    if not all("top" in row for row in rows):
+        return _answered_tensors(version, prediction)
+    are_shares = are_all_shares(version, [score["score"] for row in rows for score in row["top"]])
+    most = version.postprocessing.top or DEFAULT_TOP
+    answers = [
+        Answer("", text=line, top=shown_scores(row["top"][:most], are_shares), is_plain=not are_shares)
+        for line, row in zip(lines, rows, strict=True)
+    ]
+    return Answered(str(version), answers, _timing(prediction["timing_ms"], 0, 0))
+
+
 def answer_tensors(version: ModelVersion, instances: Sequence[Instance], body: Mapping[str, Any]) -> Answered:
     """One answer with all outputs. Raises PortalError as predict_tensors does."""
-    prediction = predict_tensors(version, instances, body)
+    return _answered_tensors(version, predict_tensors(version, instances, body))
+
+
+def _answered_tensors(version: ModelVersion, prediction: Mapping[str, Any]) -> Answered:
     outputs = prediction["predictions"][0]["outputs"]
     text = json.dumps(outputs, ensure_ascii=False)
     if len(text) > JSON_SHOWN:
@@ -153,7 +173,8 @@ def _answer(
 def _scores_to_read(version: ModelVersion, pictures: int) -> int | None:
     chosen = choose_output(version.signature, version.postprocessing, version.labels)
     classes = chosen.shape[-1] if chosen is not None and len(chosen.shape) > 1 else None
-    return classes if classes and classes * pictures <= MOST_SCORES_READ else None
+    # Of (N, 1) both scores are wanted that two labels make of it.
+    return classes if classes and classes > 1 and classes * pictures <= MOST_SCORES_READ else None
 
 
 def are_all_shares(version: ModelVersion, scores: Sequence[float | str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from inference import texts
@@ -31,8 +32,24 @@ def takes_pictures(version: ModelVersion) -> bool:
     return len(inputs) == 1 and (image_axes(inputs[0]) is not None or image_plan(version) is not None)
 
 
+def takes_texts(version: ModelVersion) -> bool:
+    """Whether an example is one text, so that people can write it as such."""
+    inputs = version.signature.inputs
+    if len(inputs) != 1 or inputs[0].dtype != texts.DTYPE:
+        return False
+    return bool(inputs[0].shape) and all(size in (None, 1) for size in inputs[0].shape[1:])
+
+
+def rows_of_texts(version: ModelVersion, lines: Sequence[str]) -> list[Any]:
+    """The row form of texts, one an example."""
+    return [_nested(version.signature.inputs[0], line) for line in lines]
+
+
 def input_words(version: ModelVersion) -> str:
-    """`8 × 8, grey, inverted`, `fitted into 224 × 224, RGB`, `any number × 4, float32`; empty before the check."""
+    """`8 × 8, grey, inverted`, `fitted into 224 × 224, RGB`, `texts`, `any number × 4, float32`;
+    empty before the check."""
+    if takes_texts(version):
+        return "texts"
     plan = image_plan(version)
     if plan is not None:
         way = {"stretch": "", "fit": "fitted into ", "crop": "cut to "}[plan.resize]
@@ -66,7 +83,11 @@ def is_whole_example(version: ModelVersion) -> bool:
 
 
 def _zeros(spec: TensorSpec) -> Any:
-    value: Any = "a text" if spec.dtype == texts.DTYPE else False if spec.dtype == "bool" else 0
+    return _nested(spec, "a text" if spec.dtype == texts.DTYPE else False if spec.dtype == "bool" else 0)
+
+
+def _nested(spec: TensorSpec, value: Any) -> Any:
+    """An example filled with `value`."""
     is_small = _count(spec) <= _MOST_NUMBERS
     for size in reversed(spec.shape[1:]):
         value = [value] * ((size or 1) if is_small else min(size or 1, 2))

@@ -17,7 +17,7 @@ from models_app.pages.words import duration_words, plural, short_seconds
 from models_app.services import find
 from models_app.services.nodes import is_silent, slots_free, this_node
 from models_app.services.places import queue_places
-from models_app.tryit.inputs import input_words, takes_pictures
+from models_app.tryit.inputs import input_words, takes_pictures, takes_texts
 
 ON_THE_WAY = frozenset({VersionState.QUEUED, VersionState.LOADING, VersionState.RESTARTING})
 
@@ -106,7 +106,7 @@ def panel(version: ModelVersion, row: VersionRow) -> Panel:
     if row.state == VersionState.LOADED:
         return Panel()
     if row.is_on_the_way:
-        what = "pictures" if takes_pictures(version) else "the numbers"
+        what = "pictures" if takes_pictures(version) else "texts" if takes_texts(version) else "the numbers"
         verb = "choose" if what == "pictures" else "write"
         later = f"You can {verb} {what} already; they are sent as soon as it is ready."
         word = {"restarting": "is being started again", "queued": "waits to be loaded"}.get(row.state, "is loading")

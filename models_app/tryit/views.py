@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -20,19 +22,21 @@ from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError
 from models_app.api.parsing import uploaded_pictures
 from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
-from models_app.models import ModelVersion
+from models_app.models import Instance, ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
-from models_app.services.predict import MOST_IMAGES
+from models_app.services.predict import MOST_IMAGES, Picture
 from models_app.tryit import page
-from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors
-from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures
+from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors, answer_texts
+from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures, takes_texts
 from models_app.tryit.snippets import snippets
 
 ASK_WHEN_READY_S = 60.0
+MOST_TEXTS = MOST_IMAGES
+_NOTHING = "Nothing was written. Write an example, then ask again."
 NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
 
 
@@ -100,29 +104,49 @@ class LoadView(TryPage):
 
 
 def _ask(request: HttpRequest, version: ModelVersion, text: str) -> Answered:
-    body: dict[str, Any] = {}
-    pictures = []
+    answer: Callable[[ModelVersion, Sequence[Instance]], Answered]
     if takes_pictures(version):
-        files = request.FILES.getlist("image")
-        if not files:
-            raise ValidationFailed.of("image", "No picture was chosen. Choose one or more, then ask again.")
-        pictures = uploaded_pictures(files)
+        answer = partial(answer_pictures, pictures=_pictures(request))
+    elif takes_texts(version) and not _is_json(text):
+        answer = partial(answer_texts, lines=_lines(text))
     else:
-        body = _tensors(text)
+        answer = partial(answer_tensors, body=_tensors(text))
     if version.state in page.ON_THE_WAY:
         version = wait_until_loaded(version, ASK_WHEN_READY_S)
         if version.state is not VersionState.LOADED:
             raise NotLoaded(f"{version} is still not loaded after {ASK_WHEN_READY_S:.0f} s. Ask again in a while.")
-    version, instances = find.loaded_version(version.model.name, version.number)
-    if pictures:
-        return answer_pictures(version, instances, pictures)
-    return answer_tensors(version, instances, body)
+    return answer(*find.loaded_version(version.model.name, version.number))
+
+
+def _pictures(request: HttpRequest) -> list[Picture]:
+    files = request.FILES.getlist("image")
+    if not files:
+        raise ValidationFailed.of("image", "No picture was chosen. Choose one or more, then ask again.")
+    return uploaded_pictures(files)
+
+
+def _lines(text: str) -> list[str]:
+    """The text area of a model of texts: one a line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValidationFailed.of("instances", _NOTHING)
+    if len(lines) > MOST_TEXTS:
+        raise TooLarge(f"These are {len(lines):,} texts. Ask with at most {MOST_TEXTS} at once.")
+    return lines
+
+
+def _is_json(text: str) -> bool:
+    """Whether the text area of a model of texts holds examples as those of other models do."""
+    try:
+        return isinstance(json.loads(text), list | dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _tensors(text: str) -> dict[str, Any]:
     """The text area: a list of examples, or an object with `instances` or `inputs` as the REST call takes it."""
     if not text.strip():
-        raise ValidationFailed.of("instances", "Nothing was written. Write a JSON list of examples, then ask again.")
+        raise ValidationFailed.of("instances", _NOTHING)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -144,13 +168,20 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "ask_word": "Ask when ready" if row.is_on_the_way else f"Ask {row.model}",
         "is_refreshing": row.is_moving and request.method == "GET" and "still" not in request.GET,
         "takes_pictures": takes_pictures(version),
+        "takes_texts": takes_texts(version),
         "scaling": scaling_hint(version),
         "input_words": input_words(version),
-        "example": json.dumps(example_rows(version)) if is_whole_example(version) else "",
+        "example": _example(version),
         "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
         "title": f"Try {row.model}",
         **_frame(request),
     }
+
+
+def _example(version: ModelVersion) -> str:
+    if takes_texts(version):
+        return "a text"
+    return json.dumps(example_rows(version)) if is_whole_example(version) else ""
 
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
