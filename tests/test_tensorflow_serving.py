@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.engine_fixtures import write_models
 from tests.running_portal import RunningPortal
 from tests.served_models import LABELS, scores
 
@@ -118,6 +119,48 @@ def test_classify_and_regress(curl: Curl) -> None:
     assert [label for label, _ in row] == list(LABELS)
     np.testing.assert_allclose([score for _, score in row], scores(PIXELS)[0], atol=1e-5)
     assert status == 400  # four values for each example
+
+
+HALF = "/v1/models/half_plus_three"
+
+
+@pytest.fixture(scope="module")
+def half_plus_three(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    api, folder = portal.client("manage"), tmp_path_factory.mktemp("half")
+    api.upload("half_plus_three", write_models("tests.half_plus_three", folder, 120) / "half_plus_three.zip")
+    version = api.checked("half_plus_three")
+    assert version["status"] == "ready", version["status_detail"]
+    api.load("half_plus_three")
+    yield
+    api.delete("/api/models/half_plus_three/", params={"unload": "true"})
+
+
+@pytest.mark.usefixtures("half_plus_three")
+@pytest.mark.parametrize(
+    ("address", "data", "answer"),
+    [
+        (f"{HALF}:predict", '{"instances": [1.0,2.0,5.0]}', {"predictions": [3.5, 4.0, 5.5]}),
+        (
+            f"{HALF}:regress",
+            '{"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}',
+            {"results": [3.5, 4.0]},
+        ),
+        (f"{HALF}:predict", '{"instances": [{"x": 1.0}, {"x": 2.0}]}', {"predictions": [3.5, 4.0]}),
+        (f"{HALF}:predict", '{"inputs": [1.0, 2.0]}', {"outputs": [3.5, 4.0]}),
+        (f"{HALF}:predict", '{"inputs": {"x": [1.0, 2.0]}}', {"outputs": [3.5, 4.0]}),
+        (f"{HALF}:predict", '{"instances": [[1.0], [2.0]]}', {"predictions": [[3.5], [4.0]]}),
+        (f"{HALF}:regress", '{"context": {"x": [1.0]}, "examples": [{}]}', {"results": [3.5]}),
+    ],
+)
+def test_the_example_of_the_documentation(curl: Curl, address: str, data: str, answer: Any) -> None:
+    """tensorflow/serving, g3doc/api_rest.md, "Example": its model, its calls, its answers."""
+    assert curl("POST", address, data) == (200, answer)
+
+
+def test_the_example_of_the_documentation_for_a_model_that_is_not_there(curl: Curl) -> None:
+    status, answer = curl("POST", "/v1/models/half:predict", '{"instances": [1.0,5.0]}')
+
+    assert status == 404 and answer["error"].startswith("Servable not found for request: Latest(half)")
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,11 @@ MOST_PICTURES = 64
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """`form` is how it was asked, which says how it is answered."""
+    """`form` is how it was asked, which says how it is answered. `is_flat`: each example came as a single value."""
 
     question: Question
     form: Literal["rows", "columns", "classify", "regress"]
+    is_flat: bool = False
 
 
 # ---- requests
@@ -42,18 +43,20 @@ class PredictRequest:
 def read_predict(body: bytes, served: Served) -> PredictRequest:
     """The body of `:predict`, whatever its Content-Type says. Raises ValidationFailed, BadInput or TooLarge."""
     given = json_text.read_object(body)
-    _check_signature(given)
+    _check_signature(given, "predict")
     if ("instances" in given) == ("inputs" in given):
         raise ValidationFailed("Send either instances or inputs.")
-    if "instances" in given:
-        return PredictRequest(_rows(given["instances"], served), "rows")
-    return PredictRequest(_columns(given["inputs"], served), "columns")
+    form: Literal["rows", "columns"] = "rows" if "instances" in given else "columns"
+    values = given["instances"] if form == "rows" else given["inputs"]
+    if (examples := _single_values(values, served)) is not None:
+        return PredictRequest(_rows([[value] for value in examples], served), form, is_flat=True)
+    return PredictRequest(_rows(values, served) if form == "rows" else _columns(values, served), form)
 
 
 def read_examples(body: bytes, served: Served, verb: Literal["classify", "regress"]) -> PredictRequest:
     """The body of `:classify` and `:regress`: examples of features, and a context that all of them share."""
     given = json_text.read_object(body)
-    _check_signature(given)
+    _check_signature(given, verb)
     examples, context = given.get("examples"), given.get("context", {})
     if not isinstance(examples, list) or not examples:
         raise ValidationFailed("examples is a list with at least one example.")
@@ -78,10 +81,29 @@ def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
     return row
 
 
-def _check_signature(given: Mapping[str, Any]) -> None:
+def _check_signature(given: Mapping[str, Any], verb: str) -> None:
+    """Also a signature that is called after its verb, as the one of the documentation's example is."""
     name = given.get("signature_name", SIGNATURE)
-    if name not in (SIGNATURE, ""):
+    if name not in (SIGNATURE, "", f"tensorflow/serving/{verb}"):
         raise ValidationFailed(f'Serving signature name: "{str(name)[:100]}" not found in signature def')
+
+
+def _single_values(values: Any, served: Served) -> list[Any] | None:
+    """The examples of `[1.0, 2.0]`, `[{"x": 1.0}, …]` or `{"x": [1.0, 2.0]}` to the input x (N, 1), None of all else.
+
+    TensorFlow does not look at the shape of such an input, so its users leave the brackets out, and get none back.
+    """
+    specs = served.signature.inputs
+    if len(specs) != 1 or specs[0].shape[1:] != (1,):
+        return None
+    name = specs[0].name
+    if isinstance(values, dict) and set(values) == {name}:
+        values = values[name]
+    if not isinstance(values, list) or not values:
+        return None
+    examples = [value[name] if isinstance(value, dict) and set(value) == {name} else value for value in values]
+    are_single = all(is_encoded(value) or not isinstance(value, list | dict) for value in examples)
+    return examples if are_single else None
 
 
 def _rows(instances: Any, served: Served) -> Question:
@@ -130,6 +152,8 @@ def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, 
     answers = {spec.name: outputs[spec.name] for spec in served.signature.outputs if spec.name in outputs}
     if served.answer is not None and served.answer.name in answers:
         answers[served.answer.name] = activated(answers[served.answer.name], served.postprocessing)
+    if request.is_flat:
+        answers = {name: array[:, 0] if array.shape[1:] == (1,) else array for name, array in answers.items()}
     if request.form == "columns":
         value = [_values(name, array) for name, array in answers.items()]
         return json_answer({"outputs": value[0] if len(value) == 1 else dict(zip(answers, value, strict=True))})
