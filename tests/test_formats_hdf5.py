@@ -59,6 +59,15 @@ def test_a_virtual_dataset_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, fill).startswith("The entry 'model_weights/virtual' is a virtual dataset")
 
 
+@pytest.mark.parametrize("place", ["/", "model_weights"])
+def test_a_version_that_is_no_text_is_damage(tmp_path: Path, place: str) -> None:
+    def fill(file: h5py.File) -> None:
+        file.attrs.pop("keras_version")
+        file[place].attrs["keras_version"] = 3
+
+    assert refusal(tmp_path, fill).startswith("The HDF5 file is damaged or was cut off.")
+
+
 def test_two_gib_declared_in_a_few_kb_are_refused(tmp_path: Path) -> None:
     def fill(file: h5py.File) -> None:
         file.create_dataset("model_weights/huge", (1 << 29,), "f4", chunks=(1 << 20,), compression="gzip")

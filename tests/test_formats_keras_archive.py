@@ -45,10 +45,16 @@ def test_an_archive_with_assets_is_accepted(tmp_path: Path) -> None:
     assert inspect_file(path).format == "keras"
 
 
-def test_an_archive_without_metadata_is_accepted_and_says_no_version(tmp_path: Path) -> None:
+def test_an_archive_without_metadata_is_accepted(tmp_path: Path) -> None:
     path = keras_zip(tmp_path / "small.keras", without=["metadata.json"])
 
-    assert inspect_file(path).saved_with == ""
+    assert inspect_file(path).format == "keras"
+
+
+def test_metadata_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.keras", without=["metadata.json"], extra=[("metadata.json", b"[]")])
+
+    assert refusal(path).startswith("The description of the layers inside the file is damaged.")
 
 
 def test_two_descriptions_in_one_archive_are_refused(tmp_path: Path) -> None:

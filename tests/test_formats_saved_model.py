@@ -52,10 +52,10 @@ def through(*nodes: bytes, functions: Sequence[bytes] = ()) -> bytes:
 
 
 @pytest.mark.parametrize("top", ["", "flowers/", "models/flowers/1/"])
-def test_names_shapes_and_version_are_read(tmp_path: Path, top: str) -> None:
+def test_names_and_shapes_are_read(tmp_path: Path, top: str) -> None:
     facts = inspect_file(saved_model_zip(tmp_path / "upload", saved_graph(WITH_VARIABLE), top=top))
 
-    assert (facts.format, facts.saved_with, facts.is_archive) == ("saved_model", "TensorFlow 2.21.0", True)
+    assert (facts.format, facts.is_archive) == ("saved_model", True)
     assert facts.signature == Signature(
         (TensorSpec("image", "float32", (None, 4)),), (TensorSpec("answer", "float32", (None, 3)),)
     )

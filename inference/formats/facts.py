@@ -21,8 +21,7 @@ class Candidates:
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     """`format` is one of the contract's names; `suffix` is the ending (with its dot) that loaders want to see on the
-    stored file, whatever its uploader called it; `saved_with` is a product and its version, or "" if the file does not
-    say; `labels` are those inside the file, in the order of the scores.
+    stored file, whatever its uploader called it; `labels` are those inside the file, in the order of the scores.
 
     `signature` is None where only an engine can tell it: Keras files, and files that leave the rank of a tensor open.
     `is_archive`: the engine is given what inference/archives.py unpacks. `notes` are sentences worth showing beside a
@@ -31,7 +30,6 @@ class FileFacts:
 
     format: str
     suffix: str
-    saved_with: str
     labels: tuple[str, ...] = ()
     signature: Signature | None = None
     is_archive: bool = False

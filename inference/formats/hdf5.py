@@ -33,11 +33,16 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
                 "The file describes the layers but holds no weights. Save the whole model with "
                 "model.save('name.keras') and upload that file."
             )
-        version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version")
+        _check_version(file)
     config = parse_config(raw)
     check_config(config, stored, is_trusted=is_trusted)
-    saved_with = f"Keras {version.decode(errors='replace')[:40]}" if version else ""
-    return FileFacts("hdf5", ".h5", saved_with, notes=scaling_notes(config))
+    return FileFacts("hdf5", ".h5", notes=scaling_notes(config))
+
+
+def _check_version(file: h5py.File) -> None:
+    """Raises FileRejected where the version of Keras, which stands in one of two places, is no text."""
+    if not _text_attribute(file, "keras_version"):
+        _text_attribute(file["model_weights"], "keras_version")
 
 
 def _text_attribute(item: h5py.Group, name: str) -> bytes | None:

@@ -56,12 +56,13 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
             if WEIGHTS not in names:
                 raise FileRejected(NO_WEIGHTS)
             config = parse_config(_read(archive, CONFIG, MAX_CONFIG_BYTES))
-            saved_with = _saved_with(archive) if METADATA in names else ""
+            if METADATA in names:
+                _check_metadata(archive)
             stored = _stored_weights(archive, file, size_bytes, is_trusted)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
         raise FileRejected(DAMAGED) from None
     check_config(config, stored, is_trusted=is_trusted)
-    return FileFacts("keras", ".keras", saved_with, notes=scaling_notes(config))
+    return FileFacts("keras", ".keras", notes=scaling_notes(config))
 
 
 def check_entries(archive: zipfile.ZipFile, size_bytes: int) -> None:
@@ -110,13 +111,11 @@ def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
     return raw
 
 
-def _saved_with(archive: zipfile.ZipFile) -> str:
+def _check_metadata(archive: zipfile.ZipFile) -> None:
     try:
-        metadata = parse_config(_read(archive, METADATA, MAX_METADATA_BYTES))
+        parse_config(_read(archive, METADATA, MAX_METADATA_BYTES))
     except (FileRejected, json.JSONDecodeError):
         raise FileRejected(DAMAGED_CONFIG) from None
-    version = metadata.get("keras_version")
-    return f"Keras {shown(version)[:40]}" if isinstance(version, str) else ""
 
 
 def _stored_weights(archive: zipfile.ZipFile, file: BinaryIO, size_bytes: int, is_trusted: bool) -> StoredWeights:

@@ -70,11 +70,12 @@ def inspect_onnx(path: Path) -> FileFacts:
         weights = {name for number in (5, 15) for name in _weight_names(graph, number)}
         inputs, outputs = _values(graph, 11, weights), _values(graph, 12, set())
         labels = _labels(model)
-        saved_with = " ".join(shown(word)[:40] for word in (model.text(2), model.text(3)) if word)
+        for number in (2, 3):
+            model.text(number)  # the producer's name and version, which are used nowhere: refused where too long
     if not outputs.specs and not outputs.is_open:
         raise FileRejected("The ONNX file names no output. Export the model again and upload the new file.")
     signature = None if inputs.is_open or outputs.is_open else Signature(inputs.specs, outputs.specs)
-    return FileFacts("onnx", ".onnx", saved_with, labels, signature)
+    return FileFacts("onnx", ".onnx", labels, signature)
 
 
 def _check_opset(model: Message) -> None:

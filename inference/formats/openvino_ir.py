@@ -67,7 +67,7 @@ def inspect_openvino(path: Path) -> FileFacts:
     reading = _Reading(weights.size_bytes)
     reading.read(text.getbuffer())
     labels = reading.labels or beside
-    return FileFacts("openvino", ".zip", reading.saved_with, labels, reading.signature(), is_archive=True)
+    return FileFacts("openvino", ".zip", labels, reading.signature(), is_archive=True)
 
 
 def _pair(archive: Archive) -> tuple[Entry, Entry]:
@@ -97,7 +97,6 @@ class _Reading:
         self._sources: dict[str, tuple[str, str]] = {}
         self._text: list[str] = []
         self._ends: list[_Layer] = []
-        self.saved_with = ""
         self.labels: tuple[str, ...] = ()
 
     def read(self, raw: memoryview) -> None:
@@ -161,10 +160,6 @@ class _Reading:
             self._port_names[self._id, attributes.get("id", "")] = attributes["names"]
         elif self._path == ["net", "rt_info", "model_info", "labels"]:
             self.labels = tuple(attributes.get("value", "").split())
-        elif self._path[:2] == ["net", "rt_info"] and len(self._path) == 3:
-            version = attributes.get("value", "") if "untime" in attributes.get("name", tag) else ""
-            if version:
-                self.saved_with = f"OpenVINO {shown(version)[:40]}"
 
     def _start_layer(self, attributes: dict[str, str]) -> None:
         kind, name, opset = (attributes.get(key, "") for key in ("type", "name", "version"))

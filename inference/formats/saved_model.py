@@ -39,7 +39,6 @@ class _Found:
     """What saved_model.pb says."""
 
     signature: Signature | None
-    saved_with: str
     has_variables: bool
 
 
@@ -56,7 +55,7 @@ def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
         found = _read(raw, is_trusted)
     if found.has_variables:
         raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
-    return FileFacts("saved_model", ".pb", found.saved_with, signature=found.signature)
+    return FileFacts("saved_model", ".pb", signature=found.signature)
 
 
 def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
@@ -82,7 +81,7 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
         _check_variables(frozenset(inside))
     assets = tuple(sorted(name for name in inside if name.startswith(("assets/", "assets.extra/"))))
     labels = labels_beside(archive, folders[0])
-    return FileFacts("saved_model", ".zip", found.saved_with, labels, found.signature, is_archive=True, assets=assets)
+    return FileFacts("saved_model", ".zip", labels, found.signature, is_archive=True, assets=assets)
 
 
 def _check_variables(names: frozenset[str]) -> None:
@@ -106,9 +105,9 @@ def _read(raw: memoryview, is_trusted: bool) -> _Found:
     check = OpCheck(GraphDef.read(graph_message), len(raw), is_trusted=is_trusted)
     _check_ops(meta, check, signatures, key)
     about = meta.one(1)
-    version = about.text(5) if about else ""
-    saved_with = f"TensorFlow {shown(version)[:40]}" if version else ""
-    return _Found(_signature(signatures[key]), saved_with, bool(check.ops & VARIABLE_OPS))
+    if about:
+        about.text(5)  # TensorFlow's version, which is used nowhere: refused where too long
+    return _Found(_signature(signatures[key]), bool(check.ops & VARIABLE_OPS))
 
 
 def _serving_graph(saved: Message) -> Message:
