@@ -55,19 +55,16 @@ def through(*nodes: bytes, functions: Sequence[bytes] = ()) -> bytes:
 def test_names_and_shapes_are_read(tmp_path: Path, top: str) -> None:
     facts = inspect_file(saved_model_zip(tmp_path / "upload", saved_graph(WITH_VARIABLE), top=top))
 
-    assert (facts.format, facts.is_archive) == ("saved_model", True)
+    assert facts.format == "saved_model"
     assert facts.signature == Signature(
         (TensorSpec("image", "float32", (None, 4)),), (TensorSpec("answer", "float32", (None, 3)),)
     )
 
 
-def test_assets_and_labels_beside_the_graph_are_found(tmp_path: Path) -> None:
+def test_labels_beside_the_graph_are_found(tmp_path: Path) -> None:
     path = saved_model_zip(tmp_path / "upload", saved_graph(), top="x/", files=["assets/words.txt", "labels.txt"])
 
-    facts = inspect_file(path)
-
-    assert facts.assets == ("assets/words.txt",)
-    assert facts.labels == ("weights",)
+    assert inspect_file(path).labels == ("weights",)
 
 
 def test_the_graph_alone_is_no_model(tmp_path: Path) -> None:
@@ -82,7 +79,7 @@ def test_the_graph_alone_is_a_model_if_its_weights_are_constants(tmp_path: Path)
     path = tmp_path / "saved_model.pb"
     path.write_bytes(saved_graph())
 
-    assert inspect_file(path).is_archive is False
+    assert inspect_file(path).format == "saved_model"
 
 
 def test_an_archive_without_the_weights_is_refused(tmp_path: Path) -> None:

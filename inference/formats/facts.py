@@ -20,19 +20,14 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """`format` is one of the contract's names; `suffix` is the ending (with its dot) that loaders want to see on the
-    stored file, whatever its uploader called it; `labels` are those inside the file, in the order of the scores.
+    """`format` is one of the contract's names; `labels` are those inside the file, in the order of the scores.
 
     `signature` is None where only an engine can tell it: Keras files, and files that leave the rank of a tensor open.
-    `is_archive`: the engine is given what inference/archives.py unpacks. `notes` are sentences worth showing beside a
-    good file; `assets` are files that come with it, relative to the model; `candidates` is there for frozen graphs.
+    `notes` are sentences worth showing beside a good file; `candidates` is there for frozen graphs.
     """
 
     format: str
-    suffix: str
     labels: tuple[str, ...] = ()
     signature: Signature | None = None
-    is_archive: bool = False
     notes: tuple[str, ...] = ()
-    assets: tuple[str, ...] = ()
     candidates: Candidates | None = None

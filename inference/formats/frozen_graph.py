@@ -53,7 +53,7 @@ def inspect_frozen_graph(
     signature = None
     if len(known) == len(ins) + len(outs):
         signature = Signature(tuple(known[: len(ins)]), tuple(known[len(ins) :]))
-    return FileFacts("frozen_graph", ".pb", signature=signature, notes=notes, candidates=candidates)
+    return FileFacts("frozen_graph", signature=signature, notes=notes, candidates=candidates)
 
 
 def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Candidates:

@@ -36,7 +36,7 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
         _check_version(file)
     config = parse_config(raw)
     check_config(config, stored, is_trusted=is_trusted)
-    return FileFacts("hdf5", ".h5", notes=scaling_notes(config))
+    return FileFacts("hdf5", notes=scaling_notes(config))
 
 
 def _check_version(file: h5py.File) -> None:

@@ -62,7 +62,7 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
         raise FileRejected(DAMAGED) from None
     check_config(config, stored, is_trusted=is_trusted)
-    return FileFacts("keras", ".keras", notes=scaling_notes(config))
+    return FileFacts("keras", notes=scaling_notes(config))
 
 
 def check_entries(archive: zipfile.ZipFile, size_bytes: int) -> None:

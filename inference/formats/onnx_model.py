@@ -75,7 +75,7 @@ def inspect_onnx(path: Path) -> FileFacts:
     if not outputs.specs and not outputs.is_open:
         raise FileRejected("The ONNX file names no output. Export the model again and upload the new file.")
     signature = None if inputs.is_open or outputs.is_open else Signature(inputs.specs, outputs.specs)
-    return FileFacts("onnx", ".onnx", labels, signature)
+    return FileFacts("onnx", labels, signature)
 
 
 def _check_opset(model: Message) -> None:

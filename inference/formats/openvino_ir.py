@@ -66,8 +66,7 @@ def inspect_openvino(path: Path) -> FileFacts:
         beside = labels_beside(archive, "" if folder == "." else folder)
     reading = _Reading(weights.size_bytes)
     reading.read(text.getbuffer())
-    labels = reading.labels or beside
-    return FileFacts("openvino", ".zip", labels, reading.signature(), is_archive=True)
+    return FileFacts("openvino", reading.labels or beside, reading.signature())
 
 
 def _pair(archive: Archive) -> tuple[Entry, Entry]:

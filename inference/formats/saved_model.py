@@ -55,7 +55,7 @@ def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
         found = _read(raw, is_trusted)
     if found.has_variables:
         raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
-    return FileFacts("saved_model", ".pb", signature=found.signature)
+    return FileFacts("saved_model", signature=found.signature)
 
 
 def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
@@ -79,9 +79,7 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
             found = _read(raw, is_trusted)
     if found.has_variables:
         _check_variables(frozenset(inside))
-    assets = tuple(sorted(name for name in inside if name.startswith(("assets/", "assets.extra/"))))
-    labels = labels_beside(archive, folders[0])
-    return FileFacts("saved_model", ".zip", labels, found.signature, is_archive=True, assets=assets)
+    return FileFacts("saved_model", labels_beside(archive, folders[0]), found.signature)
 
 
 def _check_variables(names: frozenset[str]) -> None:

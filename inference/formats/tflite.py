@@ -41,7 +41,7 @@ def inspect_tflite(path: Path) -> FileFacts:
         signature, is_quantized = _signature(model, graphs[0])
         named_as_labels = _associated_labels(path, len(raw))
     notes = ("The model is quantised: its numbers are integers inside, floats are converted on the way.",)
-    return FileFacts("tflite", ".tflite", named_as_labels, signature, notes=notes if is_quantized else ())
+    return FileFacts("tflite", named_as_labels, signature, notes=notes if is_quantized else ())
 
 
 def _check_operations(model: Table) -> None:
