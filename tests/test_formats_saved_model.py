@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.formats import FileRejected, inspect_file
-from inference.signature import Signature, TensorSpec
+from inference.formats import FileFacts, FileRejected, inspect_file
 from tests.graph_files import (
     CLASSIFIER,
     FLOAT,
@@ -52,13 +51,10 @@ def through(*nodes: bytes, functions: Sequence[bytes] = ()) -> bytes:
 
 
 @pytest.mark.parametrize("top", ["", "flowers/", "models/flowers/1/"])
-def test_names_and_shapes_are_read(tmp_path: Path, top: str) -> None:
+def test_a_folder_is_accepted_wherever_it_lies_in_the_archive(tmp_path: Path, top: str) -> None:
     facts = inspect_file(saved_model_zip(tmp_path / "upload", saved_graph(WITH_VARIABLE), top=top))
 
-    assert facts.format == "saved_model"
-    assert facts.signature == Signature(
-        (TensorSpec("image", "float32", (None, 4)),), (TensorSpec("answer", "float32", (None, 3)),)
-    )
+    assert facts == FileFacts("saved_model")
 
 
 def test_labels_beside_the_graph_are_found(tmp_path: Path) -> None:
@@ -114,7 +110,7 @@ def test_two_models_in_one_archive_are_refused(tmp_path: Path) -> None:
 def test_the_only_signature_is_taken_whatever_its_name(tmp_path: Path) -> None:
     graph = saved_graph(signatures={"serve": IMAGE_TO_ANSWER, "__saved_model_init_op": signature({}, {})})
 
-    assert inspect_file(saved_model_zip(tmp_path / "upload", graph)).signature is not None
+    assert inspected(tmp_path, graph)
 
 
 def test_several_signatures_are_named(tmp_path: Path) -> None:
@@ -274,7 +270,7 @@ def test_a_second_part_which_readers_would_merge_with_the_first_is_refused(tmp_p
 def test_a_trusted_file_is_not_walked(tmp_path: Path) -> None:
     path = saved_model_zip(tmp_path / "upload", through(node("answer", "ReadFile", "image")))
 
-    assert inspect_file(path, is_trusted=True).signature is not None
+    assert inspect_file(path, is_trusted=True).format == "saved_model"
 
 
 def test_ragged_inputs_are_refused(tmp_path: Path) -> None:
@@ -284,6 +280,30 @@ def test_ragged_inputs_are_refused(tmp_path: Path) -> None:
     )
 
     assert refusal(tmp_path, graph).startswith("The tensor 'words' of the signature is sparse or ragged")
+
+
+def test_inputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    resource = signature({"table": tensor_info("image:0", dtype=20)}, {"answer": tensor_info("answer:0")})
+
+    assert refusal(tmp_path, saved_graph(signatures={"serve": resource})).startswith(
+        "The tensor 'table' of the signature holds no numbers or text."
+    )
+
+
+def test_a_signature_without_an_input_is_refused(tmp_path: Path) -> None:
+    no_input = signature({}, {"answer": tensor_info("answer:0")})
+
+    assert refusal(tmp_path, saved_graph(signatures={"serve": no_input})).startswith(
+        "The signature of the SavedModel has no input or no output."
+    )
+
+
+def test_an_open_rank_is_left_to_the_engine(tmp_path: Path) -> None:
+    open_rank = signature(
+        {"image": pb((1, "image:0"), (2, FLOAT), (3, pb((3, 1))))}, {"answer": tensor_info("answer:0")}
+    )
+
+    assert inspected(tmp_path, saved_graph(signatures={"serve": open_rank}))
 
 
 def test_a_signature_that_names_a_missing_node_is_damage(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
@@ -14,7 +13,6 @@ from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, 
 from inference.formats.label_text import labels_beside
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS
-from inference.signature import Signature, TensorSpec
 
 _T = TypeVar("_T")
 
@@ -34,14 +32,6 @@ TEXT_FORM = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What saved_model.pb says."""
-
-    signature: Signature | None
-    has_variables: bool
-
-
 def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
     """An archive of the folder, with or without one above it, or saved_model.pb alone if nothing belongs beside it.
     Raises FileRejected, also where anything that can run is not a plain calculation, unless `is_trusted`."""
@@ -52,10 +42,10 @@ def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
         if file.read(64).lstrip().startswith((b"saved_model_schema_version", b"meta_graphs")):
             raise FileRejected(TEXT_FORM)
     with opened_bytes(path) as raw:
-        found = _read(raw, is_trusted)
-    if found.has_variables:
+        has_variables = _check_model(raw, is_trusted)
+    if has_variables:
         raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
-    return FileFacts("saved_model", signature=found.signature)
+    return FileFacts("saved_model")
 
 
 def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
@@ -76,10 +66,10 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
         archive.copy(entry, cast(IO[bytes], copy))
         copy.flush()
         with opened_bytes(Path(copy.name)) as raw:
-            found = _read(raw, is_trusted)
-    if found.has_variables:
+            has_variables = _check_model(raw, is_trusted)
+    if has_variables:
         _check_variables(frozenset(inside))
-    return FileFacts("saved_model", labels_beside(archive, folders[0]), found.signature)
+    return FileFacts("saved_model", labels_beside(archive, folders[0]))
 
 
 def _check_variables(names: frozenset[str]) -> None:
@@ -90,7 +80,8 @@ def _check_variables(names: frozenset[str]) -> None:
         raise FileRejected(f"Of the weights in the folder variables, files are missing. {PACK}")
 
 
-def _read(raw: memoryview, is_trusted: bool) -> _Found:
+def _check_model(raw: memoryview, is_trusted: bool) -> bool:
+    """Whether it has variables, which lie beside saved_model.pb. Raises FileRejected."""
     saved = Message(raw, Budget())
     if not saved.has(2):
         raise FileRejected(DAMAGED)
@@ -105,7 +96,8 @@ def _read(raw: memoryview, is_trusted: bool) -> _Found:
     about = meta.one(1)
     if about:
         about.text(5)  # TensorFlow's version, which is used nowhere: refused where too long
-    return _Found(_signature(signatures[key]), bool(check.ops & VARIABLE_OPS))
+    _check_signature(signatures[key])
+    return bool(check.ops & VARIABLE_OPS)
 
 
 def _serving_graph(saved: Message) -> Message:
@@ -136,35 +128,30 @@ def _chosen(signatures: dict[str, Message]) -> str:
     return keys[0]
 
 
-def _signature(definition: Message) -> Signature | None:
-    inputs, outputs = (_tensors(definition, number) for number in (1, 2))
-    if inputs is None or outputs is None:
-        return None
-    if not inputs or not outputs:
+def _check_signature(definition: Message) -> None:
+    inputs, outputs = (_checked_tensors(definition, number) for number in (1, 2))
+    if 0 in (inputs, outputs) and None not in (inputs, outputs):
         raise FileRejected("The signature of the SavedModel has no input or no output. Export it with both.")
-    return Signature(tuple(inputs), tuple(outputs))
 
 
-def _tensors(definition: Message, number: int) -> list[TensorSpec] | None:
-    """In the file's order; None where a rank is open."""
-    specs = []
+def _checked_tensors(definition: Message, number: int) -> int | None:
+    """How many inputs or outputs there are; None where the rank of one is open: those after it are not looked at."""
+    count = 0
     for name, info in read_map(definition, number):
         if info.has(4) or info.has(5):
             raise FileRejected(
                 f"The tensor '{shown(name)}' of the signature is sparse or ragged, which cannot be asked for here. "
                 "Export the model with dense tensors."
             )
-        dtype = DTYPES.get(info.integer(2))
-        if dtype is None:
+        if info.integer(2) not in DTYPES:
             raise FileRejected(
                 f"The tensor '{shown(name)}' of the signature holds no numbers or text. Export the model without it."
             )
-        shape_message = info.one(3)
-        shape = read_shape(shape_message) if shape_message else ()
-        if shape is None:
+        shape = info.one(3)
+        if shape and read_shape(shape) is None:
             return None
-        specs.append(TensorSpec(name, dtype, shape))
-    return specs
+        count += 1
+    return count
 
 
 def _check_ops(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
