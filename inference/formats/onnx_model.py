@@ -9,13 +9,8 @@ from pathlib import Path
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.label_text import read_labels
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Budget, Message, as_text, opened_bytes
-from inference.signature import Shape, Signature, TensorSpec
 
-# TensorProto.DataType → numpy's name.
-DTYPES = {
-    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
-    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
-}  # fmt: skip
+_KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 # onnxruntime's own operations that only calculate; EPContext, for one, reads another file.
@@ -44,14 +39,6 @@ EXTERNAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """The inputs or outputs of the graph; `is_open` where the rank or the kind of one cannot be told."""
-
-    specs: tuple[TensorSpec, ...]
-    is_open: bool
-
-
 def inspect_onnx(path: Path) -> FileFacts:
     """Raises FileRejected for weights in other files and operations that onnxruntime itself does not have."""
     with opened_bytes(path) as raw:
@@ -68,14 +55,14 @@ def inspect_onnx(path: Path) -> FileFacts:
                 "The ONNX file holds a graph for training. Export the model for inference and upload that file."
             )
         weights = {name for number in (5, 15) for name in _weight_names(graph, number)}
-        inputs, outputs = _values(graph, 11, weights), _values(graph, 12, set())
+        _check_inputs(graph, weights)
+        outputs = _checked_outputs(graph)
         labels = _labels(model)
         for number in (2, 3):
             model.text(number)  # the producer's name and version, which are used nowhere: refused where too long
-    if not outputs.specs and not outputs.is_open:
+    if not outputs:
         raise FileRejected("The ONNX file names no output. Export the model again and upload the new file.")
-    signature = None if inputs.is_open or outputs.is_open else Signature(inputs.specs, outputs.specs)
-    return FileFacts("onnx", labels, signature)
+    return FileFacts("onnx", labels)
 
 
 def _check_opset(model: Message) -> None:
@@ -180,32 +167,37 @@ def _weight_names(graph: Message, number: int) -> Iterator[str]:
             yield values.text(8)
 
 
-def _values(graph: Message, number: int, without: set[str]) -> _Values:
-    specs, is_open = [], False
-    for value in graph.all(number):
+def _check_inputs(graph: Message, weights: set[str]) -> None:
+    for value in graph.all(11):
         name = value.text(1)
-        if name in without:
-            continue
-        kind = value.one(2)
-        tensor = kind.one(1) if kind else None
-        shape_message = tensor.one(2) if tensor else None
-        dtype = DTYPES.get(tensor.integer(1), "") if tensor else ""
-        if number == 11 and tensor is None:
+        if name not in weights and not _is_tensor(value):
             raise FileRejected(
                 f"The input '{shown(name)}' is no tensor but a list or a map, which cannot be asked for here. "
                 "Export the model with tensors as inputs."
             )
-        if shape_message is None or not dtype:
-            is_open = True
-            continue
-        specs.append(TensorSpec(name, dtype, _shape(shape_message)))
-    return _Values(tuple(specs), is_open)
 
 
-def _shape(message: Message) -> Shape:
-    """A dimension with a name, with nothing, or not above zero is free."""
-    sizes = [dimension.integer(1) for dimension in message.all(1)]
-    return tuple(size if size > 0 else None for size in sizes)
+def _checked_outputs(graph: Message) -> int:
+    """How many there are; they need not be tensors."""
+    count = 0
+    for value in graph.all(12):
+        value.text(1)
+        _is_tensor(value)
+        count += 1
+    return count
+
+
+def _is_tensor(value: Message) -> bool:
+    """Raises FileRejected where the description of its numbers and its shape is damaged."""
+    kind = value.one(2)
+    tensor = kind.one(1) if kind else None
+    if tensor is None:
+        return False
+    shape = tensor.one(2)
+    if tensor.integer(1) in _KINDS and shape is not None:
+        for dimension in shape.all(1):
+            dimension.integer(1)
+    return True
 
 
 def _labels(model: Message) -> tuple[str, ...]:
