@@ -10,7 +10,6 @@ from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.flatbuffer import Table
 from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_text
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
-from inference.signature import Shape, Signature, TensorSpec
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16", 8: "complex64",
@@ -25,8 +24,7 @@ MAX_RANK = 8
 
 
 def inspect_tflite(path: Path) -> FileFacts:
-    """Names, dtypes and shapes are those of the engine: from the file's signature where it has one, quantised tensors
-    as float32, the batch as the file has it. Raises FileRejected."""
+    """Raises FileRejected for operations that are not built in and offsets that lead out of the file."""
     with opened_bytes(path) as raw:
         if bytes(raw[4:8]) != b"TFL3":
             raise FileRejected(DAMAGED)
@@ -38,10 +36,10 @@ def inspect_tflite(path: Path) -> FileFacts:
         buffers = _checked_buffers(model)
         for graph in graphs:
             _check_graph(graph, model.count(1), buffers)
-        signature, is_quantized = _signature(model, graphs[0])
+        is_quantized = _check_ends(model, graphs[0])
         named_as_labels = _associated_labels(path, len(raw))
     notes = ("The model is quantised: its numbers are integers inside, floats are converted on the way.",)
-    return FileFacts("tflite", named_as_labels, signature, notes=notes if is_quantized else ())
+    return FileFacts("tflite", named_as_labels, notes=notes if is_quantized else ())
 
 
 def _check_operations(model: Table) -> None:
@@ -91,23 +89,18 @@ def _check_graph(graph: Table, operation_codes: int, buffers: int) -> None:
                 raise FileRejected(DAMAGED)
 
 
-def _signature(model: Table, graph: Table) -> tuple[Signature, bool]:
-    """The signature, and whether any input or output is quantised."""
+def _check_ends(model: Table, graph: Table) -> bool:
+    """Whether any input or output is quantised. Raises FileRejected."""
     tensors = list(graph.tables(0))
     names = _signature_names(model)
-    ends = []
     is_quantized = False
     for side, field in enumerate((1, 2)):
         numbers = graph.numbers(field, "i")
         if not numbers:
             raise FileRejected("The model has no input or no output. Convert it again and upload the new file.")
-        specs = []
         for number in numbers:
-            spec, is_integer = _spec(tensors[number], names[side].get(number, ""), number)
-            specs.append(spec)
-            is_quantized |= is_integer
-        ends.append(_distinct(specs))
-    return Signature(*ends), is_quantized
+            is_quantized |= _is_quantized(tensors[number], names[side].get(number, ""))
+    return is_quantized
 
 
 def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
@@ -120,7 +113,8 @@ def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
     return inputs, outputs
 
 
-def _spec(tensor: Table, name: str, number: int) -> tuple[TensorSpec, bool]:
+def _is_quantized(tensor: Table, name: str) -> bool:
+    """Raises FileRejected where it cannot be sent or shown. `name`: the signature's, or ""."""
     stored = DTYPES.get(tensor.number(1, "b"))
     own = tensor.text(3)
     if stored is None:
@@ -130,23 +124,15 @@ def _spec(tensor: Table, name: str, number: int) -> tuple[TensorSpec, bool]:
         )
     quantization = tensor.table(4)
     is_quantized = stored in QUANTIZED and quantization is not None and quantization.count(2) > 0
-    name = name or own.removeprefix("serving_default_").split(":")[0] or f"tensor_{number}"
-    return TensorSpec(name, "float32" if is_quantized else stored, _shape(tensor)), is_quantized
+    _check_shape(tensor)
+    return is_quantized
 
 
-def _shape(tensor: Table) -> Shape:
-    sizes, free = tensor.numbers(0, "i"), tensor.numbers(7, "i")
+def _check_shape(tensor: Table) -> None:
+    sizes = tensor.numbers(0, "i")
+    tensor.numbers(7, "i")  # the same with free ones, which only the engine needs
     if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
         raise FileRejected(DAMAGED)
-    if len(free) != len(sizes):
-        return sizes
-    return tuple(size if axis == 0 or free[axis] >= 0 else None for axis, size in enumerate(sizes))
-
-
-def _distinct(specs: list[TensorSpec]) -> tuple[TensorSpec, ...]:
-    if len({spec.name for spec in specs}) == len(specs):
-        return tuple(specs)
-    return tuple(TensorSpec(f"{spec.name}_{i}", spec.dtype, spec.shape) for i, spec in enumerate(specs))
 
 
 def _associated_labels(path: Path, size_bytes: int) -> tuple[str, ...]:
