@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.formats import FileRejected, inspect_file
-from inference.signature import Signature, TensorSpec
+from inference.formats import FileFacts, FileRejected, inspect_file
 
 WEIGHTS = bytes(48)
 HEAD = '<?xml version="1.0"?>\n'
@@ -20,8 +19,8 @@ def port(number: int, *sizes: int, names: str = "") -> str:
     return f'<port id="{number}" precision="FP32"{named}>{"".join(f"<dim>{n}</dim>" for n in sizes)}</port>'
 
 
-def layer(number: int, kind: str, inside: str = "", opset: str = "opset1", more: str = "") -> str:
-    return f'<layer id="{number}" name="{kind}_{number}" type="{kind}" version="{opset}"{more}>{inside}</layer>'
+def layer(number: int, kind: str, inside: str = "", opset: str = "opset1") -> str:
+    return f'<layer id="{number}" name="{kind}_{number}" type="{kind}" version="{opset}">{inside}</layer>'
 
 
 PIXELS = layer(
@@ -60,22 +59,8 @@ def refusal(path: Path) -> str:
     return caught.value.message
 
 
-def test_names_and_shapes_are_read(tmp_path: Path) -> None:
-    facts = inspect_file(packed(tmp_path, net()))
-
-    assert facts.format == "openvino"
-    assert facts.signature == Signature(
-        (TensorSpec("pixels", "float32", (None, 4)),), (TensorSpec("logits", "float32", (None, 3)),)
-    )
-
-
-def test_the_names_that_the_result_itself_has_come_first(tmp_path: Path) -> None:
-    named = layer(3, "Result", f"<input>{port(0, -1, 3)}</input>", more=' output_names="answer"')
-
-    signature = inspect_file(packed(tmp_path, net(PIXELS, CONSTANT, PRODUCT, named))).signature
-
-    assert signature is not None
-    assert signature.outputs[0].name == "answer"
+def test_a_plain_model_is_accepted(tmp_path: Path) -> None:
+    assert inspect_file(packed(tmp_path, net())) == FileFacts("openvino")
 
 
 def test_a_packed_tar_is_read_too(tmp_path: Path) -> None:
@@ -101,12 +86,28 @@ def test_labels_beside_the_description_are_read(tmp_path: Path) -> None:
     assert inspect_file(packed(tmp_path, net(), labels_txt="cat\ndog\nbird\n")).labels == ("cat", "dog", "bird")
 
 
-def test_a_rank_that_is_open_leaves_the_signature_to_the_engine(tmp_path: Path) -> None:
-    pixels = layer(
-        0, "Parameter", '<data shape="..." element_type="f32"/><output><port id="0" precision="FP32"/></output>'
+def test_inputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    pixels = PIXELS.replace('element_type="f32"', 'element_type="undefined"')
+
+    assert refusal(packed(tmp_path, net(pixels, CONSTANT, PRODUCT, RESULT))).startswith(
+        "'Parameter_0' holds numbers of a kind that cannot be sent"
     )
 
-    assert inspect_file(packed(tmp_path, net(pixels, CONSTANT, PRODUCT, RESULT))).signature is None
+
+def test_outputs_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    result = RESULT.replace('precision="FP32"', 'precision="U4"')
+
+    assert refusal(packed(tmp_path, net(PIXELS, CONSTANT, PRODUCT, result))).startswith(
+        "'Result_3' holds numbers of a kind that cannot be sent"
+    )
+
+
+def test_an_open_rank_leaves_the_kinds_of_numbers_to_the_engine(tmp_path: Path) -> None:
+    pixels = layer(
+        0, "Parameter", '<data shape="..." element_type="undefined"/><output><port id="0" precision="FP32"/></output>'
+    )
+
+    assert inspect_file(packed(tmp_path, net(pixels, CONSTANT, PRODUCT, RESULT))).format == "openvino"
 
 
 def test_a_description_alone_is_refused(tmp_path: Path) -> None:

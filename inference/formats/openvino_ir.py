@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
@@ -13,7 +13,6 @@ from inference.archives import Archive, Entry, is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, listed, shown, size_words
 from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
-from inference.signature import Shape, Signature, TensorSpec
 
 MAX_XML_BYTES = 128 << 20
 MAX_DEPTH = 64
@@ -22,13 +21,11 @@ MAX_ATTRIBUTES = 64
 OLDEST_VERSION = 10
 CHUNK_BYTES = 1 << 20
 
-# Element type, as `element_type` of a layer and as `precision` of a port have it → numpy's name, bits of one number.
-_TYPES = {
-    "f64": ("float64", 64), "f32": ("float32", 32), "f16": ("float16", 16), "bf16": ("bfloat16", 16),
-    "i64": ("int64", 64), "i32": ("int32", 32), "i16": ("int16", 16), "i8": ("int8", 8),
-    "u64": ("uint64", 64), "u32": ("uint32", 32), "u16": ("uint16", 16), "u8": ("uint8", 8),
-    "boolean": ("bool", 8), "bool": ("bool", 8), "string": ("string", 0),
-    "fp64": ("float64", 64), "fp32": ("float32", 32), "fp16": ("float16", 16),
+# Element type, as `element_type` of a layer and as `precision` of a port have it → bits of one number: of those that
+# can go in and come out, and of those that are inside only.
+_BITS = {
+    "f64": 64, "f32": 32, "f16": 16, "bf16": 16, "i64": 64, "i32": 32, "i16": 16, "i8": 8,
+    "u64": 64, "u32": 32, "u16": 16, "u8": 8, "boolean": 8, "bool": 8, "string": 0, "fp64": 64, "fp32": 32, "fp16": 16,
 }  # fmt: skip
 _SMALL_BITS = {"u1": 1, "u2": 2, "i4": 4, "u4": 4, "nf4": 4, "f8e4m3": 8, "f8e5m2": 8, "f8e8m0": 8, "f4e2m1": 4}
 
@@ -38,18 +35,13 @@ DAMAGED = "The OpenVINO description is damaged or was cut off. Save the model ag
 
 @dataclass(slots=True)
 class _Layer:
-    """A layer of the outermost graph that is an input or an output."""
+    """A layer of the outermost graph that is an input or an output; `precision` is that of its first port."""
 
-    id: str
     name: str
     type: str
     element_type: str = ""
     shape_text: str = ""
-    output_names: str = ""
-    port_names: str = ""
-    precision: str = ""
-    dims: list[int | None] = field(default_factory=list)
-    has_port: bool = False
+    precision: str | None = None
 
 
 def inspect_openvino(path: Path) -> FileFacts:
@@ -66,7 +58,8 @@ def inspect_openvino(path: Path) -> FileFacts:
         beside = labels_beside(archive, "" if folder == "." else folder)
     reading = _Reading(weights.size_bytes)
     reading.read(text.getbuffer())
-    return FileFacts("openvino", reading.labels or beside, reading.signature())
+    reading.check_ends()
+    return FileFacts("openvino", reading.labels or beside)
 
 
 def _pair(archive: Archive) -> tuple[Entry, Entry]:
@@ -91,10 +84,6 @@ class _Reading:
         self._path: list[str] = []
         self._elements = 0
         self._layer: _Layer | None = None
-        self._id = ""
-        self._port_names: dict[tuple[str, str], str] = {}
-        self._sources: dict[str, tuple[str, str]] = {}
-        self._text: list[str] = []
         self._ends: list[_Layer] = []
         self.labels: tuple[str, ...] = ()
 
@@ -104,7 +93,6 @@ class _Reading:
         parser.EntityDeclHandler = self._doctype
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
         try:
             for at in range(0, len(raw), CHUNK_BYTES):
                 chunk = bytes(raw[at : at + CHUNK_BYTES])
@@ -115,21 +103,15 @@ class _Reading:
         except (expat.ExpatError, ValueError, LookupError):
             raise FileRejected(DAMAGED) from None
 
-    def signature(self) -> Signature | None:
-        """None where the rank of an input or output is open."""
+    def check_ends(self) -> None:
+        """Raises FileRejected. Where the rank of an input is open, the kinds of numbers are left to the engine."""
         inputs = [layer for layer in self._ends if layer.type == "parameter"]
         outputs = [layer for layer in self._ends if layer.type == "result"]
         if not inputs or not outputs:
             raise FileRejected("The OpenVINO model has no input or no output. Save the model again.")
-        if any("..." in layer.shape_text for layer in inputs):
-            return None
-        for layer in outputs:
-            if not layer.output_names and layer.id in self._sources:
-                layer.output_names = self._port_names.get(self._sources[layer.id], "")
-        return Signature(
-            tuple(_spec(layer, f"input_{i}") for i, layer in enumerate(inputs)),
-            tuple(_spec(layer, f"output_{i}") for i, layer in enumerate(outputs)),
-        )
+        if not any("..." in layer.shape_text for layer in inputs):
+            for layer in (*inputs, *outputs):
+                _check_kind(layer)
 
     def _doctype(self, *_: object) -> None:
         raise FileRejected(
@@ -150,23 +132,17 @@ class _Reading:
             self._start_layer(attributes)
         elif tag == "data" and self._path[-2:] == ["layer", "data"]:
             self._check_data(attributes)
-        elif self._path == ["net", "edges", "edge"]:
-            source = attributes.get("from-layer", ""), attributes.get("from-port", "")
-            self._sources[attributes.get("to-layer", "")] = source
-        elif self._layer is not None and len(self._path) >= 4:
-            self._inside_layer(tag, attributes)
-        elif self._path == ["net", "layers", "layer", "output", "port"] and "names" in attributes:
-            self._port_names[self._id, attributes.get("id", "")] = attributes["names"]
+        elif tag == "port" and self._layer is not None and len(self._path) == 5:
+            if self._layer.precision is None:
+                self._layer.precision = attributes.get("precision", "")
         elif self._path == ["net", "rt_info", "model_info", "labels"]:
             self.labels = tuple(attributes.get("value", "").split())
 
     def _start_layer(self, attributes: dict[str, str]) -> None:
         kind, name, opset = (attributes.get(key, "") for key in ("type", "name", "version"))
-        if self._path == ["net", "layers", "layer"]:
-            self._id = attributes.get("id", "")
         _check_layer(kind, name, opset)
         if self._path == ["net", "layers", "layer"] and kind.casefold() in ("parameter", "result"):
-            self._layer = _Layer(self._id, name, kind.casefold(), output_names=attributes.get("output_names", ""))
+            self._layer = _Layer(name, kind.casefold())
             self._ends.append(self._layer)
 
     def _check_data(self, attributes: dict[str, str]) -> None:
@@ -182,25 +158,7 @@ class _Reading:
             self._layer.element_type = attributes.get("element_type", "")
             self._layer.shape_text = attributes.get("shape", "")
 
-    def _inside_layer(self, tag: str, attributes: dict[str, str]) -> None:
-        layer = self._layer
-        assert layer is not None
-        if tag == "port" and len(self._path) == 5 and not layer.has_port:
-            layer.has_port = True
-            layer.port_names = attributes.get("names", "")
-            self._port_names[layer.id, attributes.get("id", "")] = layer.port_names
-            layer.precision = attributes.get("precision", "")
-        elif tag == "dim":
-            self._text = []
-
-    def _characters(self, text: str) -> None:
-        if self._layer is not None and self._path[-1:] == ["dim"] and len(self._text) < 100:
-            self._text.append(text)
-
     def _end(self, tag: str) -> None:
-        if tag == "dim" and self._layer is not None and len(self._layer.dims) < 100:
-            size = "".join(self._text).strip()
-            self._layer.dims.append(int(size) if size.isdecimal() and len(size) < 10 else None)
         if tag == "layer" and self._path == ["net", "layers", "layer"]:
             self._layer = None
         self._path.pop()
@@ -234,7 +192,7 @@ def _check_layer(kind: str, name: str, opset: str) -> None:
 def _check_size(attributes: dict[str, str], size: int) -> None:
     """A constant that declares more numbers than it has bytes for would be read past its end."""
     kind = attributes.get("element_type", "").casefold()
-    bits = _TYPES[kind][1] if kind in _TYPES else _SMALL_BITS.get(kind, 0)
+    bits = _BITS.get(kind, _SMALL_BITS.get(kind, 0))
     sizes = [_whole(part) for part in attributes.get("shape", "").split(",") if part.strip()]
     if len(sizes) > 32 or (bits and math.prod(sizes) * bits > size * 8):
         raise FileRejected(DAMAGED)
@@ -247,22 +205,9 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _spec(layer: _Layer, otherwise: str) -> TensorSpec:
-    kind = (layer.element_type or layer.precision).casefold()
-    if kind not in _TYPES:
+def _check_kind(layer: _Layer) -> None:
+    if (layer.element_type or layer.precision or "").casefold() not in _BITS:
         raise FileRejected(
             f"'{shown(layer.name)}' holds numbers of a kind that cannot be sent or shown here. Convert the model with "
             "float inputs and outputs."
         )
-    return TensorSpec(_name(layer) or otherwise, _TYPES[kind][0], _shape(layer))
-
-
-def _name(layer: _Layer) -> str:
-    """One tensor can have several names: without TensorFlow's `:0`, the shortest; without any, the layer's."""
-    text = layer.port_names if layer.type == "parameter" else layer.output_names or layer.port_names
-    names = [part.replace("\\,", ",").removesuffix(":0") for part in re.split(r"(?<!\\),", text) if part]
-    return min(names, key=lambda name: (len(name), name), default="")
-
-
-def _shape(layer: _Layer) -> Shape:
-    return tuple(layer.dims)
