@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.wire_bytes import entry, pb
 
-FLOAT, INT32 = 1, 3
+FLOAT = 1
 VARIABLES = ("variables/variables.index", "variables/variables.data-00000-of-00001")
 
 
@@ -53,11 +53,6 @@ def repeated(name: str, *sizes: int) -> bytes:
     """One number, which TensorFlow repeats over the whole shape."""
     tensor = pb((1, FLOAT), (2, shape(*sizes)), (5, struct.pack("<f", 1.0)))
     return node(name, "Const", dtype=of_type(FLOAT), value=pb((8, tensor)))
-
-
-def whole_numbers(name: str, *numbers: int) -> bytes:
-    tensor = pb((1, INT32), (2, shape(len(numbers))), (4, struct.pack(f"<{len(numbers)}i", *numbers)))
-    return node(name, "Const", dtype=of_type(INT32), value=pb((8, tensor)))
 
 
 def function(name: str, *nodes: bytes, **attrs: bytes) -> bytes:

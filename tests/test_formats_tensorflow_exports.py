@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.formats import FileRejected, inspect_file
+from inference.formats import FileFacts, FileRejected, inspect_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,27 +31,20 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("file", "format_name", "takes", "gives"),
+    ("file", "format_name"),
     [
-        ("mobilenet.zip", "saved_model", (None, 96, 96, 3), (None, 10)),
-        ("lstm.zip", "saved_model", (None, 5, 2), (None, 2)),
-        ("text.zip", "saved_model", (None, 1), (None, 8)),
-        ("tf1.tar.gz", "saved_model", (None, 4), (None, 3)),
-        ("mobilenet.pb", "frozen_graph", (None, 96, 96, 3), (None, 10)),
-        ("tf1.pb", "frozen_graph", (None, 4), (None, 3)),
-        ("mobilenet.tflite", "tflite", (1, 96, 96, 3), (1, 10)),
-        ("openvino.zip", "openvino", (None, 96, 96, 3), (None, 10)),
+        ("mobilenet.zip", "saved_model"),
+        ("lstm.zip", "saved_model"),
+        ("text.zip", "saved_model"),
+        ("tf1.tar.gz", "saved_model"),
+        ("mobilenet.pb", "frozen_graph"),
+        ("tf1.pb", "frozen_graph"),
+        ("mobilenet.tflite", "tflite"),
+        ("openvino.zip", "openvino"),
     ],
 )
-def test_a_real_file_is_accepted_with_its_signature(
-    exports: Path, file: str, format_name: str, takes: tuple[int | None, ...], gives: tuple[int | None, ...]
-) -> None:
-    facts = inspect_file(exports / file)
-
-    assert facts.format == format_name
-    assert facts.signature is not None
-    assert [spec.shape for spec in facts.signature.inputs] == [takes]
-    assert [spec.shape for spec in facts.signature.outputs] == [gives]
+def test_a_real_file_is_accepted(exports: Path, file: str, format_name: str) -> None:
+    assert inspect_file(exports / file) == FileFacts(format_name)
 
 
 @pytest.mark.parametrize(

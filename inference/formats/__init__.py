@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference.formats.facts import Candidates, FileFacts, FileRejected
+from inference.formats.facts import FileFacts, FileRejected
 from inference.formats.frozen_graph import inspect_frozen_graph
 from inference.formats.hdf5 import inspect_hdf5
 from inference.formats.keras import inspect_keras
@@ -15,7 +15,7 @@ from inference.formats.recognise import recognise
 from inference.formats.saved_model import inspect_saved_model
 from inference.formats.tflite import inspect_tflite
 
-__all__ = ["Candidates", "FileFacts", "FileRejected", "inspect_file"]
+__all__ = ["FileFacts", "FileRejected", "inspect_file"]
 
 
 def inspect_file(

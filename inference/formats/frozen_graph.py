@@ -5,25 +5,19 @@ Such a file does not say what goes in and comes out: the inputs are its placehol
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from inference.formats.facts import Candidates, FileFacts, FileRejected, listed, shown
-from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, read_shape, tensor_name
+from inference.formats.facts import FileFacts, FileRejected, listed, shown
+from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, tensor_name
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
-from inference.formats.tensorflow_ops import COUNTED_BY, DTYPES, OUTPUT_COUNTS, VARIABLE_OPS
-from inference.signature import Shape, Signature, TensorSpec
+from inference.formats.tensorflow_ops import COUNTED_BY, OUTPUT_COUNTS, VARIABLE_OPS
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # They end a branch without being an answer.
 _NO_ANSWERS = frozenset({"NoOp", "Assert", "Print", "PrintV2", "Const", "ControlTrigger"})
-_PASS_ON = frozenset({
-    "Identity", "StopGradient", "Softmax", "LogSoftmax", "Sigmoid", "Tanh", "Relu", "Relu6", "Elu", "Selu", "Softplus",
-    "BiasAdd", "AddV2", "Add", "Snapshot",
-})  # fmt: skip
 _TYPE_KEYS = ("dtype", "output_type", "out_type", "DstT", "T", "SrcT")
-MAX_FOLLOWED = 50
 
 NOT_FROZEN = (
     "The graph is not frozen: its weights are variables, which are not in this file. Freeze it first, or upload the "
@@ -31,29 +25,32 @@ NOT_FROZEN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The tensors that may be meant as inputs and outputs of a graph that does not say so, by name (`node:0`)."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 def inspect_frozen_graph(
     path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
 ) -> FileFacts:
     """`inputs` and `outputs` are the tensors that somebody chose (`node` or `node:0`); without them, all that may be
-    meant are taken, a note says so where they are several, and `candidates` lists them. Raises FileRejected."""
+    meant are taken, and a note says so where they are several. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
         if not graph.nodes:
             raise FileRejected(DAMAGED)
-        candidates = _candidates(graph)
-        chosen_inputs, chosen_outputs = _chosen(graph, candidates, inputs, outputs)
+        chosen_inputs, chosen_outputs = _chosen(graph, _candidates(graph), inputs, outputs)
         check = OpCheck(graph, len(raw), is_trusted=is_trusted)
         check.check(starts=chosen_outputs, given=chosen_inputs)
         if check.ops & VARIABLE_OPS:
             raise FileRejected(NOT_FROZEN)
-        ins = [_spec(graph, tensor) for tensor in chosen_inputs]
-        outs = [_spec(graph, tensor) for tensor in chosen_outputs]
+        for tensor in (*chosen_inputs, *chosen_outputs):
+            _check_end(graph, tensor)
         notes = _notes(() if inputs else chosen_inputs, () if outputs else chosen_outputs)
-    known = [spec for spec in (*ins, *outs) if spec is not None]
-    signature = None
-    if len(known) == len(ins) + len(outs):
-        signature = Signature(tuple(known[: len(ins)]), tuple(known[len(ins) :]))
-    return FileFacts("frozen_graph", signature=signature, notes=notes, candidates=candidates)
+    return FileFacts("frozen_graph", notes=notes)
 
 
 def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Candidates:
@@ -159,79 +156,12 @@ def _output_count(node: Node) -> int:
     return OUTPUT_COUNTS.get(node.op, 1)
 
 
-def _spec(graph: GraphDef, tensor: str) -> TensorSpec | None:
-    """None where the dtype or the rank cannot be told without TensorFlow."""
-    node = graph.nodes[node_name(tensor)]
-    number = int(tensor.partition(":")[2] or 0) if tensor.partition(":")[2].isdecimal() else 0
-    types = node.dtypes("T")
-    dtype = types[number] if number < len(types) else node.dtype(*_TYPE_KEYS)
-    shape = _shape(graph, tensor)
-    return TensorSpec(tensor.removesuffix(":0"), dtype, shape) if dtype and shape is not None else None
-
-
-def _shape(graph: GraphDef, tensor: str) -> Shape | None:
-    """The shape as far as the tails of classifiers go: what keeps its shape, matrix products, fixed reshapes."""
-    for _ in range(MAX_FOLLOWED):
-        node, _, number = tensor.partition(":")
-        if node not in graph.nodes:
-            return None
-        here, index = graph.nodes[node], int(number) if number.isdecimal() else 0
-        shapes = here.shapes("_output_shapes")
-        if index < len(shapes) and shapes[index] is not None:
-            return shapes[index]
-        if here.op in _PLACEHOLDERS:
-            return here.shape("shape")
-        if here.op == "Reshape" and len(here.inputs) > 1:
-            return _sizes(graph, here.inputs[1])
-        if here.op == "MatMul" and len(here.inputs) > 1:
-            return (None, _columns(graph, here))
-        if here.op not in _PASS_ON or not here.inputs:
-            return None
-        tensor = here.inputs[0]
-    return None
-
-
-def _columns(graph: GraphDef, product: Node) -> int | None:
-    content = _constant(graph, product.inputs[1])
-    message = content.one(2) if content else None
-    shape = read_shape(message) if message else None
-    if not shape or len(shape) != 2:
-        return None
-    transposed = product.attrs["transpose_b"].integer(5) if "transpose_b" in product.attrs else 0
-    return shape[0] if transposed else shape[1]
-
-
-def _constant(graph: GraphDef, tensor: str) -> Message | None:
-    """The TensorProto behind a tensor, through identities (as freezing leaves them)."""
-    node = graph.nodes.get(node_name(tensor))
-    for _ in range(MAX_FOLLOWED):
-        if node is None or node.op == "Const" or node.op != "Identity" or not node.inputs:
-            break
-        node = graph.nodes.get(node_name(node.inputs[0]))
-    return node.tensor("value") if node is not None and node.op == "Const" else None
-
-
-def _sizes(graph: GraphDef, tensor: str) -> Shape | None:
-    """What a tensor says that is used as a shape: a constant, or constants packed with sizes that are not known."""
-    node = graph.nodes.get(node_name(tensor))
-    if node is not None and node.op == "Pack" and len(node.inputs) <= 32:
-        parts = [_constant_numbers(graph, source) for source in node.inputs if source[:1] != "^"]
-        return tuple(part[0] if part else None for part in parts)
-    numbers = _constant_numbers(graph, tensor)
-    return None if numbers is None else tuple(number if number >= 0 else None for number in numbers)
-
-
-def _constant_numbers(graph: GraphDef, tensor: str) -> tuple[int, ...] | None:
-    content = _constant(graph, tensor)
-    if content is None:
-        return None
-    code = {"int32": "i", "int64": "q"}.get(DTYPES.get(content.integer(1), ""))
-    raw = b"".join(
-        bytes(value[:512]) for number, _, value in content.fields() if number == 4 and not isinstance(value, int)
-    )
-    if code is None or len(raw) > 256:
-        return None
-    if not raw:
-        return tuple(content.integers(7 if code == "i" else 10))[:32] or None
-    size = struct.calcsize(f"<{code}")
-    return struct.unpack(f"<{len(raw) // size}{code}", raw) if len(raw) % size == 0 else None
+def _check_end(graph: GraphDef, tensor: str) -> None:
+    """Raises FileRejected where what the graph says of its numbers and its shape is damaged."""
+    node, digits = graph.nodes[node_name(tensor)], tensor.partition(":")[2]
+    number = int(digits) if digits.isdecimal() else 0
+    if number >= len(node.dtypes("T")):
+        node.dtype(*_TYPE_KEYS)
+    shapes = node.shapes("_output_shapes")
+    if node.op in _PLACEHOLDERS and (number >= len(shapes) or shapes[number] is None):
+        node.shape("shape")

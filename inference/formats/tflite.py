@@ -39,7 +39,7 @@ def inspect_tflite(path: Path) -> FileFacts:
         is_quantized = _check_ends(model, graphs[0])
         named_as_labels = _associated_labels(path, len(raw))
     notes = ("The model is quantised: its numbers are integers inside, floats are converted on the way.",)
-    return FileFacts("tflite", named_as_labels, notes=notes if is_quantized else ())
+    return FileFacts("tflite", named_as_labels, notes if is_quantized else ())
 
 
 def _check_operations(model: Table) -> None:
