@@ -171,11 +171,6 @@ def test_a_graph_for_training_is_refused(tmp_path: Path) -> None:
     assert "for training" in refusal(onnx_file(tmp_path, None, (20, pb((1, graph())))))
 
 
-@pytest.mark.parametrize("number", [2, 3])
-def test_a_producer_of_megabytes_is_refused(tmp_path: Path, number: int) -> None:
-    assert "more parts than any real model" in refusal(onnx_file(tmp_path, None, (number, "x" * (2 << 20))))
-
-
 def test_graphs_nested_without_end_are_refused(tmp_path: Path) -> None:
     inside = graph()
     for _ in range(500):
