@@ -142,9 +142,14 @@ def test_statistics_count_and_name_the_memory(client: Client, key: Headers) -> N
     every = client.get_inference_statistics(headers=dict(key))["model_stats"]
 
     assert (one["name"], one["version"]) == ("seen", "1")
-    assert {"success", "fail", "queue", "compute_input", "compute_infer", "compute_output"} <= set(
-        one["inference_stats"]
-    )
+    stats = one["inference_stats"]
+    spans = [stats[name] for name in ("queue", "compute_input", "compute_infer", "compute_output")]
+    assert {span["count"] for span in spans} == {stats["success"]["count"]}  # perf_analyzer ends where they differ
+    assert sum(span["ns"] for span in spans) == pytest.approx(stats["success"]["ns"], rel=0.01)
+    assert stats["fail"]["count"] >= 0
+    for batch in one["batch_stats"]:
+        names = ("compute_input", "compute_infer", "compute_output")
+        assert len({batch[name]["count"] for name in names}) == 1
     assert one["memory_usage"][0]["type"] == "CPU" and one["memory_usage"][0]["byte_size"] > 10**6
     assert {"seen", "pair"} <= {row["name"] for row in every}
 
