@@ -33,7 +33,7 @@ class TensorSpec:
         name, dtype, shape = value["name"], value["dtype"], value["shape"]
         if not (is_text(name) and is_text(dtype) and isinstance(shape, list | tuple) and all(map(_is_size, shape))):
             raise ValueError("a tensor that makes no sense")
-        return cls(name, dtype, tuple(shape))
+        return cls(name, texts.DTYPE if dtype == "object" else dtype, tuple(shape))  # as texts were called once
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,11 @@ def unpack(data: memoryview, shape: Sequence[int]) -> Array:
         raise Damaged(f"has more than {MOST_TEXTS:,} texts")
     array = np.empty(count, object)
     found = 0
-    for text in cut(data):
-        if found < count:
-            array[found] = bytes(text)
-        found += 1
-    if found != count:
+    for found, text in enumerate(cut(data), start=1):
+        if found > count:
+            raise Damaged(f"holds more than the {count} texts of its shape")
+        array[found - 1] = bytes(text)
+    if found < count:
         raise Damaged(f"holds {found} texts, its shape says {count}")
     return array.reshape(list(shape))
 
