@@ -154,6 +154,23 @@ def test_statistics_count_and_name_the_memory(client: Client, key: Headers) -> N
     assert {"seen", "pair"} <= {row["name"] for row in every}
 
 
+def test_what_is_not_offered_is_said_to_be_off_and_cannot_be_switched_on(client: Client, key: Headers) -> None:
+    assert client.get_trace_settings(headers=dict(key))["trace_level"] == ["OFF"]
+    assert client.get_trace_settings("seen", headers=dict(key))["trace_level"] == ["OFF"]
+    assert client.get_log_settings(headers=dict(key))["log_verbose_level"] == 0
+    for status in (client.get_system_shared_memory_status, client.get_cuda_shared_memory_status):
+        assert status(headers=dict(key)) == []
+    client.unregister_system_shared_memory(headers=dict(key))  # as its examples do first
+    client.unregister_cuda_shared_memory("mine", headers=dict(key))
+
+    with pytest.raises(InferenceServerException, match="not traced"):
+        client.update_trace_settings("seen", {"trace_level": ["TIMESTAMPS"]}, headers=dict(key))
+    with pytest.raises(InferenceServerException, match="not changed over HTTP"):
+        client.update_log_settings({"log_verbose_level": 1}, headers=dict(key))
+    with pytest.raises(InferenceServerException, match="not offered"):
+        client.register_system_shared_memory("mine", "/mine", 64, headers=dict(key))
+
+
 def states(client: Client, key: Headers, name: str) -> dict[str, str]:
     rows: list[dict[str, Any]] = client.get_model_repository_index(headers=dict(key))
     return {row["version"]: row["state"] for row in rows if row["name"] == name}

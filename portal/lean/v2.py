@@ -22,6 +22,7 @@ from portal.lean.repository import RepositoryCalls
 from portal.lean.routes import Route, Work, ask_served, remembered
 from portal.lean.runner import ask_runner, is_large
 from portal.lean.threads import ThreadLender
+from portal.lean.v2_absent import absent_verbs
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,9}))?(?:/(ready|infer|config|stats))?\Z")
 _REPOSITORY = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)\Z")
@@ -69,7 +70,7 @@ class V2Calls:
             return {"POST": self._repository.verb(found[2], found[1])}
         if _OTHER_REPOSITORY.match(path):
             return {"POST": (_other_repository, PREDICT)}
-        return {}
+        return {method: (work, PREDICT) for method, work in absent_verbs(path).items()}
 
     # ---- inference
 
