@@ -1,10 +1,10 @@
-"""`/healthz`: this process answers. `/readyz`: database, broker and clusters do too."""
+"""`/healthz`: this process answers. `/readyz`: database, broker and clusters do too. `/`: people are led on."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
@@ -15,6 +15,13 @@ from models_app.services.nodes import are_jobs_silent, is_silent
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True})
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """KServe's client asks here whether a server of V1 lives; what sends a key is no browser."""
+    word = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    return JsonResponse({"status": "alive"}) if word in {"bearer", "token"} else HttpResponseRedirect("/try/")
 
 
 @require_safe

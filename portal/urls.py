@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from models_app.api.views.document import DocumentPageView, DocumentView
 from models_app.api.views.missing import MissingView
@@ -12,7 +11,7 @@ from portal import health
 from portal.metrics import MetricsView
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/try/"), name="home"),
+    path("", health.home, name="home"),
     path("", include("models_app.tryit.urls")),
     path("admin/", admin.site.urls),
     path("api/schema/", DocumentView.as_view(), name="schema"),

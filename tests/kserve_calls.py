@@ -43,6 +43,7 @@ async def v1(url, key, image, pixels):
     client = InferenceRESTClient(RESTConfig(protocol="v1"))
     headers = {"Authorization": key}
     told = {
+        "live": await client.is_server_live(url, headers=headers),
         "model": await client.is_model_ready(url, "seen", headers=headers),
         "rows": await client.infer(url, {"instances": pixels.tolist()}, model_name="seen", headers=headers),
         "image": await client.infer(

@@ -54,7 +54,7 @@ def test_kserves_client_asks_with_v1_and_v2(
     np.testing.assert_allclose(v2["json"], right, atol=1e-5)
     np.testing.assert_allclose(v2["binary"], right, atol=1e-5)
     np.testing.assert_allclose(v2["image"], [pictured], atol=1e-6)
-    assert v1["model"] is True
+    assert v1["live"] is True and v1["model"] is True
     np.testing.assert_allclose(v1["rows"]["predictions"], right, atol=1e-5)
     np.testing.assert_allclose(v1["image"]["predictions"], [pictured], atol=1e-6)
     print(f"asked with {REQUIREMENT} on Python {sys.version_info.major}.{sys.version_info.minor}")

@@ -212,6 +212,8 @@ def test_health_is_open_to_all(portal: RunningPortal) -> None:
     anonymous = portal.client(None)
 
     assert anonymous.get("/healthz").status_code == 200
+    home = anonymous.get("/", allow_redirects=False)
+    assert (home.status_code, home.headers["Location"]) == (302, "/try/")
     assert anonymous.get("/readyz").status_code == 200
     assert anonymous.get("/api/schema/").status_code == 200
     assert anonymous.get("/api/docs/").status_code == 200
