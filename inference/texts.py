@@ -11,7 +11,8 @@ import binascii
 import math
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ DTYPE = "string"
 """What signatures call them; numpy has no name of its own for texts of any length."""
 MOST_TEXTS = 100_000
 """In one tensor: each is an object of Python's, on either side."""
+Packed = TypeVar("Packed", bytes, memoryview)
 _LENGTH = struct.Struct("<I")
 
 
@@ -31,15 +33,15 @@ def pack(texts: Iterable[bytes | memoryview]) -> bytes:
     return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
 
 
-def cut(data: memoryview) -> Iterator[memoryview]:
-    """The texts of packed ones, as views. Raises Damaged at the first that is."""
-    at = 0
-    while at < len(data):
-        if len(data) - at < _LENGTH.size:
+def cut(data: Packed) -> Iterator[Packed]:
+    """The texts of packed ones: of a view as views, of bytes as bytes. Raises Damaged at the first that is."""
+    at, end, read_length = 0, len(data), _LENGTH.unpack_from
+    while at < end:
+        if end - at < _LENGTH.size:
             raise Damaged("ends within the length of an element")
-        (length,) = _LENGTH.unpack_from(data, at)
+        (length,) = read_length(data, at)
         at += _LENGTH.size
-        if length > len(data) - at:
+        if length > end - at:
             raise Damaged("has an element that is longer than what is left")
         yield data[at : at + length]
         at += length
@@ -50,14 +52,12 @@ def unpack(data: memoryview, shape: Sequence[int]) -> Array:
     count = math.prod(shape)
     if not 0 <= count <= MOST_TEXTS:
         raise Damaged(f"has more than {MOST_TEXTS:,} texts")
+    found = list(islice(cut(bytes(data)), count + 1))  # slices of bytes take a third of the time of slices of a view
+    if len(found) != count:
+        more = "more than " if len(found) > count else ""
+        raise Damaged(f"holds {more}{min(len(found), count)} texts, its shape says {count}")
     array = np.empty(count, object)
-    found = 0
-    for found, text in enumerate(cut(data), start=1):
-        if found > count:
-            raise Damaged(f"holds more than the {count} texts of its shape")
-        array[found - 1] = bytes(text)
-    if found < count:
-        raise Damaged(f"holds {found} texts, its shape says {count}")
+    array[:] = found
     return array.reshape(list(shape))
 
 

@@ -38,7 +38,7 @@ def test_texts_of_any_length_and_content_come_back() -> None:
         (b"\1\0\0", (1,), "ends within the length"),
         (b"\5\0\0\0abc", (1,), "longer than what is left"),
         (b"\1\0\0\0a", (2,), "holds 1 texts, its shape says 2"),
-        (b"\1\0\0\0a\1\0\0\0b", (), "more than the 1 texts"),
+        (b"\1\0\0\0a\1\0\0\0b", (), "holds more than 1 texts"),
         (b"", (texts.MOST_TEXTS + 1,), "more than 100,000"),
     ],
 )
