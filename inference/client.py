@@ -105,6 +105,10 @@ class Connection(asyncio.Protocol):
             raise Busy.of(self._queue_limit)
 
     @property
+    def is_unused(self) -> bool:
+        return not self.is_open and not self.in_flight and self._opening is None
+
+    @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
@@ -239,17 +243,22 @@ class Runners:
         )
 
     def connection(self, path: str) -> Connection:
-        connections = self._by_loop.setdefault(asyncio.get_running_loop(), {})
-        if path not in connections:
-            for gone in [key for key, known in connections.items() if not known.is_open and not known.in_flight]:
-                del connections[gone]
-            connections[path] = Connection(path)
-        return connections[path]
+        return self._connections([path])[0]
+
+    def _connections(self, paths: Sequence[str]) -> list[Connection]:
+        """Those that are used for nothing make room for new ones, but never one of `paths` for another."""
+        known = self._by_loop.setdefault(asyncio.get_running_loop(), {})
+        if not all(path in known for path in paths):
+            for gone in [path for path, one in known.items() if one.is_unused and path not in paths]:
+                del known[gone]
+            for path in paths:
+                known.setdefault(path, Connection(path))
+        return [known[path] for path in paths]
 
     def least_busy(self, paths: Sequence[str]) -> Connection:
         if len(paths) == 1:
             return self.connection(paths[0])
-        return min(map(self.connection, paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
+        return min(self._connections(paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
 
     def check_room(self, paths: Sequence[str]) -> None:
         """Raises Busy where none of them has room. Who asks before a body is understood refuses a crowd in half the

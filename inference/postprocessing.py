@@ -266,6 +266,14 @@ def _class_scores(
     return None
 
 
+def both_scores(scores: Array, labels: Sequence[str]) -> Array:
+    """(N, 2) of shares (N, 1) with two labels: label 1 has the share, label 0 the rest. All else as it is."""
+    if scores.shape[1:] != (1,) or len(labels) != 2 or scores.dtype.kind != "f":
+        return scores
+    is_share = bool(((scores >= 0) & (scores <= 1)).all())
+    return np.concatenate([1 - scores, scores], axis=1) if is_share else scores
+
+
 def _best(
     scores: Array, labels: Sequence[str], top: int | None, postprocessing: Postprocessing
 ) -> list[dict[str, Any]]:

@@ -105,6 +105,25 @@ def test_the_calls_of_tensorflow_serving_take_texts_and_bytes(api: Api, moods: l
     assert np.ravel(answer["predictions" if form == "instances" else "outputs"]) == pytest.approx(moods, rel=1e-5)
 
 
+def test_one_score_with_two_labels_is_the_second_labels(api: Api, moods: list[float]) -> None:
+    """As over REST and on the try page."""
+    given = {"examples": [{"input_layer": REVIEWS[0][0]}, {"input_layer": {"b64": "YXdmdWw="}}]}
+    first, _ = api.post("/v1/models/moods:classify", json=given).json()["results"]
+    inputs = [{"name": "input_layer", "shape": [1, 1], "datatype": "BYTES", "data": REVIEWS[0]}]
+    wanted = [{"name": "dense", "parameters": {"classification": 2}}]
+    v2 = api.post("/v2/models/moods/infer", json={"inputs": inputs, "outputs": wanted}).json()["outputs"][0]["data"]
+
+    assert dict(first) == pytest.approx({"bad": 1 - moods[0], "good": moods[0]}, rel=1e-4)
+    assert v2[0].endswith(":1:good") and v2[1].endswith(":0:bad")
+
+
+@pytest.mark.parametrize("verb", ["classify", "regress"])
+def test_answers_that_are_texts_are_no_scores(api: Api, verb: str) -> None:
+    answer = api.post(f"/v1/models/upper:{verb}", json={"examples": [{"text": "a"}]})
+
+    assert (answer.status_code, "no scores" in answer.json()["error"]) == (400, True)
+
+
 def test_a_model_that_decodes_pictures_itself_gets_them_as_they_are(api: Api, digit: Callable[[str], bytes]) -> None:
     picture = {"b64": base64.b64encode(digit("seven")).decode()}
 

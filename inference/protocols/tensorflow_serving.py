@@ -16,7 +16,7 @@ import numpy as np
 
 from inference import tensors
 from inference.errors import BadInput, NotFound, TooLarge, ValidationFailed
-from inference.postprocessing import activated
+from inference.postprocessing import activated, both_scores
 from inference.protocols import json_text
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_classification import label_of
@@ -75,7 +75,7 @@ def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
         value = features[spec.name]
         if isinstance(value, list) and len(value) == 1 and (len(spec.shape) == 1 or is_encoded(value[0])):
             value = value[0]
-        elif not isinstance(value, list | dict) and len(spec.shape) == 2:
+        elif (is_encoded(value) or not isinstance(value, list | dict)) and len(spec.shape) == 2:
             value = [value]
         row[spec.name] = value
     return row
@@ -161,6 +161,7 @@ def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, 
         return json_answer({"predictions": _predictions(answers)})
     scores = _scores(answers, served)
     if request.form == "classify":
+        scores = both_scores(scores, served.labels)
         labels = [label_of(served.labels, index) for index in range(scores.shape[1])]
         return json_answer({"results": [list(zip(labels, map(_number, row), strict=True)) for row in scores]})
     if scores.shape[1] != 1:
@@ -189,7 +190,7 @@ def _values(name: str, array: Array) -> Any:
 def _scores(answers: Mapping[str, Array], served: Served) -> Array:
     """(N, C) of the output that is the answer."""
     array = answers[served.answer.name] if served.answer is not None else next(iter(answers.values()))
-    if array.ndim not in {1, 2} or not array.size:
+    if array.ndim not in {1, 2} or not array.size or array.dtype.kind == "O":
         raise BadInput("The model gives no scores. Ask with predict.")
     return array.reshape(len(array), -1)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inference.errors import BadInput
-from inference.postprocessing import best_indices
+from inference.postprocessing import best_indices, both_scores
 
 Array = np.ndarray[Any, Any]
 _KINDS = "fiu"
@@ -25,6 +25,7 @@ def classes(array: Array, count: int, labels: Sequence[str], name: str) -> tuple
     if array.size > _MOST_ELEMENTS:
         raise BadInput(f"The output {name} has more than {_MOST_ELEMENTS:,} values; classes are not chosen from them.")
     rows = array.reshape(1, -1) if array.ndim == 1 else array.reshape(len(array), -1)
+    rows = both_scores(rows, labels)
     count = min(count, rows.shape[1])
     texts = [
         f"{_value(row[index])}:{index}:{label_of(labels, index)}".encode()
