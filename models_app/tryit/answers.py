@@ -25,6 +25,7 @@ from models_app.tryit.inputs import image_plan, rows_of_texts, seen_words
 NUMBERS_SHOWN = 8
 MOST_EXAMPLES_APART = 8
 JSON_SHOWN = 4000
+TEXT_SHOWN = 400
 MOST_SCORES_READ = 200_000
 """Up to so many scores are all looked at to tell whether they lie in 0–1; beyond it only the best of each picture."""
 DRAWING_LIMIT_S = 20.0
@@ -120,7 +121,7 @@ def answer_texts(version: ModelVersion, instances: Sequence[Instance], lines: Se
     are_shares = are_all_shares(version, [score["score"] for row in rows for score in row["top"]])
     most = version.postprocessing.top or DEFAULT_TOP
     answers = [
-        Answer("", text=line, top=shown_scores(row["top"][:most], are_shares), is_plain=not are_shares)
+        Answer("", text=line[:TEXT_SHOWN], top=shown_scores(row["top"][:most], are_shares), is_plain=not are_shares)
         for line, row in zip(lines, rows, strict=True)
     ]
     return Answered(str(version), answers, _timing(prediction["timing_ms"], 0, 0))
