@@ -260,9 +260,8 @@ def _class_scores(
     if answer.shape[1] >= 2:
         return list(answer)
     if answer.shape[1] == 1 and len(labels) == 2:
-        ones = answer.astype(np.float32)
         is_score = postprocessing.activation == "sigmoid"
-        return [both if is_score or (both >= 0).all() else None for both in np.concatenate([1 - ones, ones], axis=1)]
+        return [both if is_score or (both >= 0).all() else None for both in _both(answer.astype(np.float32))]
     return None
 
 
@@ -271,7 +270,12 @@ def both_scores(scores: Array, labels: Sequence[str]) -> Array:
     if scores.shape[1:] != (1,) or len(labels) != 2 or scores.dtype.kind != "f":
         return scores
     is_share = bool(((scores >= 0) & (scores <= 1)).all())
-    return np.concatenate([1 - scores, scores], axis=1) if is_share else scores
+    return _both(scores) if is_share else scores
+
+
+def _both(shares: Array) -> Array:
+    """(N, 2) of (N, 1): of label 0 and of label 1."""
+    return np.concatenate([1 - shares, shares], axis=1)
 
 
 def _best(

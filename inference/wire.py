@@ -120,7 +120,8 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
     """What a header says of tensors, and their bytes in the same order (C order, and the host's byte order: both ends
-    are on one host). Raises WireError for more texts than are sent, what numpy raises for other kinds of tensors."""
+    are on one host). Raises WireError for more texts, or more in all, than a frame carries: whoever reads it would drop
+    the connection. Raises what numpy raises for other kinds of tensors."""
     described: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
     for name, tensor in tensors.items():
@@ -130,6 +131,8 @@ def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[
             {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": len(buffer)}
         )
         buffers.append(buffer)
+    if (size := sum(map(len, buffers))) > (most := Limits().body_bytes):
+        raise WireError(f"the tensors take {size:,} bytes, and at most {most:,} are sent")
     return described, buffers
 
 

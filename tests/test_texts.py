@@ -92,6 +92,14 @@ def test_one_long_text_among_short_ones_takes_its_own_room_only() -> None:
     assert wire.read_tensors(described, memoryview(buffers[0]))["words"].tolist() == array.tolist()
 
 
+def test_more_than_a_frame_carries_is_refused_before_it_is_sent() -> None:
+    """Whoever reads it would drop the connection, and fail all others who share it."""
+    whole = np.zeros(2**28 + 1, np.float32)  # a GiB that is never touched
+
+    with pytest.raises(wire.WireError, match="at most 1,073,741,824 are sent"):
+        wire.describe_tensors({"large": whole})
+
+
 def test_a_runner_that_says_nonsense_about_texts_is_not_believed() -> None:
     described = [{"name": "words", "dtype": "string", "shape": [2, 1], "bytes": 5}]
 

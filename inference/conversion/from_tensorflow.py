@@ -23,7 +23,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from inference.conversion import CannotConvert
 from inference.conversion.to_openvino import write_openvino
 from inference.engines import first_line
-from inference.engines.tensorflow import Traced, dtype_of
+from inference.engines.tensorflow import Traced
 from inference.signature import Signature
 
 ONNX_OPSET = 18
@@ -86,9 +86,7 @@ class TracedConversion:
 
 
 def _concrete(traced: Traced) -> Any:
-    specs = [
-        tf.TensorSpec(spec.shape, dtype_of(spec), name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)
-    ]
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)]
     function = tf.function(lambda *tensors: list(traced.call(*tensors)), input_signature=specs, autograph=False)
     return function.get_concrete_function()
 
@@ -167,7 +165,7 @@ def _named_function(call: Callable[..., Any], frozen_names: tuple[tuple[str, ...
         return {name: tf.identity(tensor) for name, tensor in zip(outputs, answers, strict=True)}
 
     specs = {
-        name: tf.TensorSpec(spec.shape, dtype_of(spec), name=name)
+        name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
         for name, spec in zip(inputs, signature.inputs, strict=True)
     }
     return tf.function(named, autograph=False).get_concrete_function(**specs)

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
@@ -30,7 +31,7 @@ _DTYPES = {
     "uint32": "uint32",
     "uint64": "uint64",
     "bool": "bool",
-    "string": "string",
+    "string": texts.DTYPE,
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _ERRORS_ONLY = 3

@@ -57,8 +57,7 @@ class TensorFlowEngine:
         self._function = tf.function(
             self._call,
             input_signature=[
-                tf.TensorSpec(spec.shape, dtype_of(spec), name=f"in_{i}")
-                for i, spec in enumerate(self.signature.inputs)
+                tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(self.signature.inputs)
             ],
             autograph=False,
         )
@@ -68,7 +67,7 @@ class TensorFlowEngine:
         return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        given = [tf.convert_to_tensor(inputs[spec.name], dtype_of(spec)) for spec in self.signature.inputs]
+        given = [tf.convert_to_tensor(inputs[spec.name], spec.dtype) for spec in self.signature.inputs]
         try:
             outputs = self._function(*given)
         except tf.errors.InvalidArgumentError as error:
@@ -115,10 +114,6 @@ def prepare() -> None:
     keras.backend.clear_session()
 
 
-def dtype_of(spec: TensorSpec) -> Any:
-    return tf.as_dtype(spec.dtype)
-
-
 def _reason(error: Any) -> str:
     """The line that says what is wrong: after the trace of the operation, before its node."""
     lines = str(error.message).partition("[[{{node")[0].strip().splitlines()
@@ -143,7 +138,7 @@ def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
 
 def _in_float32(traced: Traced) -> Traced:
     """bfloat16, which numpy and the protocols do not have, goes in and comes out as float32."""
-    taken = [dtype_of(spec) for spec in traced.signature.inputs]
+    taken = [spec.dtype for spec in traced.signature.inputs]
 
     def call(*tensors: Any) -> list[Any]:
         answers = traced.call(*[tf.cast(tensor, dtype) for tensor, dtype in zip(tensors, taken, strict=True)])

@@ -16,7 +16,8 @@ DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(dtype: str) -> str:
-    return DATATYPES[dtype]
+    """V2's name of a dtype; BYTES of one that has none, which no version that was checked since has."""
+    return DATATYPES.get(dtype, "BYTES")
 
 
 def little_endian(dtype: str) -> np.dtype[np.generic]:

@@ -50,7 +50,8 @@ def read_predict(body: bytes, served: Served) -> PredictRequest:
     values = given["instances"] if form == "rows" else given["inputs"]
     if (examples := _single_values(values, served)) is not None:
         return PredictRequest(_rows([[value] for value in examples], served), form, is_flat=True)
-    return PredictRequest(_rows(values, served) if form == "rows" else _columns(values, served), form)
+    read = _rows if form == "rows" else _columns
+    return PredictRequest(read(values, served), form)
 
 
 def read_examples(body: bytes, served: Served, verb: Literal["classify", "regress"]) -> PredictRequest:
@@ -97,13 +98,16 @@ def _single_values(values: Any, served: Served) -> list[Any] | None:
     if len(specs) != 1 or specs[0].shape[1:] != (1,):
         return None
     name = specs[0].name
-    if isinstance(values, dict) and set(values) == {name}:
-        values = values[name]
+    values = _unnamed(values, name)
     if not isinstance(values, list) or not values:
         return None
-    examples = [value[name] if isinstance(value, dict) and set(value) == {name} else value for value in values]
+    examples = [_unnamed(value, name) for value in values]
     are_single = all(is_encoded(value) or not isinstance(value, list | dict) for value in examples)
     return examples if are_single else None
+
+
+def _unnamed(value: Any, name: str) -> Any:
+    return value[name] if isinstance(value, dict) and set(value) == {name} else value
 
 
 def _rows(instances: Any, served: Served) -> Question:
@@ -111,7 +115,7 @@ def _rows(instances: Any, served: Served) -> Question:
         raise ValidationFailed("instances is a list with at least one example.")
     if served.takes_pictures:
         name = served.signature.inputs[0].name
-        values = [row[name] if isinstance(row, dict) and set(row) == {name} else row for row in instances]
+        values = [_unnamed(row, name) for row in instances]
         if any(map(is_encoded, values)):
             return _pictures(values)
     return Tensors(tensors.conform(tensors.from_instances(instances, served.signature), served.signature))

@@ -166,7 +166,7 @@ class _InputReader:
         elif dtype != spec.dtype:
             raise ValidationFailed(f"The input {name} takes {datatype_of(spec.dtype)}; the request says {datatype}.")
         elif binary is not None:
-            self._arrays[name] = _from_binary(binary, spec, shape)
+            self._arrays[name] = v2_binary.read_tensor(binary, dtype, shape, name)
         else:
             self._arrays[name] = _from_lists(item["data"], spec, shape)
 
@@ -201,13 +201,6 @@ def _shape(item: Mapping[str, Any], name: str) -> list[int]:
     ):
         raise ValidationFailed(f"The shape of the input {name} is a list of whole numbers from 0.")
     return shape
-
-
-def _from_binary(data: memoryview, spec: TensorSpec, shape: Sequence[int]) -> Array:
-    if spec.dtype == texts.DTYPE:
-        tensors.check_count(math.prod(shape), spec.name)
-        return v2_binary.read_texts(data, shape, spec.name)
-    return v2_binary.read_numbers(data, spec.dtype, shape, spec.name)
 
 
 def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
@@ -275,7 +268,7 @@ def _read_raw(body: memoryview, served: Served) -> InferRequest:
     if None in shape and (not known or len(body) % known):
         raise ValidationFailed(f"The body has {len(body)} bytes; the input {spec.name} needs a multiple of {known}.")
     sizes = [len(body) // known if n is None else n for n in shape]
-    array = v2_binary.read_numbers(body, spec.dtype, sizes, spec.name)
+    array = v2_binary.read_tensor(body, spec.dtype, sizes, spec.name)
     return InferRequest(Tensors(tensors.conform({spec.name: array}, served.signature)), outputs)
 
 
@@ -311,10 +304,6 @@ def write_answer(request: InferRequest, served: Served, outputs: Mapping[str, Ar
     return Answer(200, b"".join([text, *buffers]), b"application/octet-stream", headers)
 
 
-def _to_binary(array: Array) -> bytes:
-    return texts.pack(array.flat) if array.dtype.kind == "O" else v2_binary.write_numbers(array)
-
-
 def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[bytes]) -> dict[str, Any]:
     """What the JSON says of one output; its bytes go to `buffers` where it is binary."""
     if wanted.classes:
@@ -325,7 +314,7 @@ def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[
         values: Any = None if wanted.is_binary else [text.decode() for text in best]
     else:
         described = {"name": wanted.name, "datatype": datatype_of(dtype_name(array.dtype)), "shape": array.shape}
-        data = _to_binary(array) if wanted.is_binary else b""
+        data = v2_binary.write_tensor(array) if wanted.is_binary else b""
         values = None if wanted.is_binary else json_text.numbers(array.reshape(-1))
     if wanted.is_binary:
         buffers.append(data)

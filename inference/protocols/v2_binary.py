@@ -12,11 +12,29 @@ import numpy as np
 from inference import texts
 from inference.errors import TooLarge, ValidationFailed
 from inference.protocols.datatypes import little_endian
+from inference.tensors import check_count
 
 Array = np.ndarray[Any, Any]
 
 
-def read_numbers(data: memoryview, dtype: str, shape: Sequence[int], name: str) -> Array:
+def read_tensor(data: memoryview, dtype: str, shape: Sequence[int], name: str) -> Array:
+    """The tensor of a request. Raises ValidationFailed for a damaged one or one of another shape, TooLarge."""
+    if dtype != texts.DTYPE:
+        return _read_numbers(data, dtype, shape, name)
+    check_count(math.prod(shape), name)
+    try:
+        return texts.unpack(data, shape)
+    except texts.Damaged as error:
+        raise ValidationFailed(f"The input {name} {error}.") from None
+
+
+def write_tensor(array: Array) -> bytes:
+    if array.dtype.kind == "O":
+        return texts.pack(array.flat)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _read_numbers(data: memoryview, dtype: str, shape: Sequence[int], name: str) -> Array:
     """The tensor as a read-only view of `data`. Raises ValidationFailed where the sizes differ."""
     wanted = little_endian(dtype)
     size = math.prod(shape) * wanted.itemsize
@@ -36,15 +54,3 @@ def read_pictures(data: memoryview, most: int, name: str) -> list[memoryview]:
     if len(pictures) > most:
         raise TooLarge(f"Send at most {most} images at once.")
     return pictures
-
-
-def read_texts(data: memoryview, shape: Sequence[int], name: str) -> Array:
-    """The tensor of BYTES. Raises ValidationFailed for a damaged one, or one of another shape."""
-    try:
-        return texts.unpack(data, shape)
-    except texts.Damaged as error:
-        raise ValidationFailed(f"The input {name} {error}.") from None
-
-
-def write_numbers(array: Array) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -319,8 +319,6 @@ class Server:
         began, ended = min(part.began for part in parts), max(part.ended for part in parts)
         spans = Spans(began - request.queued_at, request.decode_s, ended - began)
         described, buffers = wire.describe_tensors(outputs)
-        if sum(map(len, buffers)) > wire.Limits().body_bytes:  # the web would drop the connection that all share
-            raise wire.WireError("it is larger than 1 GiB")
         header: dict[str, Any] = {
             "tensors": described,
             "timing_ms": {
