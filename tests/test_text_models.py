@@ -155,6 +155,16 @@ def test_the_engines_of_a_text_model_are_compared(api: Api) -> None:
     assert {row["engine"]: bool(row["error"]) for row in rows} == {"onnxruntime": False, "openvino": True}
 
 
+def test_a_table_of_words_stands_in_the_way_of_a_conversion(api: Api) -> None:
+    def look() -> tuple[int, str] | None:
+        answer = api.get("/api/models/moods/versions/1/export/", params={"format": "onnx"})
+        return None if answer.status_code == 202 else (answer.status_code, answer.text)
+
+    status, text = wait_for(look, 120, "the conversion")
+
+    assert status == 422 and "table" in text, text
+
+
 def test_the_try_page_asks_with_a_text(portal: RunningPortal, api: Api) -> None:
     page = portal.browser().get("/try/moods/").text
 

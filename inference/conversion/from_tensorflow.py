@@ -28,6 +28,9 @@ from inference.signature import Signature
 
 ONNX_OPSET = 18
 _NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
+_TABLES = (
+    "The model looks something up in a table, which formats other than a SavedModel do not keep. Run it in TensorFlow."
+)
 _TOO_LARGE = (
     "The weights take more than 2 GB, which is more than one file of this format can hold. Use the original engine."
 )
@@ -98,6 +101,9 @@ def _frozen(traced: Traced) -> FrozenGraph:
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(function.graph.as_graph_def())
     placeholders = [tensor.op.name for tensor in function.inputs]
+    if len(placeholders) > len(inputs):  # what the model holds beside variables cannot be made a constant
+        tables = (node.op for node in graph_def.node if node.op.startswith("LookupTable"))
+        raise CannotConvert(next(tables, ""), _TABLES)
     _rename_nodes(graph_def, dict(zip(placeholders, inputs, strict=True)))
     for name, tensor in zip(outputs, function.outputs, strict=True):
         node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, inputs)])
