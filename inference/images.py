@@ -67,11 +67,14 @@ TURNS = {
 }
 ORIENTATION_TAG = 0x0112
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
+MOST_READS = 500_000
+"""Of one picture, each of some bytes. A large GIF takes two for every 255 bytes, the other kinds far fewer."""
 ROWS_AT_ONCE = 64
 STEPS_TOLERANCE = 5e-7
 
 TOO_LARGE = f"This picture has more than {MAX_PIXELS // 10**6} megapixels. Make it smaller, then send it again."
 TOO_LONG = "This picture is too long and narrow to be resized. Cut it, then send it again."
+IN_PIECES = "This picture is made of far too many small pieces. Save it anew, then send it again."
 DAMAGED = "This picture is damaged or cut off and cannot be read to its end. Send the whole file."
 
 
@@ -81,6 +84,25 @@ class Decoded:
 
     values: Array
     is_first: bool
+
+
+class BoundedBytes(io.BytesIO):
+    """Pillow walks markers and chunks one by one: 20 MB of empty ones would hold a thread for half a minute."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        super().__init__(data)
+        self._left = MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise BadImage(IN_PIECES)
+        return super().read(size)
+
+
+def as_file(data: bytes | memoryview) -> io.BytesIO:
+    """A piece has a byte at least: what is short cannot have too many, and is read without counting."""
+    return io.BytesIO(data) if len(data) <= MOST_READS else BoundedBytes(data)
 
 
 def decode_image(data: bytes | memoryview, plan: ImagePlan) -> Array:
@@ -111,7 +133,7 @@ def _open(data: bytes | memoryview, mode: str, background: tuple[int, int, int])
     if (webp_pixels(data) or 0) > MAX_PIXELS:
         raise BadImage(TOO_LARGE)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(as_file(data), formats=FORMATS) as picture:
             check_size(picture)
             is_first = has_several(picture)
             picture.load()

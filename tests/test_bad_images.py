@@ -126,6 +126,17 @@ def test_text_chunk_bombs_are_refused() -> None:
     assert not decode_image(png(48, 32, chunk(b"tEXt", b"a\0b"), rows=rows), PLAN).any()
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_a_picture_of_millions_of_empty_pieces_is_refused_soon(kind: str) -> None:
+    whole = encoded(noise(8, 8), kind)
+    piece, at = {
+        "JPEG": (b"\xff\xe5\x00\x02", 2),  # behind the start
+        "PNG": (chunk(b"vpAg", b""), 33),  # behind the header
+        "GIF": (b"\x00", len(whole) - 1),  # where the next picture would begin
+    }[kind]
+    assert "small pieces" in refusal(whole[:at] + piece * (20_000_000 // len(piece)) + whole[at:])
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.9])
 def test_cut_off_pictures_are_refused(kind: str, share: float) -> None:
