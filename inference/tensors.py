@@ -14,7 +14,8 @@ from inference.signature import Signature, TensorSpec
 from inference.wire import dtype_name
 
 Array = np.ndarray[Any, Any]
-_MOST_AXES = 64
+MOST_AXES = 32
+"""Of a tensor: no model has more, and numpy's own limit is not far."""
 
 
 def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
@@ -57,8 +58,7 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
     """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
     if spec.dtype == texts.DTYPE:
         return _texts(value, spec)
-    if _holds_text(value):
-        raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")
+    _check_numbers(value, spec)
     try:
         array = np.asarray(value)
     except ValueError:
@@ -102,24 +102,22 @@ def check_count(count: int, name: str) -> None:
         raise TooLarge(f"The input {name} takes at most {texts.MOST_TEXTS:,} texts in one request.")
 
 
-def _holds_text(value: Any) -> bool:
-    """Whether a text is in the nested lists, or they are deeper than an array can be.
+def _check_numbers(value: Any, spec: TensorSpec) -> None:
+    """Raises BadInput where a text is in the nested lists, or they are deeper than a tensor can be.
 
     numpy would give every element the room of the longest text: 100 kB of them became 37 GiB. Looked at one depth
     after the other, because a call for each list costs more than a small model takes.
     """
-    if not isinstance(value, list):
-        return isinstance(value, str)
-    level = value
-    for _ in range(_MOST_AXES):
+    level = [value]
+    for _ in range(MOST_AXES + 1):
         kinds = set(map(type, level))
         if str in kinds:
-            return True
+            raise BadInput(f"The lists for {spec.name} hold text; the input takes {spec.dtype}.")
         if list not in kinds:
-            return False
+            return
         lists = level if len(kinds) == 1 else [item for item in level if type(item) is list]
         level = list(chain.from_iterable(lists))
-    return True
+    raise BadInput(f"The lists for {spec.name} are nested more than {MOST_AXES} deep.")
 
 
 def _exact(value: Any, rounded: Array) -> Array:

@@ -80,6 +80,9 @@ def test_a_raw_tensor_needs_no_description(served: RunningPortal) -> None:
     [
         ({"inputs": []}, "at least one input"),
         ({"inputs": [{**BODY["inputs"][0], "shape": [1, 8, 8, 3]}]}, "shape"),
+        ({"inputs": [{**BODY["inputs"][0], "shape": [-1, 64]}]}, "whole numbers from 0"),
+        ({"inputs": [{**BODY["inputs"][0], "shape": [1] * 33}]}, "more than 32 axes"),
+        ({"inputs": [{**BODY["inputs"][0], "shape": [1, 2**31]}]}, "2,147,483,648 values or more"),
         ({"inputs": [{**BODY["inputs"][0], "datatype": "INT64"}]}, "FP32"),
         ({"inputs": [{**BODY["inputs"][0], "name": "x"}]}, "unexpected inference input"),
         ({"outputs": [{"name": "x"}]}, "unexpected inference output"),

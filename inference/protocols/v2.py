@@ -28,7 +28,6 @@ from inference.wire import dtype_name
 Array = np.ndarray[Any, Any]
 LENGTH_HEADER = b"inference-header-content-length"
 MOST_PICTURES = 64
-_MOST_AXES = 32
 _MOST_ELEMENTS = 2**31
 _RESERVED = "triton_"
 _SHARED_MEMORY = "shared_memory_"
@@ -193,13 +192,12 @@ class _InputReader:
 
 def _shape(item: Mapping[str, Any], name: str) -> list[int]:
     shape = item.get("shape")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > _MOST_AXES
-        or not all(type(size) is int and 0 <= size < _MOST_ELEMENTS for size in shape)
-        or math.prod(shape) >= _MOST_ELEMENTS
-    ):
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValidationFailed(f"The shape of the input {name} is a list of whole numbers from 0.")
+    if len(shape) > tensors.MOST_AXES:
+        raise ValidationFailed(f"The shape of the input {name} has more than {tensors.MOST_AXES} axes.")
+    if max(shape, default=0) >= _MOST_ELEMENTS or math.prod(shape) >= _MOST_ELEMENTS:
+        raise ValidationFailed(f"The shape of the input {name} means {_MOST_ELEMENTS:,} values or more.")
     return shape
 
 
