@@ -1,4 +1,4 @@
-"""Moves of an instance: one conditional UPDATE and one Transition in one transaction; the row count says who won."""
+"""Moves of an instance: the row is held, moved and its Transition written in one transaction; who holds it has won."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def move(
         if after not in ALLOWED_MOVES[state]:
             raise ValueError(f"an instance does not go from {state} to {after}")
     with transaction.atomic():
-        rows = Instance.objects.filter(pk=instance.pk)
+        rows = Instance.objects.filter(pk=instance.pk, state__in=states)
         if generation is not None:
             rows = rows.filter(generation=generation)
-        for state in states:
-            changed = rows.filter(state=state).update(
-                state=after, state_since=timezone.now(), **{"state_detail": "", **fields}
-            )
-            if changed:
-                _record(instance, state, after, reason, by)
-                transaction.on_commit(partial(bell.ring, subject=instance.version.model.name), robust=True)
-                instance.refresh_from_db(from_queryset=Instance.objects.select_related("version__model", "node"))
-                return True
-    return False
+        held = rows.select_for_update().first()
+        if held is None:
+            return False
+        Instance.objects.filter(pk=held.pk).update(
+            state=after, state_since=timezone.now(), **{"state_detail": "", **fields}
+        )
+        _record(instance, InstanceState(held.state), after, reason, by)
+        transaction.on_commit(partial(bell.ring, subject=instance.version.model.name), robust=True)
+        instance.refresh_from_db(from_queryset=Instance.objects.select_related("version__model", "node"))
+        return True
 
 
 def _record(instance: Instance, before: str, after: str, reason: str, by: str) -> None:

@@ -30,7 +30,9 @@ def unload(
     for version in versions:
         with transaction.atomic():
             ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0, replaces_older=False)
-            for instance in version.instances.select_related("version__model").exclude(state=InstanceState.STOPPED):
+            # Held: between a look and a move its owner would take it from one state to another, and the wish be lost.
+            rows = version.instances.select_for_update(of=("self",)).select_related("version__model")
+            for instance in rows.exclude(state=InstanceState.STOPPED):
                 if _wish_end(instance, actor_name(by), reason):
                     ending.append(instance)
     for instance in ending:
@@ -46,14 +48,12 @@ def unload(
 
 
 def _wish_end(instance: Instance, by: str, reason: str) -> bool:
-    """Write the wish. True where a process has to end first."""
+    """Write the wish for an instance that is held. True where a process has to end first."""
     still = (InstanceState.QUEUED, InstanceState.FAILED)
     if move(instance, InstanceState.STOPPED, before=still, reason=reason, by=by):
         return False
     running = (InstanceState.READY, InstanceState.LOADING, InstanceState.RESTARTING)
-    if move(instance, InstanceState.UNLOADING, before=running, reason=reason, by=by):
-        return True
-    instance.refresh_from_db()
+    move(instance, InstanceState.UNLOADING, before=running, reason=reason, by=by)
     return instance.state in OWNED
 
 

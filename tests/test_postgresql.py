@@ -1,0 +1,55 @@
+"""What the registry promises holds on PostgreSQL too, where transactions overlap."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.postgresql import postgresql, programs
+from tests.running_portal import ROOT, RunningPortal, wait_for
+
+pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (/usr/lib/postgresql)")
+
+MODULES = (
+    "overlaps", "state_machine", "taking_up", "replacing", "deleted_meanwhile", "long_jobs", "jobs", "keep", "twins",
+)  # fmt: skip
+"""Tests of rows that need no portal."""
+
+
+@pytest.fixture(scope="module")
+def database_url() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+def test_rows_move_there_as_they_do_in_sqlite(database_url: str) -> None:
+    files = [f"tests/test_{name}.py" for name in MODULES]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+    assert ended.returncode == 0, ended.stdout[-5000:]
+    assert "passed" in ended.stdout and "skipped" not in ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.portal
+def test_a_portal_loads_answers_and_unloads_there(
+    database_url: str, new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes]
+) -> None:
+    portal = new_portal(DATABASE_URL=database_url)
+    api = portal.client()
+    api.checked("digits")
+    api.load("digits")
+
+    assert api.ask("digits", digit("seven")).json()["predictions"][0]["top"][0]["label"] == "7"
+
+    portal.stop()
+    portal.start()
+    wait_for(lambda: api.version("digits")["state"] == "loaded", 60, "what was loaded is loaded again")
+    assert api.ask("digits", digit("two")).json()["predictions"][0]["top"][0]["label"] == "2"
+    receipt = api.unload("digits")
+    assert receipt["process_exited"] is True and portal.runners() == []
