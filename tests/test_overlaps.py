@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
+from inference.errors import NotFound
 from models_app.choices import InstanceState
-from models_app.models import Instance
+from models_app.models import Instance, ModelVersion, RegisteredModel, Transition
+from models_app.services import files
+from models_app.services.delete import delete_model
+from models_app.services.patience import without_waiting
 from models_app.services.unload import unload
+from models_app.services.upload import VersionSettings, create_version
 from tests.registry import make_version
 
 pytestmark = [
@@ -68,3 +75,49 @@ def test_an_unload_is_not_lost_where_the_owner_moves_the_instance(before: Instan
     asked.result(20)
 
     assert row.get().state in {InstanceState.UNLOADING, InstanceState.STOPPED}
+
+
+def test_an_upload_that_meets_the_deletion_of_its_model_finds_none(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_UPLOADS_DIR = settings.PORTAL_FILES_DIR = tmp_path
+    version = make_version("cats")
+    received = files.receive_bytes(b"a model", "model.keras")
+
+    with meanwhile(lambda: delete_model(version.model, by=None)) as start:
+        asked = start(lambda: create_version("cats", received, VersionSettings(), by=None))
+
+    with pytest.raises(NotFound, match="cats"):
+        asked.result(20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_deletion_that_meets_an_upload_takes_its_version_along() -> None:
+    version = make_version("cats")
+
+    def upload() -> None:
+        RegisteredModel.objects.select_for_update().get()
+        make_version("cats")
+
+    with meanwhile(upload) as start:
+        asked = start(lambda: delete_model(version.model, by=None))
+    asked.result(20)
+
+    assert not ModelVersion.objects.exists()
+    assert sorted(Transition.objects.filter(after="deleted").values_list("version_number", flat=True)) == [1, 2]
+
+
+def test_what_can_wait_does_not_wait_for_a_row_that_is_held() -> None:
+    make_version("cats")
+    rows = ModelVersion.objects.all()
+
+    def report() -> float:
+        began = time.monotonic()
+        with without_waiting():
+            rows.update(notes=["later"])
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(1) as workers, transaction.atomic():
+        rows.update(notes=["now"])
+        took_s = workers.submit(report).result(20)
+
+    assert took_s < 2
+    assert rows.get().notes == ["now"]

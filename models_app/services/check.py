@@ -45,9 +45,8 @@ def check(job: Job, progress: Progress) -> Outcome:
         )
         patiently(lambda: _accept(version, checked, job.by))
     except (FileRefused, ValidationFailed) as refusal:
-        fields = {"replaces_older": False, "instances_wanted": 0, "remedy": _remedy(refusal)}
-        sentence = str(refusal)
-        patiently(lambda: _finish(version, FileStatus.REJECTED, sentence, **fields))
+        sentence, remedy = str(refusal), _remedy(refusal)
+        patiently(lambda: reject(version, sentence, remedy))
         return Outcome(sentence)
     patiently(lambda: replace.begin(version, by=job.by))
     return Outcome("The file is ready to be loaded.")
@@ -73,6 +72,11 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
         )
         if is_ours:
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(version, by=by))
+
+
+def reject(version: ModelVersion, sentence: str, remedy: Remedy = Remedy.UPLOAD) -> None:
+    """It was checked, or could not be: whatever was to follow the check does not. Does nothing twice."""
+    _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0, remedy=remedy)
 
 
 def _remedy(refusal: Exception) -> Remedy:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from inference.errors import InUse
 from models_app.choices import LIVE
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import files
 from models_app.services.actor import Actor, actor_name
-from models_app.services.find import versions
 from models_app.services.keep import log_path
 from models_app.services.move import record
 from models_app.services.unload import unload
@@ -21,22 +20,23 @@ from models_app.services.unload import unload
 
 def delete_version(version: ModelVersion, *, by: Actor, unload_first: bool = False) -> None:
     """Delete one version. Raises InUse while it is loaded, unless `unload_first`. Its number is never used again."""
-    _delete([version], None, by, unload_first)
+    _delete(ModelVersion.objects.filter(pk=version.pk), None, by, unload_first)
 
 
 def delete_model(model: RegisteredModel, *, by: Actor, unload_first: bool = False) -> None:
     """Delete a model with all its versions. Raises InUse while one is loaded, unless `unload_first`."""
-    _delete(list(versions().filter(model=model)), model, by, unload_first)
+    _delete(ModelVersion.objects.filter(model=model), model, by, unload_first)
 
 
-def _delete(doomed: Sequence[ModelVersion], model: RegisteredModel | None, by: Actor, unload_first: bool) -> None:
-    if unload_first and doomed and unload(doomed, by=by, reason="Unloaded to be deleted.") is None:
+def _delete(doomed: QuerySet[ModelVersion], model: RegisteredModel | None, by: Actor, unload_first: bool) -> None:
+    doomed = doomed.select_related("model")
+    if unload_first and (known := list(doomed)) and unload(known, by=by, reason="Unloaded to be deleted.") is None:
         raise InUse("A process of it has not ended yet. Try again in some seconds.")
     with transaction.atomic():
-        # Loads lock the version's row too: from here on none can begin.
-        locked = list(
-            ModelVersion.objects.select_for_update().select_related("model").filter(pk__in=[v.pk for v in doomed])
-        )
+        if model is not None:  # uploads hold it to count their version: from here on none joins
+            RegisteredModel.objects.select_for_update().filter(pk=model.pk).first()
+        # Loads hold the version's row too: from here on none can begin.
+        locked = list(doomed.select_for_update(of=("self",)))
         in_use = Instance.objects.filter(version__in=locked, state__in=LIVE).select_related("version__model")
         if names := sorted({str(instance.version) for instance in in_use}):
             raise InUse(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in use. Unload first.")

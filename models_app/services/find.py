@@ -47,7 +47,7 @@ def again(version: ModelVersion) -> ModelVersion:
 
 def lock(version: ModelVersion) -> ModelVersion:
     """The version as it is now, held until the transaction ends. Raises NotFound where it was deleted meanwhile."""
-    return _still_there(ModelVersion.objects.select_for_update().select_related("model"), version)
+    return _still_there(ModelVersion.objects.select_for_update(of=("self",)).select_related("model"), version)
 
 
 def _still_there(rows: QuerySet[ModelVersion], version: ModelVersion) -> ModelVersion:
@@ -95,9 +95,11 @@ def loaded_version(name: str, number: int | None) -> tuple[ModelVersion, Sequenc
     if number is not None:
         ready = ready.filter(number=number)
     version = ready.select_related("model").prefetch_related("instances").order_by("-number").first()
-    if version is not None:
-        return version, [i for i in version.shown_instances if i.state == InstanceState.READY]
-    raise why_not_loaded(name, number)
+    # Two queries: between them the last instance may have ended.
+    instances = [i for i in version.shown_instances if i.state == InstanceState.READY] if version is not None else []
+    if version is None or not instances:
+        raise why_not_loaded(name, number)
+    return version, instances
 
 
 def why_not_loaded(name: str, number: int | None) -> NotFound | NotReady | NotLoaded | Unavailable:

@@ -15,8 +15,7 @@ from django_q.brokers import get_broker
 from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
-from models_app.services import replace
-from models_app.services.check import check, request_check
+from models_app.services.check import check, reject, request_check
 from models_app.services.choose import choose, compare_fully
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
@@ -135,13 +134,12 @@ def _fail_patiently(job: Job, detail: str) -> None:
 
 @transaction.atomic
 def _fail(job: Job, detail: str) -> None:
-    """The job and what it was to settle: nobody sees a file that is checked for ever."""
-    Job.objects.filter(pk=job.pk).update(state=JobState.FAILED, detail=detail, finished_at=timezone.now())
-    if job.kind == JobKind.CHECK:
-        ModelVersion.objects.filter(pk=job.version_id, status=FileStatus.CHECKING).update(
-            status=FileStatus.REJECTED, status_detail=f"The check did not end: {detail} Upload the file again."
-        )
-        replace.give_up(job.version)
+    """The job, unless it has ended meanwhile, and what it was to settle: no file is checked for ever."""
+    has_failed = Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
+        state=JobState.FAILED, detail=detail, finished_at=timezone.now()
+    )
+    if has_failed and job.kind == JobKind.CHECK:
+        reject(job.version, f"The check did not end: {detail} Upload the file again.")
 
 
 _DO: dict[JobKind, Callable[[Job, Progress], Outcome]] = {

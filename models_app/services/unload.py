@@ -31,8 +31,8 @@ def unload(
         with transaction.atomic():
             ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0, replaces_older=False)
             # Held: between a look and a move its owner would take it from one state to another, and the wish be lost.
-            rows = version.instances.select_for_update(of=("self",)).select_related("version__model")
-            for instance in rows.exclude(state=InstanceState.STOPPED):
+            held = version.instances.select_for_update(of=("self",)).select_related("version__model")
+            for instance in held.exclude(state=InstanceState.STOPPED):
                 if _wish_end(instance, actor_name(by), reason):
                     ending.append(instance)
     for instance in ending:

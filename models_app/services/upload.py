@@ -11,7 +11,7 @@ import orjson
 from django.db import IntegrityError, transaction
 
 from inference.engines import ENGINE_NAMES
-from inference.errors import ValidationFailed
+from inference.errors import NotFound, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import parse_labels, parse_postprocessing
 from inference.preprocessing import parse_preprocessing
@@ -153,7 +153,10 @@ def _or_remove(make: Any, key: str) -> ModelVersion:
 def _create_version(
     model: RegisteredModel, received: files.ReceivedFile, settings: VersionSettings, key: str, by: Actor
 ) -> ModelVersion:
-    model = RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    held = RegisteredModel.objects.select_for_update().filter(pk=model.pk).first()
+    if held is None:
+        raise NotFound(f"{model.name} was deleted meanwhile.")
+    model = held
     model.last_number += 1
     model.save(update_fields=["last_number"])
     version = ModelVersion.objects.create(

@@ -94,8 +94,9 @@ class ModelView(PortalView):
         if unknown := sorted(set(map(str, given)) - {"description"}):
             raise ValidationFailed.of(unknown[0], "Only the description can be changed.")
         if "description" in given:
-            model.description = upload.check_description(given["description"])
-            model.save(update_fields=["description"])
+            RegisteredModel.objects.filter(pk=model.pk).update(
+                description=upload.check_description(given["description"])
+            )
         return Response(_one(name))
 
     @extend_schema(
