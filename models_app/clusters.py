@@ -13,6 +13,7 @@ from django_q.signals import post_spawn, pre_execute
 
 from inference.devices import import_nvml
 from inference.workspace import remove_workspaces_of_jobs
+from models_app import queue
 from models_app.choices import InstanceState
 from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
 from models_app.models import Instance, Node
@@ -99,14 +100,15 @@ class _Watch:
 
     def _hand_out_what_is_stuck(self) -> None:
         """None of those that wait was taken up for a while although a slot is free: the deliveries were lost (broker
-        away), so hand them out anew; where that does not help, the cluster is wedged."""
+        away), so hand them out anew; where that does not help, the cluster is wedged. While the broker is still away
+        nothing can be handed out, and what is loaded goes on."""
         queued = Instance.objects.filter(node=self._node, state=InstanceState.QUEUED)
         waiting, before = set(queued.values_list("pk", flat=True)), self._waiting
         self._waiting = waiting
         has_moved = bool(before - waiting) or not waiting
         if has_moved or nodes.slots_free(Node.objects.get(pk=self._node.pk)) <= 0:
             self._moved_at, self._was_handed_out = time.monotonic(), False
-        elif time.monotonic() - self._moved_at > STUCK_AFTER_S:
+        elif time.monotonic() - self._moved_at > STUCK_AFTER_S and queue.is_there(settings.MODELS_CLUSTER):
             if self._was_handed_out:
                 logger.critical("loads wait although slots are free; the whole cluster is started again")
                 os._exit(1)

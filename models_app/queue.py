@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django_q.brokers import get_broker
 from django_q.tasks import async_task
 
 from models_app.cluster_names import models_cluster
@@ -23,3 +24,11 @@ def keep_loaded(instance: Instance) -> None:
 
 def run_job(job: Job) -> None:
     async_task("models_app.tasks.run_job", job.pk, cluster=settings.JOBS_CLUSTER, save=False)
+
+
+def is_there(cluster: str) -> bool:
+    """Whether the broker answers for the queue of this cluster."""
+    try:
+        return bool(get_broker(cluster).ping())
+    except Exception:  # whatever the broker's client raises
+        return False

@@ -77,4 +77,7 @@ def redis(name: str) -> str:
     value = text(name)
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(f"{name} is no address of Redis; set it to something like redis://host:6379/0.")
-    return value
+    if not value or "socket_timeout=" in value:
+        return value
+    # Without one a server that is silent holds whoever asks for ever; django-q itself waits one second for a task.
+    return f"{value}{'&' if '?' in value else '?'}socket_timeout=10"

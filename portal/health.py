@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.http import require_safe
-from django_q.brokers import get_broker
 
+from models_app import queue
 from models_app.models import Node
 from models_app.services.nodes import are_jobs_silent, is_silent
 
@@ -40,20 +40,17 @@ def _database() -> bool:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return True
-    except DatabaseError:
+    except Error:
         return False
 
 
 def _broker() -> bool:
-    try:
-        return bool(get_broker(settings.JOBS_CLUSTER).ping())
-    except Exception:  # whatever the broker's client raises
-        return False
+    return queue.is_there(settings.JOBS_CLUSTER)
 
 
 def _clusters() -> bool:
     try:
         nodes = list(Node.objects.all())
-    except DatabaseError:
+    except Error:
         return False
     return bool(nodes) and not any(is_silent(node) or are_jobs_silent(node) for node in nodes)

@@ -169,7 +169,7 @@ class Portal:
 
     def _announce(self) -> None:
         """Say that it is ready once the web answers; where that takes long, say what it waits for."""
-        address = f"http://{_shown_host()}:{settings.PORTAL_PORT}"
+        address = f"http://{settings.HOST_IN_URLS}:{settings.PORTAL_PORT}"
         is_late_at = time.monotonic() + _SOON_READY_S
         while not self.is_stopping:
             with contextlib.suppress(OSError), socket.create_connection((_connect_host(), settings.PORTAL_PORT), 0.5):
@@ -282,10 +282,6 @@ def _remove_part_files() -> None:
     if settings.PORTAL_UPLOADS_DIR.is_dir():
         for path in settings.PORTAL_UPLOADS_DIR.glob("*.part"):
             path.unlink(missing_ok=True)
-
-
-def _shown_host() -> str:
-    return f"[{settings.PORTAL_HOST}]" if ":" in settings.PORTAL_HOST else settings.PORTAL_HOST
 
 
 def _connect_host() -> str:

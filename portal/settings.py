@@ -42,7 +42,8 @@ PORTAL_SOCKETS_DIR = datadir.socket_directory(PORTAL_DATA_DIR)
 # ---- Django ----------------------------------------------------------------------------------------------------
 SECRET_KEY = env.text("PORTAL_SECRET_KEY") or datadir.read_or_create_secret_key(PORTAL_DATA_DIR)
 DEBUG = False
-ALLOWED_HOSTS = env.words("PORTAL_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", PORTAL_HOST])
+HOST_IN_URLS = f"[{PORTAL_HOST}]" if ":" in PORTAL_HOST else PORTAL_HOST
+ALLOWED_HOSTS = env.words("PORTAL_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", HOST_IN_URLS])
 if PORTAL_HOST in {"0.0.0.0", "::"} and not env.text("PORTAL_ALLOWED_HOSTS"):
     ALLOWED_HOSTS = [*ALLOWED_HOSTS, socket.gethostname(), socket.getfqdn()]
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if PORTAL_HTTPS and host != "*"]
@@ -101,6 +102,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+    }
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # libpq's own waits for ever: for a host that is gone, for a row that is held. What the address says comes first.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 20_000,
+        "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=60s",
+        **DATABASES["default"].get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [

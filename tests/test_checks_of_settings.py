@@ -151,3 +151,22 @@ def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path
 
     assert ended.returncode == 3
     assert "PORTAL_HOST" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "setting", "found"),
+    [
+        ("PORTAL_HOST", "fd00::5", "ALLOWED_HOSTS", "[fd00::5]"),
+        ("REDIS_URL", "redis://host:6379/0", "REDIS_URL", "redis://host:6379/0?socket_timeout=10"),
+        ("REDIS_URL", "redis://host?a=b", "REDIS_URL", "redis://host?a=b&socket_timeout=10"),
+        ("REDIS_URL", "redis://host?socket_timeout=3", "REDIS_URL", "redis://host?socket_timeout=3"),
+        ("DATABASE_URL", "postgres://u:p@host/name", "DATABASES", "lock_timeout=20s"),
+        ("DATABASE_URL", "postgres://u:p@host/name?connect_timeout=9", "DATABASES", "'connect_timeout': 9"),
+    ],
+)
+def test_addresses_become_what_django_takes(tmp_path: Path, name: str, value: str, setting: str, found: str) -> None:
+    portal = RunningPortal(tmp_path, **{name: value})
+
+    shown = portal.manage("shell", "-v0", "-c", f"from django.conf import settings; print(settings.{setting})")
+
+    assert found in shown.stdout, shown.stderr

@@ -38,26 +38,30 @@ def patiently(write: Callable[[], T]) -> T:
 def without_waiting() -> Iterator[None]:
     """For figures that can be written another time: a held or full database costs them, and nobody waits.
 
-    Elsewhere a write waits 20 s (the options of SQLite in the settings). Suppresses DatabaseError. Not inside a
+    Elsewhere a write waits 20 s (the options of the databases in the settings). Suppresses DatabaseError. Not inside a
     transaction: that one waits when it begins.
     """
     try:
-        with _busy_timeout(0):
+        with _no_patience():
             yield
     except DatabaseError:
         connection.close()
 
 
 @contextlib.contextmanager
-def _busy_timeout(milliseconds: int) -> Iterator[None]:
-    if connection.vendor != "sqlite":
+def _no_patience() -> Iterator[None]:
+    if connection.vendor == "sqlite":
+        usual = int(settings.DATABASES["default"]["OPTIONS"]["timeout"]) * 1000
+        impatient, patient = "PRAGMA busy_timeout=0", f"PRAGMA busy_timeout={usual}"
+    elif connection.vendor == "postgresql":
+        impatient, patient = "SET lock_timeout = '1ms'", "RESET lock_timeout"
+    else:
         yield
         return
-    usual = int(settings.DATABASES["default"]["OPTIONS"]["timeout"]) * 1000
     with connection.cursor() as cursor:
-        cursor.execute(f"PRAGMA busy_timeout={milliseconds}")
+        cursor.execute(impatient)
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout={usual}")
+            cursor.execute(patient)
