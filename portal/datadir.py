@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -15,22 +16,31 @@ LONGEST_SOCKET_NAME_BYTES = 40
 
 
 def read_or_create_secret_key(directory: Path) -> str:
-    """The key in `secret_key` (mode 0600), made with O_EXCL if it is not there: two first starts agree on one."""
+    """The key in `secret_key` (mode 0600). It is written under another name and then linked, if it is not there yet: so
+    it is whole wherever it is seen, and two first starts agree on one."""
     path = directory / "secret_key"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if not path.exists():
+            _link_new_key(path)
+        key = path.read_text("ascii").strip()
     except OSError as error:
-        if isinstance(error, FileExistsError) and path.is_file():
-            return path.read_text("ascii").strip()
         raise ImproperlyConfigured(
             f"PORTAL_DATA_DIR is {directory}, which cannot be used ({error.strerror}); "
             "name a folder that the portal may make and write to."
         ) from None
-    key = secrets.token_urlsafe(64)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(key)
+    if not key:
+        raise ImproperlyConfigured(f"{path} is empty. Put its text back, or remove it: then everybody logs in anew.")
     return key
+
+
+def _link_new_key(path: Path) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key-", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(64))
+        file.flush()
+        os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def socket_directory(data_directory: Path) -> Path:

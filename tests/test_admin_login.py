@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -72,3 +75,21 @@ def test_a_wrong_password_is_told_without_saying_which_part_was_wrong() -> None:
         "The user name or the password is wrong" in response.content.decode()
         or "Null characters" in response.content.decode()
     )
+
+
+class MeanwhileGuessed(ModelBackend):
+    """Looks at a password while ten other guesses are found to be wrong."""
+
+    def authenticate(self, request: Any, **given: Any) -> Any:
+        for _ in range(10):
+            note_failure("ada", "127.0.0.1")
+        return super().authenticate(request, **given)
+
+
+@pytest.mark.parametrize("password", ["the right one", "wrong"])
+@pytest.mark.parametrize("address", [LOGIN, "/api/token/"])
+def test_guesses_side_by_side_are_told_no_more_than_ten(settings: Any, address: str, password: str) -> None:
+    User.objects.create_superuser("ada", "", "the right one")
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.MeanwhileGuessed"]
+
+    assert Client().post(address, {"username": "ada", "password": password}).status_code == 429

@@ -21,16 +21,19 @@ class LoginForm(AdminAuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        """Raises Throttled, before the password is looked at."""
+        """Raises Throttled, before the password is looked at or before it is said whether it was right."""
         user_name = str(self.cleaned_data.get("username", ""))
         address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
         check_throttle(user_name, address)
         try:
-            return super().clean()
+            cleaned = super().clean()
         except ValidationError:
+            check_throttle(user_name, address)
             if self.user_cache is None:
                 note_failure(user_name, address)
             raise
+        check_throttle(user_name, address)
+        return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:
         AuthenticationForm.confirm_login_allowed(self, user)

@@ -1,4 +1,8 @@
-"""Wrong passwords: ten in five minutes for one user name and address, then no more tries for a while."""
+"""Wrong passwords: ten in five minutes for one user name and address, then no more tries for a while.
+
+Looked at before a password is checked and again before its outcome is told: checking is slow on purpose, and a hundred
+guesses side by side would all be let in by the first look.
+"""
 
 from __future__ import annotations
 

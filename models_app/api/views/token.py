@@ -57,6 +57,7 @@ class TokenView(FormView):
         address = request.META.get("REMOTE_ADDR", "")
         check_throttle(user_name, address)
         user = authenticate(request._request, username=user_name, password=password)
+        check_throttle(user_name, address)
         if user is None:
             note_failure(user_name, address)
             raise NotAuthenticated("The user name or the password is wrong.")

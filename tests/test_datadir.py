@@ -1,0 +1,29 @@
+"""The secret key: made once, whole, by whoever comes first."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from portal.datadir import read_or_create_secret_key
+
+
+def test_all_who_start_at_once_read_the_same_key(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with ThreadPoolExecutor(8) as starters:
+        keys = set(starters.map(lambda _: read_or_create_secret_key(folder), range(32)))
+
+    assert keys == {(folder / "secret_key").read_text()}
+    assert len(keys.pop()) > 60
+    assert [path.name for path in folder.iterdir()] == ["secret_key"]
+    assert (folder / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_was_never_written_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").touch()
+
+    with pytest.raises(ImproperlyConfigured, match="secret_key is empty"):
+        read_or_create_secret_key(tmp_path)
