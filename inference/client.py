@@ -270,7 +270,10 @@ class Runners:
     ) -> Reply:
         """Outputs for encoded pictures. Strict: one bad picture and nothing is run; else the good ones are."""
         header = {"kind": "images", "sizes": [len(picture) for picture in pictures], "strict": is_strict}
-        return _reply(await self.least_busy(paths).ask(header, pictures, timeout_s))
+        reply = _reply(await self.least_busy(paths).ask(header, pictures, timeout_s))
+        if not all(0 <= index < len(pictures) for index in reply.bad_images):
+            raise _no_sense()
+        return reply
 
     async def ask_tensors(self, paths: Sequence[str], inputs: Mapping[str, Array], *, timeout_s: float) -> Reply:
         described, buffers = wire.describe_tensors(inputs)
@@ -285,7 +288,7 @@ class Runners:
             width, height = frame.header["pixels"]
             return Seen(bytes(small), int(width), int(height), bytes(as_model))
         except (wire.WireError, KeyError, TypeError, ValueError, OverflowError):
-            raise RunnerDied("The process of the model answered something that makes no sense.") from None
+            raise _no_sense() from None
 
     async def ask_statistics(self, path: str, *, timeout_s: float) -> dict[str, Any]:
         """What one runner counts of itself (inference/runner/statistics.py). It is untrusted: look first."""
@@ -293,7 +296,7 @@ class Runners:
         _raise_error(frame)
         figures = frame.header.get("statistics")
         if not isinstance(figures, dict):
-            raise RunnerDied("The process of the model answered something that makes no sense.")
+            raise _no_sense()
         return figures
 
 
@@ -308,7 +311,7 @@ def _reply(frame: wire.Frame) -> Reply:
         timing = {str(name): float(value) for name, value in header.get("timing_ms", {}).items()}
         first = frozenset(header.get("first", ()))
     except (wire.WireError, KeyError, TypeError, ValueError, AttributeError):
-        raise RunnerDied("The process of the model answered something that makes no sense.") from None
+        raise _no_sense() from None
     return Reply(outputs, bad, timing, first)
 
 
@@ -319,7 +322,7 @@ def _raise_error(frame: wire.Frame) -> None:
     kind = ERRORS_BY_CODE.get(str(error.get("code")), PortalError)
     message = str(error.get("message", ""))[:2000] if kind is not PortalError else "The model met an internal error."
     retry_after_s = error.get("retry_after_s")
-    raise kind(message, retry_after_s=int(retry_after_s) if isinstance(retry_after_s, (int, float)) else None)
+    raise kind(message, retry_after_s=retry_after_s if type(retry_after_s) is int else None)
 
 
 async def _within(wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
@@ -327,6 +330,10 @@ async def _within(wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
         await asyncio.wait_for(wait, timeout_s)
     except TimeoutError:
         raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
+
+
+def _no_sense() -> RunnerDied:
+    return RunnerDied("The process of the model answered something that makes no sense.")
 
 
 def _died() -> RunnerDied:

@@ -214,6 +214,8 @@ def _answers(
 ) -> dict[str, Array]:
     """The outputs to show, in the model's order, by name; the activation applied to the chosen one."""
     shown = [chosen] if chosen is not None and postprocessing.output is not None else signature.outputs
+    if missing := [spec.name for spec in shown if spec.name not in outputs]:
+        raise EngineFailed(f"The model did not answer the output {missing[0]}.")
     answers = {spec.name: np.asarray(outputs[spec.name]) for spec in shown}
     if chosen is not None:
         answers[chosen.name] = activated(answers[chosen.name], postprocessing)

@@ -244,7 +244,9 @@ def _config_for(assignment: Assignment, path: Path) -> RunnerConfig:
 def _start(assignment: Assignment, config: RunnerConfig, now: float) -> StartedRunner:
     socket_path = assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
     ours, theirs = socket.socketpair()
-    with theirs, _listen(socket_path) as listener:
+    with contextlib.ExitStack() as undo, theirs, _listen(socket_path) as listener:
+        undo.callback(socket_path.unlink, missing_ok=True)
+        undo.callback(ours.close)
         process = subprocess.Popen(
             [sys.executable, "-s", "-P", "-B", "-m", "inference.runner",
              "--listen", str(listener.fileno()), "--status", str(theirs.fileno())],
@@ -257,6 +259,7 @@ def _start(assignment: Assignment, config: RunnerConfig, now: float) -> StartedR
             env=_environment(assignment),
             umask=0o077,
         )  # fmt: skip
+        undo.pop_all()
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(config.encode())

@@ -10,6 +10,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "nobody": (),
     "asker": ("predict_modelversion",),
     "loader": ("view_registeredmodel", "view_modelversion", "load_modelversion"),
+    "bringer": ("add_registeredmodel", "add_modelversion", "load_modelversion", "view_modelversion"),
     "deleter": ("delete_registeredmodel", "delete_modelversion"),
     "leaver": ("view_registeredmodel", "view_modelversion"),
     "manager": ("*",),

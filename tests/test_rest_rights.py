@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
+from tests.conftest import SAMPLE
 from tests.people import People
 from tests.running_portal import RunningPortal
 
@@ -77,6 +80,21 @@ def test_unloading_on_the_way_to_a_deletion_takes_the_right_to_unload(people: Pe
 
     for address in (ONE, V1):
         assert deleter.delete(address, params={"unload": "true"}).status_code == 403
+
+
+def test_replacing_what_serves_takes_the_right_to_unload(people: People) -> None:
+    bringer = people.client("bringer", "manage")
+    content = base64.b64encode(SAMPLE.read_bytes()).decode()
+    load = {"parameters": {"config": "{}", "file:1/model.keras": content}}
+    before = len(bringer.get("/api/models/digits/versions/").json())
+
+    with SAMPLE.open("rb") as file:
+        put = bringer.put("/api/model/", data={"model_id": "digits"}, files={"file": file})
+    loaded = bringer.post("/v2/repository/models/digits/load", json=load)
+
+    assert (put.status_code, loaded.status_code) == (403, 403)
+    assert "unload" in loaded.json()["error"]
+    assert len(bringer.get("/api/models/digits/versions/").json()) == before
 
 
 def test_a_session_needs_the_rights_of_its_user(people: People) -> None:

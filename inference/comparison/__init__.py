@@ -23,7 +23,7 @@ from inference.limited_child import ChildFailed, Limits, Progress, Said, run_chi
 from inference.refusal import said_text, size_words
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature, TensorSpec, image_axes
-from inference.workspace import Workspace
+from inference.workspace import Workspace, is_plain_file
 
 Array = np.ndarray[Any, Any]
 
@@ -171,7 +171,7 @@ def measure(
         return dataclasses.replace(bare, error=said_text(said["error"], 1000)), None
     try:
         return _measured(bare, said), _outputs(made, said)
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, zipfile.BadZipFile):
         return dataclasses.replace(
             bare, error="The process that measured answered something that makes no sense."
         ), None
@@ -282,6 +282,8 @@ def _measured(bare: Row, said: Said) -> Row:
 
 def _outputs(path: Path, said: Said) -> dict[str, Array]:
     """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment."""
+    if not is_plain_file(path):
+        raise ValueError("no file")
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("compressed")

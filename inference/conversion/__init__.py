@@ -6,7 +6,6 @@ converted file's name → the original name.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Sai
 from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
-from inference.workspace import Workspace
+from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
 
@@ -147,7 +146,7 @@ class _Attempt:
     def _outcome(self, part: Said, path: Path) -> Outcome:
         if "cannot" in part:
             return CannotConvert(said_text(part["cannot"], 200), said_text(part["sentence"], 1000))
-        if "failed" in part or not _is_plain_file(path):
+        if "failed" in part or not is_plain_file(path):
             path.unlink(missing_ok=True)
             return ConversionFailed(said_text(part.get("failed", "The conversion wrote no file."), 1000))
         names = dict(part["names"])
@@ -163,11 +162,3 @@ class _Attempt:
             if target not in self.outcomes:
                 self._path(target).unlink(missing_ok=True)
                 self.outcomes[target] = ConversionFailed(sentence)
-
-
-def _is_plain_file(path: Path) -> bool:
-    """No link to somebody else's file."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False

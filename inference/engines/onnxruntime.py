@@ -58,7 +58,7 @@ class OnnxRuntimeEngine:
         try:
             outputs = self._session.run(self._output_names, given)
         except InvalidArgument as error:
-            raise BadInput(f"The model does not take these values: {first_line(error)}") from error
+            raise BadInput(f"The model does not take these values: {_reason(error)}") from error
         return {name: _array(value) for name, value in zip(self._output_names, outputs, strict=True)}
 
     def close(self) -> None:
@@ -121,4 +121,10 @@ def _sentence(error: Exception) -> str:
         )
     if found := re.search(r"(?:is not a registered function/op|No Op registered for) ?:?\s*([\w.]+)?", text):
         return f"The model uses the operation {found[1] or 'of its own'}, which ONNX Runtime does not have."
-    return f"ONNX Runtime cannot read the file: {first_line(error)}"
+    return f"ONNX Runtime cannot read the file: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the code in front and without the node that met it."""
+    said = str(error).rpartition("Status Message: ")[2]
+    return first_line(Exception(re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from inference.served import Served, ServedInstance
 _PARTS = {"success": "success", "fail": "fail", "queue": "queue", "compute_input": "decode",
           "compute_infer": "inference"}  # fmt: skip
 _NOTHING = {"count": 0, "ns": 0}
+_SIZE = re.compile(r"[0-9]{1,9}\Z")
 
 
 def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     nanoseconds: Counter[int] = Counter()
     for one in told:
         for size, leaf in _map(one, "batches").items():
-            if str(size).isdigit() and isinstance(leaf, dict):
+            if _SIZE.match(size) and isinstance(leaf, dict):
                 counts[int(size)] += _whole(leaf.get("count"))
                 nanoseconds[int(size)] += _whole(leaf.get("ns"))
     return [

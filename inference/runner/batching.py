@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import Engine
+from inference.engines import Engine, first_line
 from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
 from inference.signature import Signature
 
@@ -317,7 +317,7 @@ class Batcher:
             batch[0].error = (
                 error
                 if isinstance(error, BadInput)
-                else EngineFailed(f"The engine failed on this input: {_short(error)}")
+                else EngineFailed(f"The engine failed on this input: {first_line(error)}")
             )
         ended = time.monotonic()
         self._running_since[number] = None
@@ -350,8 +350,3 @@ def _stack(batch: Sequence[Part]) -> Mapping[str, Array]:
     if len(batch) == 1:
         return batch[0].inputs
     return {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:200]

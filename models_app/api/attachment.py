@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,7 @@ def attachment(path: Path, name: str) -> StreamingHttpResponse:
     except OSError:
         raise NotFound("The file of this version is gone.") from None
     response = StreamingHttpResponse(_chunks(file), content_type="application/octet-stream")
-    response.headers["Content-Length"] = str(path.stat().st_size)
+    response.headers["Content-Length"] = str(os.fstat(file.fileno()).st_size)
     response.headers["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -18,6 +18,10 @@ def find_model(name: str) -> RegisteredModel:
     return model
 
 
+def exists(name: str) -> bool:
+    return RegisteredModel.objects.filter(name=name).exists()
+
+
 def versions() -> QuerySet[ModelVersion]:
     """Versions with all that showing one needs: a constant number of queries for any number of rows."""
     return ModelVersion.objects.select_related("model", "model__owner", "created_by").prefetch_related(

@@ -11,7 +11,8 @@ from django.template.loader import render_to_string
 from inference.errors import PortalError, TooLarge
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.pages.words import size_words
-from portal.lean.asgi import Application, Message, Receive, Scope, Send, header, send_error
+from portal.lean.asgi import Application, Header, Message, Receive, Scope, Send, header, send_error
+from portal.lean.exchange import new_request_id
 from portal.lean.inference import InferencePath
 from portal.lean.pace import Pace
 from portal.lean.threads import ThreadLender
@@ -57,12 +58,14 @@ class LeanApplication:
             await receive_upload(scope, receive, watched, self._django, permission)
         except Exception as raised:
             error = as_portal_error(raised)
+            names: list[Header] = []
             if error is None:
+                names = [(b"x-request-id", new_request_id().encode())]
                 logger.exception("unexpected error while an upload was received")
                 error = PortalError(INTERNAL)
             if is_answered:
                 raise
-            await send_error(send, error)
+            await send_error(send, error, *names)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To Django, with a limit on the body's size and on how slowly it may come."""

@@ -15,6 +15,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -29,9 +30,11 @@ CLOSE = (b"connection", b"close")
 would lose its next request."""
 
 
-async def send_error(send: Send, error: PortalError, *, page: str | None = None, more_body: bool = False) -> None:
-    """Answer with an expected failure: the page, if there is one. With `more_body` the answer is complete, but the
-    exchange is held open; the connection ends after it."""
+async def send_error(
+    send: Send, error: PortalError, *more: Header, page: str | None = None, more_body: bool = False
+) -> None:
+    """Answer with a failure: the page, if there is one, and `more` headers. With `more_body` the answer is complete,
+    but the exchange is held open; the connection ends after it."""
     body = orjson.dumps(error_body(error)) if page is None else page.encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error_headers(error)}
     if page is not None:
@@ -42,6 +45,7 @@ async def send_error(send: Send, error: PortalError, *, page: str | None = None,
             "status": error.status,
             "headers": [
                 *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+                *more,
                 *([CLOSE] if more_body else []),
             ],
         }

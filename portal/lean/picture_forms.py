@@ -44,7 +44,7 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
     except multipart.ParserLimitReached as error:
         raise TooLarge(f"The form cannot be read: {error}.") from None
     except multipart.MultipartError as error:
-        raise ValidationFailed(f"The form cannot be read: {error}.") from None
+        raise ValidationFailed(f"The form cannot be read: {error.args[0]}.") from None
     if not names:
         raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
     return [

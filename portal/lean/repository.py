@@ -11,7 +11,7 @@ from inference.protocols import v2_repository
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_repository import LoadRequest
 from models_app.api.views.base import ADD, ADD_MODEL, LOAD, UNLOAD
-from models_app.services import repository
+from models_app.services import find, repository
 from models_app.services.keys import KnownKey
 from portal.lean.exchange import Exchange
 from portal.lean.routes import Work
@@ -46,6 +46,8 @@ class RepositoryCalls:
 
 
 def _load(name: str, request: LoadRequest, key: KnownKey | None) -> None:
+    if request.files and key is not None and not key.may(UNLOAD) and find.exists(name):
+        raise PermissionRefused("A load with files unloads what serves now: the user's rights do not allow it.")
     try:
         repository.load_model(name, request, by=_user(key))
     except NotFound as error:

@@ -190,7 +190,7 @@ class FormReceiver:
         except multipart.ParserLimitReached as error:
             raise TooLarge(f"The form cannot be read: {error}.") from None
         except multipart.MultipartError as error:
-            raise ValidationFailed(f"The form cannot be read: {error}.") from None
+            raise ValidationFailed(f"The form cannot be read: {error.args[0]}.") from None
         return self._upload
 
     def _feed(self, parser: multipart.PushMultipartParser, body: bytes) -> None:

@@ -68,7 +68,7 @@ class ModelListView(PortalView):
     def post(self, request: Request) -> Response:
         fields, file = received_upload(request)
         name = upload.check_name(fields.get("name"))
-        if RegisteredModel.objects.filter(name=name).exists():
+        if find.exists(name):
             raise ValidationFailed.of("name", f"There is a model called {name} already. Upload a version of it.")
         settings = upload.VersionSettings.from_fields(fields)
         description = upload.check_description(fields.get("description", ""))

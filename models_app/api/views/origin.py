@@ -47,6 +47,8 @@ class OriginModelView(FormView):
             given = read_object(request)
             fields = {name: given[name] for name in given}
         name = upload.check_name(fields.get("model_id"), field="model_id")
+        if find.exists(name):
+            self._require(request, UNLOAD)  # of what serves now
         path = fields.get("model_path")
         if file is None and path not in (None, ""):
             file = _copied(importable(path))

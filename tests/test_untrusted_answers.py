@@ -1,0 +1,71 @@
+"""What a process of a model says that makes no sense: an answer for who asked, and no error of the portal's own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference import wire
+from inference.client import Runners
+from inference.errors import EngineFailed, PortalError, RunnerDied
+from inference.postprocessing import Postprocessing, tensor_prediction
+from inference.protocols.v2_statistics import model_statistics
+from inference.served import Served
+from inference.signature import Signature
+
+SIGNATURE = Signature.from_json(
+    {
+        "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 2]}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": [None, 2]}],
+    }
+)
+
+
+def told(path: Path, header: dict[str, Any]) -> Any:
+    """What comes of it that the runner answers a picture with this header."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(wire.PREFIX.size)
+        writer.write(wire.joined({"id": 1, **header}))
+
+    async def ask() -> Any:
+        async with await asyncio.start_unix_server(answer, path):
+            return await Runners().ask_images([str(path)], [b"a picture"], timeout_s=5, is_strict=True)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("index", ["7", "-1", "first"])
+def test_a_bad_picture_that_was_not_sent(tmp_path: Path, index: str) -> None:
+    with pytest.raises(RunnerDied):
+        told(tmp_path / "socket", {"tensors": [], "bad": {index: "It is damaged."}})
+
+
+@pytest.mark.parametrize("after_s", [1e308, -1.5, "soon", None, True])
+def test_a_time_to_come_again_that_is_none(tmp_path: Path, after_s: Any) -> None:
+    with pytest.raises(PortalError) as raised:
+        told(tmp_path / "socket", {"error": {"code": "busy", "message": "Full.", "retry_after_s": after_s}})
+
+    assert raised.value.retry_after_s is None
+
+
+def test_an_output_that_is_missing() -> None:
+    with pytest.raises(EngineFailed, match="output y"):
+        tensor_prediction({"z": np.zeros((1, 2))}, SIGNATURE, Postprocessing(), (), None)
+
+
+def test_sizes_of_batches_that_are_no_numbers() -> None:
+    served = Served(
+        model="cats", number=1, format="onnx", engine="onnxruntime", signature=SIGNATURE, labels=(),
+        postprocessing=Postprocessing(), answer=None, takes_pictures=False, max_batch=1, timeout_s=1.0, instances=(),
+        paths=(),
+    )  # fmt: skip
+    batches = {size: {"count": 1, "ns": 5} for size in ("²", "-1", "1" * 5000, "", "4")}
+
+    row = model_statistics(served, [{"batches": batches}])
+
+    assert [batch["batch_size"] for batch in row["batch_stats"]] == [4]
