@@ -334,7 +334,6 @@ class Owner:
             sandbox=said_text(said["sandbox"], 8),
             load_seconds=round(runner.ready_at - runner.started_at, 3),
             memory_bytes=memory,
-            tuned=said_text(said.get("tuned", ""), 100),
         )
         if not self._reporter.ready(facts):
             self._asked_at = 0.0  # somebody else was faster: look at once

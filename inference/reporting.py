@@ -21,8 +21,6 @@ class Ready:
     sandbox: str
     load_seconds: float
     memory_bytes: int | None
-    tuned: str = ""
-    """How the engine is asked, found by measuring: calls at a time, rows in a call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from inference.comparison import (
@@ -132,6 +133,31 @@ def test_a_file_that_an_engine_cannot_open_is_a_row_with_an_error(tmp_path: Path
         "onnxruntime made the file and could not be measured, so that no other can be compared.",
     )
     assert not (tmp_path / "work").exists()
+
+
+def test_engines_that_leave_out_the_numbers_of_outputs_are_compared_all_the_same(tmp_path: Path) -> None:
+    """As Keras' own export to ONNX calls them, and OpenVINO does not."""
+    path, names = tmp_path / "two.onnx", ["Identity:0", "Identity_1:0"]
+    value = {name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 4]) for name in ["x", *names]}
+    nodes = [onnx.helper.make_node(kind, ["x"], [name]) for kind, name in zip(("Relu", "Neg"), names, strict=True)]
+    graph = onnx.helper.make_graph(nodes, "two", [value["x"]], [value[name] for name in names])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path)
+    signature = Signature(
+        (TensorSpec("x", "float32", (None, 4)),), tuple(TensorSpec(name, "float32", (None, 4)) for name in names)
+    )
+
+    made = compare(
+        [Candidate(engine, path, "onnx", signature=signature) for engine in ("onnxruntime", "openvino")],
+        {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)},
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+        sandbox="auto",
+    )
+
+    assert [(row.engine, row.error, row.max_abs_diff) for row in made.rows] == [
+        ("onnxruntime", "", 0.0), ("openvino", "", 0.0),
+    ]  # fmt: skip
 
 
 def test_the_fastest_that_agrees_is_recommended() -> None:

@@ -25,6 +25,12 @@ def test_one_input_and_one_output_called_otherwise_are_told() -> None:
     assert other_names(have, wanted) == {"input:0": "input", "out": "scores"}
 
 
+def test_several_that_differ_in_their_output_numbers_only_are_told() -> None:
+    have, wanted = _signature(["x"], ["b", "c", "a"]), _signature(["x:0"], ["a:0", "b:0", "c"])
+
+    assert other_names(have, wanted) == {"x": "x:0", "b": "b:0", "a": "a:0"}
+
+
 @pytest.mark.parametrize("outputs", [["c", "d"], ["a"], ["a", "b", "c"]], ids=["two", "fewer", "more"])
 def test_several_that_cannot_be_told_apart_are_refused(outputs: list[str]) -> None:
     with pytest.raises(ModelUnusable, match="Choose the engine that made the file"):

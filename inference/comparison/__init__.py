@@ -56,13 +56,15 @@ FULL = Effort(latency_s=3.0, batch_s=1.5)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An engine at a precision with the file that it runs; `names` as in Converted, the last three as in convert."""
+    """An engine at a precision with the file that it runs; `names` as in Converted, `signature` as in EngineSettings,
+    the last three as in convert."""
 
     engine: str
     path: Path
     format: str
     precision: str = "f32"
     names: Mapping[str, str] = field(default_factory=dict)
+    signature: Signature | None = None
     threads: int | None = None
     graph_inputs: Sequence[str] = ()
     graph_outputs: Sequence[str] = ()
@@ -158,6 +160,7 @@ def measure(
     request = {
         **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
         **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},
+        **{"signature": candidate.signature.as_json() if candidate.signature else None},
         **{"inputs": str(given), "input_names": list(inputs), "outputs": str(made)},
         **{"graph_inputs": list(candidate.graph_inputs), "graph_outputs": list(candidate.graph_outputs)},
         **{"is_trusted": candidate.is_trusted},

@@ -26,6 +26,7 @@ from inference.limited_child.report import Report
 from inference.processes import memory_bytes
 from inference.runner.batching import is_batchable
 from inference.runner.tuning import most_streams
+from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -58,6 +59,7 @@ def _measure(request: Said) -> dict[str, Any]:
         graph_inputs=tuple(request["graph_inputs"]),
         graph_outputs=tuple(request["graph_outputs"]),
         is_trusted=bool(request["is_trusted"]),
+        signature=Signature.from_json(request["signature"]) if request["signature"] else None,
     )
     began = time.perf_counter()
     engine = open_engine(name, path, file_format, settings)

@@ -75,6 +75,7 @@ class EngineSettings:
     `cache_directory` keeps what an engine compiled, for the next load. `names` are the names that a conversion had to
     change, the converted file's → the original's. `graph_inputs` and `graph_outputs` choose the ends of a frozen graph
     where its own are not meant. `is_trusted`: somebody answers for the file; it may bring Python code (Keras' Lambda).
+    `signature` is the reference's: its names are taken where the engine calls a tensor otherwise.
     """
 
     precision: str = "f32"
@@ -85,6 +86,7 @@ class EngineSettings:
     graph_inputs: tuple[str, ...] = ()
     graph_outputs: tuple[str, ...] = ()
     is_trusted: bool = False
+    signature: Signature | None = None
 
 
 PARALLEL_ENGINES = frozenset({"openvino"})
@@ -118,8 +120,6 @@ class Engine(Protocol):
         BadInput where the library says that the values are not what the model takes, else what it raises."""
         ...
 
-    def close(self) -> None: ...
-
 
 DISK_FULL = "The disk is full, so the model could not be unpacked. Free some space and try again."
 
@@ -138,7 +138,10 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
             raise ModelUnusable(DISK_FULL) from error
         raise
     _check_texts(engine, name)
-    return RenamedEngine(engine, settings.names) if settings.names else engine
+    if settings.names:
+        engine = RenamedEngine(engine, settings.names)
+    names = other_names(engine.signature, settings.signature) if settings.signature is not None else {}
+    return RenamedEngine(engine, names) if names else engine
 
 
 def _check_texts(engine: Engine, name: str) -> None:
@@ -188,9 +191,6 @@ class RenamedEngine:
         outputs = self._engine.run({self._converted[name]: array for name, array in inputs.items()})
         return {self._originals.get(name, name): array for name, array in outputs.items()}
 
-    def close(self) -> None:
-        self._engine.close()
-
     def _renamed(self, spec: TensorSpec) -> TensorSpec:
         return TensorSpec(self._originals.get(spec.name, spec.name), spec.dtype, spec.shape)
 
@@ -198,13 +198,17 @@ class RenamedEngine:
 def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
     """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree.
 
-    The order differs between engines, so only a single tensor that is called otherwise can be told. Raises
-    ModelUnusable for more.
+    The order differs between engines, so only what differs in TensorFlow's `:0`, and then a single tensor that is
+    called otherwise, can be told. Raises ModelUnusable for more.
     """
     names: dict[str, str] = {}
     for ours, theirs in ((have.inputs, wanted.inputs), (have.outputs, wanted.outputs)):
         extra = sorted({spec.name for spec in ours} - {spec.name for spec in theirs})
         missing = sorted({spec.name for spec in theirs} - {spec.name for spec in ours})
+        short = {name.removesuffix(":0"): name for name in missing}
+        names |= {name: short[name.removesuffix(":0")] for name in extra if name.removesuffix(":0") in short}
+        extra = [name for name in extra if name not in names]
+        missing = [name for name in missing if name not in names.values()]
         if len(extra) > 1 or len(extra) != len(missing):
             raise ModelUnusable(
                 f"This engine calls the model's tensors {', '.join(extra) or 'otherwise'}, which cannot be told apart. "

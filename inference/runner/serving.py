@@ -27,9 +27,7 @@ from inference.engines import (
     Engine,
     EngineSettings,
     ModelUnusable,
-    RenamedEngine,
     open_engine,
-    other_names,
     prepare_engine,
 )
 from inference.errors import PortalError
@@ -78,7 +76,7 @@ def serve_model(
     logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
     keep_what_is_there()
     listener = socket.socket(fileno=listener_descriptor)
-    asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox, load_s))
+    asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox))
 
 
 def _fail_for_memory(status: StatusLine) -> NoReturn:
@@ -114,12 +112,9 @@ def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
         graph_inputs=tuple(config.graph_inputs),
         graph_outputs=tuple(config.graph_outputs),
         is_trusted=config.is_trusted,
+        signature=Signature.from_json(config.signature) if config.signature else None,
     )
-    engine = open_engine(config.engine, config.path, config.format, settings)
-    if not config.signature:
-        return engine
-    names = other_names(engine.signature, Signature.from_json(config.signature))
-    return RenamedEngine(engine, names) if names else engine
+    return open_engine(config.engine, config.path, config.format, settings)
 
 
 def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int], dict[str, Any]]:
@@ -156,7 +151,6 @@ async def _serve(
     status_socket: socket.socket,
     status: StatusLine,
     sandbox: str,
-    load_s: float,
 ) -> None:
     server = Server(engine, config, tuned.rules(config))
     await server.start(listener)
@@ -165,10 +159,7 @@ async def _serve(
         device=engine.device,
         engine=config.engine,
         precision=config.precision,
-        load_seconds=round(load_s, 3),
         sandbox=sandbox,
-        tuned=tuned.sentence(config),
-        signature=engine.signature.as_json(),
     )
     orders, _ = await asyncio.open_unix_connection(sock=status_socket.dup())
     heartbeat = asyncio.create_task(_beat(server, status))

@@ -82,7 +82,7 @@ def _able(
     target = target_for(version, engine)
     if not target:
         source = Candidate(
-            engine, version.path, version.format, threads=threads, is_trusted=is_trusted,
+            engine, version.path, version.format, signature=version.signature, threads=threads, is_trusted=is_trusted,
             **version.options.graph_ends,
         )  # fmt: skip
         return _Able([replace(source, precision=precision) for precision in precisions])
@@ -91,7 +91,9 @@ def _able(
         return _Able(unable=[Row(engine, "f32", error=str(made))])
     if not made.is_made:
         return _Able(unable=[Row(engine, "f32", error=made.sentence)])
-    converted = Candidate(engine, made.path, target, names=made.names, threads=threads, is_trusted=is_trusted)
+    converted = Candidate(
+        engine, made.path, target, names=made.names, signature=version.signature, threads=threads, is_trusted=is_trusted
+    )
     return _Able([replace(converted, precision=precision) for precision in precisions])
 
 
