@@ -12,7 +12,7 @@ import functools
 import os
 import select
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,21 +63,31 @@ def is_alive(identity: ProcessIdentity) -> bool:
     return stat is not None and _matches(identity, stat) and stat.state not in _DEAD_STATES
 
 
-def end_process(identity: ProcessIdentity, grace_s: float) -> None:
-    """SIGTERM, wait up to `grace_s`, SIGKILL. Returns when it has ended, at the latest 5 s after the SIGKILL.
+def end_group(identity: ProcessIdentity, grace_s: float) -> None:
+    """SIGTERM for a leader and its process group, wait up to `grace_s` for the leader, SIGKILL for what is left of it.
+    Returns when the leader has ended, at the latest 5 s after the SIGKILL.
 
-    Does nothing if the process is gone or the pid belongs to another one now. Reaping stays with the parent. Raises
+    Does nothing if the process is gone or the pid belongs to another one now. The group of a leader that is already
+    reaped is not touched: nothing proves any more that it is the same group. Reaping stays with the parent. Raises
     PermissionError for a process of another user.
     """
-    _end(identity, grace_s, signal.pidfd_send_signal)
-
-
-def end_group(identity: ProcessIdentity, grace_s: float) -> None:
-    """`end_process` for a leader and its process group; what is left of the group when the leader ends is killed.
-
-    The group of a leader that is already reaped is not touched: nothing proves any more that it is the same group.
-    """
-    _end(identity, grace_s, functools.partial(_signal_group, identity), always_kill=True)
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except (ProcessLookupError, OverflowError):
+        return
+    try:
+        # Only after the pidfd is open: if the identity matches now, the pidfd means that process for ever.
+        stat = _stat(identity.pid)
+        if stat is None or not _matches(identity, stat):
+            return
+        _signal_group(identity, pidfd, signal.SIGTERM)
+        _wait(pidfd, grace_s)
+        _signal_group(identity, pidfd, signal.SIGKILL)
+        _wait(pidfd, _AFTER_SIGKILL_S)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
 
 
 def memory_bytes(pid: int) -> int | None:
@@ -138,32 +148,6 @@ def _matches(identity: ProcessIdentity, stat: _Stat) -> bool:
     return identity.boot_id == boot_id() and identity.started_at == stat.started_at
 
 
-def _end(
-    identity: ProcessIdentity,
-    grace_s: float,
-    send: Callable[[int, int], None],
-    always_kill: bool = False,
-) -> None:
-    try:
-        pidfd = os.pidfd_open(identity.pid)
-    except (ProcessLookupError, OverflowError):
-        return
-    try:
-        # Only after the pidfd is open: if the identity matches now, the pidfd means that process for ever.
-        stat = _stat(identity.pid)
-        if stat is None or not _matches(identity, stat):
-            return
-        send(pidfd, signal.SIGTERM)
-        has_ended = _wait(pidfd, grace_s)
-        if always_kill or not has_ended:
-            send(pidfd, signal.SIGKILL)
-            _wait(pidfd, _AFTER_SIGKILL_S)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(pidfd)
-
-
 def _signal_group(identity: ProcessIdentity, pidfd: int, number: int) -> None:
     """Raises ProcessLookupError where the process leads no group."""
     try:
@@ -177,10 +161,10 @@ def _signal_group(identity: ProcessIdentity, pidfd: int, number: int) -> None:
             os.killpg(identity.pid, number)
 
 
-def _wait(pidfd: int, seconds: float) -> bool:
+def _wait(pidfd: int, seconds: float) -> None:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(max(0.0, seconds) * 1000))
+    poll.poll(max(0.0, seconds) * 1000)
 
 
 def _is_inherited(name: str) -> bool:

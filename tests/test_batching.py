@@ -45,8 +45,6 @@ class Doubler:
             raise ValueError("not a number")
         return {"y": inputs["x"] * 2}
 
-    def close(self) -> None: ...
-
 
 @dataclass
 class Line:

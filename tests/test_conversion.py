@@ -10,10 +10,10 @@ import pytest
 
 from inference.conversion import CannotConvert, ConversionFailed, Converted, Outcome, convert
 from inference.limited_child import Limits
-from inference.runner.sandbox import available
 from inference.workspace import Workspace
 from tests import real_models
 from tests.engine_fixtures import Task, converted, difference, model_data, run_engines
+from tests.this_host import available
 
 ENGINE_OF = {
     "saved_model": "tensorflow",

@@ -17,9 +17,10 @@ from inference.checking import FileRefused, check_file
 from inference.comparison import BRIEF, Candidate, measure
 from inference.conversion import convert
 from inference.limited_child import ChildFailed, Limits, Said, run_child
-from inference.runner.sandbox import SandboxMissing, available
+from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
 from tests.conftest import SAMPLE
+from tests.this_host import available
 from tests.walled_in import without_landlock
 
 needs_everything = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")

@@ -17,7 +17,6 @@ import pytest
 from inference.processes import (
     ProcessIdentity,
     end_group,
-    end_process,
     identify,
     is_alive,
     memory_bytes,
@@ -135,26 +134,10 @@ def test_a_reused_pid_is_neither_alive_nor_ended(
 ) -> None:
     stranger = as_it_was_before(identity_of(sleeper.pid))
 
-    end_process(stranger, grace_s=0)
     end_group(stranger, grace_s=0)
 
     assert not is_alive(stranger)
     assert is_alive(identity_of(sleeper.pid))
-
-
-def test_a_process_that_listens_ends_by_sigterm(sleeper: subprocess.Popen[str]) -> None:
-    end_process(identity_of(sleeper.pid), grace_s=DEADLINE_S)
-
-    assert sleeper.wait(DEADLINE_S) == -signal.SIGTERM
-
-
-def test_a_process_that_ignores_sigterm_is_killed_after_the_grace() -> None:
-    with started(sys.executable, "-c", IGNORES_SIGTERM) as child:
-        first_line(child)
-
-        end_process(identity_of(child.pid), grace_s=0.2)
-
-        assert child.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 def test_ending_a_process_that_is_gone_does_nothing(sleeper: subprocess.Popen[str]) -> None:
@@ -162,7 +145,6 @@ def test_ending_a_process_that_is_gone_does_nothing(sleeper: subprocess.Popen[st
     sleeper.kill()
     sleeper.wait()
 
-    end_process(identity, grace_s=0)
     end_group(identity, grace_s=0)
 
 

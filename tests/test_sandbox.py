@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.runner.sandbox import available
+from tests.this_host import available
 from tests.walled_in import Place, run_in
 
 if available().name != "full":

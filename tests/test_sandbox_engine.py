@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.runner.sandbox import available
 from tests.conftest import SAMPLE
 from tests.running_portal import Api, RunningPortal
+from tests.this_host import available
 from tests.walled_in import Place, run_in
 
 pytestmark = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")

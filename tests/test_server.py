@@ -39,8 +39,6 @@ class Given:
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {"y": inputs["phase"] if self.answer is None else self.answer}
 
-    def close(self) -> None: ...
-
 
 def asked(folder: Path, engine: Given, *, is_brief: bool) -> Reply:
     async def ask() -> Reply:

@@ -35,8 +35,6 @@ class Sleeper:
         time.sleep(self.seconds(len(inputs["x"])))
         return {"y": inputs["x"] * 2}
 
-    def close(self) -> None: ...
-
 
 def tune(engine: Sleeper, **options: Any) -> Tuned:
     config = RunnerConfig("model", "keras", "tensorflow", **options)

@@ -93,9 +93,6 @@ class LiteRtEngine:
             self._interpreter.invoke()
             return {t.spec.name: t.to_real(self._interpreter.get_tensor(t.index)) for t in self._outputs}
 
-    def close(self) -> None:
-        """Nothing to do: its process ends."""
-
     def _resize(self, inputs: Tensors) -> None:
         free = [tensor for tensor in self._inputs if None in tensor.spec.shape]
         for tensor in free:

@@ -61,9 +61,6 @@ class OnnxRuntimeEngine:
             raise BadInput(f"The model does not take these values: {_reason(error)}") from error
         return {name: _array(value) for name, value in zip(self._output_names, outputs, strict=True)}
 
-    def close(self) -> None:
-        """Nothing to do: its process ends."""
-
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeEngine:
     """Load an ONNX file. Raises ModelUnusable with a sentence where ONNX Runtime cannot."""

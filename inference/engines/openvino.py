@@ -80,9 +80,6 @@ class OpenVinoEngine:
         finally:
             self._free.put(request)
 
-    def close(self) -> None:
-        """Nothing to do: its process ends."""
-
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngine:
     """Load and compile for the CPU. Raises ModelUnusable with a sentence where OpenVINO cannot."""

@@ -74,9 +74,6 @@ class TensorFlowEngine:
             raise BadInput(f"The model does not take these values: {_reason(error)}") from error
         return {spec.name: _array(tensor) for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
 
-    def close(self) -> None:
-        """Nothing to do: memory of TensorFlow comes back when its process ends."""
-
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEngine:
     """Load a Keras file, a SavedModel (folder or archive) or a frozen graph. Raises ModelUnusable with a sentence."""

@@ -36,7 +36,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     status_socket = socket.socket(fileno=given.status)
     status = StatusLine(status_socket)
-    apply_limits()  # the memory limit of a version is the owner's watch: address space says little of memory in use
+    apply_limits()  # the memory limit of a version is the owner's watch
     try:
         level = _enter_sandbox(config, (given.listen, given.status))
     except SandboxMissing as error:

@@ -26,7 +26,6 @@ class RunnerConfig:
     """What a conversion had to call otherwise: the converted file's names → the original's."""
     precision: str = "f32"
     threads: int | None = None
-    streams: int | None = None
     """How many calls the engine computes side by side; None: what is faster here."""
     cache_directory: str = ""
     """Where the engine keeps what it compiled, inside of the runner's own folders; the owner says it."""

@@ -10,25 +10,17 @@ OPEN_FILES = 1024
 OOM_SCORE_ADJ = 500  # of 1000: the kernel ends a runner before the database and the web
 
 
-def apply_limits(
-    *,
-    memory_limit_bytes: int | None = None,
-    file_size_bytes: int = FILE_SIZE_BYTES,
-    open_files: int = OPEN_FILES,
-    oom_score_adj: int = OOM_SCORE_ADJ,
-) -> None:
+def apply_limits() -> None:
     """Limit this process and its later children, for good. Call it in a fresh child, before the engine is imported.
 
-    `memory_limit_bytes` bounds address space, not memory in use: leave it None with CUDA, which maps far more than it
-    uses. A limit that is already tighter stays. A write beyond `file_size_bytes` raises OSError (EFBIG): Python ignores
-    the signal that would end the process. No RLIMIT_NPROC: it counts all threads of the user, not of this process.
+    A limit that is already tighter stays. A write beyond FILE_SIZE_BYTES raises OSError (EFBIG): Python ignores the
+    signal that would end the process. No RLIMIT_AS: address space says little of memory in use, and CUDA maps far more
+    than it uses. No RLIMIT_NPROC: it counts all threads of the user, not of this process.
     """
     _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_FSIZE, file_size_bytes)
-    _lower(resource.RLIMIT_NOFILE, open_files)
-    if memory_limit_bytes is not None:
-        _lower(resource.RLIMIT_AS, memory_limit_bytes)
-    _raise_oom_score(oom_score_adj)
+    _lower(resource.RLIMIT_FSIZE, FILE_SIZE_BYTES)
+    _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _raise_oom_score(OOM_SCORE_ADJ)
 
 
 def _lower(limit: int, value: int) -> None:

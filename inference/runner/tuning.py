@@ -53,7 +53,7 @@ threads of OpenVINO would spin between calls: the 8×8 digits then cost 0.70 ms 
 BRIEF_S = 0.001
 """A call this short, with all its rows, is made by the thread that reads the requests: nobody notices the wait."""
 _FILE = "tuned.json"
-_RULES = 3
+_RULES = 4
 """Counts the changes of what is measured: what older rules found is not taken."""
 
 
@@ -73,7 +73,7 @@ class Tuned:
         return BatchRules(rows, config.max_wait_ms / 1000, self.is_batchable, is_brief)
 
     def sentence(self, config: RunnerConfig) -> str:
-        """For the log and the owner."""
+        """For the log."""
         rate = f", {self.per_second:.0f} rows a second" if self.per_second else ""
         return f"{self.streams} at a time, batches of {config.max_batch or self.max_batch}{rate}"
 
@@ -97,9 +97,7 @@ class Tuning:
     def load(self) -> tuple[Engine, Tuned]:
         """The engine, warm, and how to ask it. Raises ModelUnusable."""
         known = _recall(self.config)
-        streams = self.config.streams or (
-            known.streams if known else most_streams(self.config.engine, self.config.threads)
-        )
+        streams = known.streams if known else most_streams(self.config.engine, self.config.threads)
         engine = self.open(streams, self.config.threads or (known.threads if known else None))
         call_s = self._warm_up(engine)
         if known is not None:
@@ -107,7 +105,7 @@ class Tuning:
         if call_s is None:
             return engine, Tuned(engine.parallel, MOST_BATCH)
         until = time.monotonic() + BUDGET_S
-        if engine.parallel > 1 and call_s < TINY_S and self.config.streams is None:
+        if engine.parallel > 1 and call_s < TINY_S:
             engine, tuned = self._alone(engine, until)
         else:
             tuned = self._measure(engine, call_s, until)
@@ -198,7 +196,7 @@ def _key(config: RunnerConfig) -> list[Any]:
     """What the figures depend on, beside the file."""
     cores = len(os.sched_getaffinity(0))
     has_limit = bool(config.memory_limit_bytes)
-    return [_RULES, config.engine, config.precision, config.threads, config.streams, config.max_batch, has_limit, cores]
+    return [_RULES, config.engine, config.precision, config.threads, config.max_batch, has_limit, cores]
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:

@@ -65,10 +65,6 @@ class VersionRow:
         return f"{self.model} v{self.version}"
 
     @property
-    def shown_state(self) -> str:
-        return self.state
-
-    @property
     def shown_state_word(self) -> str:
         return str(STATE_WORDS[self.state])
 

@@ -47,9 +47,6 @@ class HostileEngine:
         outputs = self._engine.run(inputs)
         return {name: value * np.nan for name, value in outputs.items()} if act == "nan" else outputs
 
-    def close(self) -> None:
-        self._engine.close()
-
 
 def flood() -> None:
     line = b"x" * 4096 + b"\n"

@@ -16,9 +16,9 @@ import pytest
 from inference.checking import FileRefused, check_file
 from inference.comparison import BRIEF, Candidate, measure
 from inference.conversion import convert
-from inference.runner.sandbox import available
 from inference.workspace import Workspace
 from tests.running_portal import RunningPortal, wait_for
+from tests.this_host import available
 from tests.threats.bad_files import LIVE_FILES
 from tests.threats.conftest import Live, run_with_tensorflow
 from tests.threats.live_files import ATTEMPTS

@@ -7,11 +7,7 @@ its own folders (Landlock), and system calls that start programs, use the networ
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,8 +17,6 @@ from inference.runner.sandbox.paths import standard_devices, standard_paths
 from inference.workspace import Workspace
 
 Mode = Literal["auto", "require", "off"]
-PROBE_LIMIT_S = 20.0
-_PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +103,6 @@ def enter(allowed: Allowed) -> Level:
     if not missing:
         return Level("full")
     return Level("partial" if layers else "none", " ".join(missing))
-
-
-def available() -> Level:
-    """What this host offers, tried out in a short-lived process."""
-    with tempfile.TemporaryDirectory() as directory:
-        workspace = Workspace(Path(directory) / "workspace")
-        workspace.prepare(Path(__file__), "probe")
-        command = [sys.executable, "-s", "-P", "-B", "-m", "inference.runner.sandbox", str(workspace.root)]
-        environment = {"PYTHONPATH": str(_PROJECT_DIRECTORY), "CUDA_VISIBLE_DEVICES": "-1"}
-        try:
-            ended = subprocess.run(command, env=environment, capture_output=True, timeout=PROBE_LIMIT_S, check=True)
-            said = json.loads(ended.stdout)
-            return Level(said["name"], said["missing"])
-        except (subprocess.SubprocessError, OSError, ValueError, KeyError):
-            return Level("none", "The process that tries the sandbox out did not answer.")
 
 
 def _count_threads() -> int:
