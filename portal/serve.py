@@ -26,6 +26,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from inference.processes import die_with_parent
+from inference.workspace import remove_workspaces_of_jobs
 from portal import datadir, first_start
 
 logger = logging.getLogger("portal.serve")
@@ -148,11 +149,13 @@ class Portal:
         self.is_stopping = True
 
     def _set_up(self) -> None:
+        os.umask(0o077)
         for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
             datadir.make_private(directory)
         _remove_leftovers()
         _compile_for_runners()
         call_command("migrate", interactive=False, verbosity=0)
+        _make_database_private()
         for line in first_start.prepare():
             self._say(line)
         self.children = _children()
@@ -194,6 +197,7 @@ class Portal:
             cluster.ask_to_stop()
         for cluster in clusters:
             cluster.wait_or_kill()
+        remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of those that were cut off
         self._say("The portal has stopped.")
 
 
@@ -267,6 +271,12 @@ def _compile_for_runners() -> None:
     """Bytecode of what is imported inside the sandbox, where none can be written: else every load compiles it anew (80
     ms). Takes 0.3 s, once; a tree that cannot be written to stays as it is."""
     compileall.compile_dir(settings.BASE_DIR / "inference", quiet=2)
+
+
+def _make_database_private() -> None:
+    """It holds the hashes of passwords and keys, and the data directory may be one that others can enter."""
+    for path in settings.PORTAL_DATA_DIR.glob("portal.sqlite3*"):
+        path.chmod(0o600)
 
 
 def _remove_leftovers() -> None:

@@ -81,6 +81,7 @@ def test_a_missing_slash_is_redirected_for_reading_and_a_404_for_all_else(api: A
         ("PATCH", "/api/status/"),
         ("POST", "/api/schema/"),
         ("POST", "/api/docs/"),
+        ("OPTIONS", "/api/docs/"),
         ("BREW", "/api/models/"),
     ],
 )

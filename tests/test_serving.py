@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.running_portal import ROOT, Api, RunningPortal
+from tests.running_portal import ROOT, Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
@@ -87,10 +87,23 @@ def test_a_runner_knows_no_secret(portal: RunningPortal, api: Api) -> None:
 def test_only_the_owner_can_read_what_is_secret(portal: RunningPortal) -> None:
     modes = {
         name: stat.S_IMODE((portal.data_dir / name).stat().st_mode)
-        for name in ("secret_key", "sockets", "models", "run")
+        for name in ("secret_key", "portal.sqlite3", "portal.sqlite3-wal", "sockets", "models", "run")
     }
 
-    assert modes == {"secret_key": 0o600, "sockets": 0o700, "models": 0o700, "run": 0o700}
+    assert modes == {
+        "secret_key": 0o600, "portal.sqlite3": 0o600, "portal.sqlite3-wal": 0o600, "sockets": 0o700, "models": 0o700,
+        "run": 0o700,
+    }  # fmt: skip
+
+
+def test_a_job_that_is_cut_off_by_a_stop_leaves_no_files(new_portal: Callable[..., RunningPortal]) -> None:
+    portal = new_portal()
+    folder = portal.data_dir / "run"
+    wait_for(lambda: list(folder.glob("check-*/tmp")), 60, "the sample is being checked")
+
+    portal.stop()
+
+    assert list(folder.iterdir()) == []
 
 
 def test_a_deep_data_directory_still_has_room_for_its_sockets(

@@ -26,3 +26,5 @@ class DocumentView(_JsonErrors, SpectacularAPIView):
 
 class DocumentPageView(_JsonErrors, SpectacularSwaggerSplitView):
     """Swagger UI."""
+
+    http_method_names = ["get", "head"]
