@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+from inference.runner.config import MOST_PICTURES
 from models_app.cluster_names import models_cluster
 from portal import datadir, env
 
@@ -25,7 +26,6 @@ PORTAL_IMPORT_DIR = env.optional_path("PORTAL_IMPORT_DIR")
 PORTAL_PREDICT_TIMEOUT_S = env.number("PORTAL_PREDICT_TIMEOUT_S", 30, at_least=1, at_most=3600)
 PORTAL_MAX_UPLOAD_BYTES = env.number("PORTAL_MAX_UPLOAD_BYTES", 5 * 2**30, at_least=1)
 PORTAL_MAX_REQUEST_BYTES = env.number("PORTAL_MAX_REQUEST_BYTES", 64 * 2**20, at_least=1024)
-PORTAL_MAX_IMAGES = 64
 PORTAL_STALL_S = 30.0  # a body has to bring 1 KiB within this time, else 408; tests set it lower
 PORTAL_FORM_UPLOAD_BYTES = 100 * 10**6  # the upload form without JavaScript
 PORTAL_SANDBOX = env.choice("PORTAL_SANDBOX", "auto", ("auto", "require", "off"))
@@ -137,7 +137,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = PORTAL_MAX_REQUEST_BYTES
-DATA_UPLOAD_MAX_NUMBER_FILES = PORTAL_MAX_IMAGES + 1
+DATA_UPLOAD_MAX_NUMBER_FILES = MOST_PICTURES + 1
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 # ---- security: plain http is the default, else nobody could log in on a fresh machine ---------------------------

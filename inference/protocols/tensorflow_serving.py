@@ -20,12 +20,12 @@ from inference.postprocessing import activated, both_scores
 from inference.protocols import json_text
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_classification import label_of
+from inference.runner.config import MOST_PICTURES
 from inference.served import Pictures, Question, Served, Tensors
 from inference.texts import as_base64, is_encoded
 
 Array = np.ndarray[Any, Any]
 SIGNATURE = "serving_default"
-MOST_PICTURES = 64
 
 
 @dataclass(frozen=True, slots=True)

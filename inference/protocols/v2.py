@@ -21,13 +21,13 @@ from inference.postprocessing import activated
 from inference.protocols import json_text, v2_binary, v2_classification
 from inference.protocols.answer import Answer
 from inference.protocols.datatypes import DTYPES, datatype_of
+from inference.runner.config import MOST_PICTURES
 from inference.served import Pictures, Question, Served, Tensors
 from inference.signature import TensorSpec
 from inference.wire import dtype_name
 
 Array = np.ndarray[Any, Any]
 LENGTH_HEADER = b"inference-header-content-length"
-MOST_PICTURES = 64
 _MOST_ELEMENTS = 2**31
 _RESERVED = "triton_"
 _SHARED_MEMORY = "shared_memory_"

@@ -11,6 +11,8 @@ from typing import Any
 MOST_BATCH = 16
 """Rows in a call of the engine, unless the version's options say more."""
 DEFAULT_QUEUE_LIMIT = 128
+MOST_PICTURES = 64
+"""In one request, whatever the protocol."""
 
 
 @dataclass(frozen=True, slots=True)

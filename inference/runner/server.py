@@ -25,7 +25,7 @@ from inference.engines import Engine
 from inference.errors import BadImage, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError, ValidationFailed
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.runner.batching import Batcher, BatchRules, Call, Work
-from inference.runner.config import RunnerConfig
+from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
 from inference.runner.statistics import Spans, Statistics
@@ -33,7 +33,6 @@ from inference.runner.statistics import Spans, Statistics
 logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
-MAX_IMAGES = 64
 LOOK_AT_DEADLINES_EVERY_S = 0.05
 BRIEF_TURN_S = 0.005
 """So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
@@ -181,8 +180,8 @@ class Server:
         """Pictures in, outputs out: one row for each picture that could be read, `bad` names the others."""
         plan, is_strict = self._plan, bool(header.get("strict", True))
         pictures = wire.split_body(header.get("sizes", ()), body)
-        if not 0 < len(pictures) <= MAX_IMAGES:
-            raise ValidationFailed(f"Send between 1 and {MAX_IMAGES} images.")
+        if not 0 < len(pictures) <= MOST_PICTURES:
+            raise ValidationFailed(f"Send between 1 and {MOST_PICTURES} images.")
         request.bad = {}
         if len(pictures) == 1 and self.batcher.makes_inputs:
             self.batcher.submit_unmade(request, functools.partial(self._make_inputs, request, pictures[0], plan))

@@ -11,17 +11,17 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from models_app.models import ApiKey
-from models_app.services.keys import find_key
+from models_app.services.keys import find_key, secret_in
 
 
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`, also `Token <key>`. `request.auth` is the ApiKey."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
-        word, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if word.lower() not in {"bearer", "token"}:
+        secret = secret_in(request.META.get("HTTP_AUTHORIZATION", ""))
+        if secret is None:
             return None
-        key = find_key(secret.strip())
+        key = find_key(secret)
         if key is None:
             raise AuthenticationFailed("The key is not known, has expired, or its user is not active.")
         return key.user, key

@@ -15,8 +15,9 @@ from rest_framework.request import Request
 
 from inference.errors import TooLarge, ValidationFailed
 from inference.postprocessing import MAX_TOP
+from inference.runner.config import MOST_PICTURES
 from models_app.services.files import ReceivedFile
-from models_app.services.predict import MOST_IMAGES, Picture
+from models_app.services.predict import Picture
 
 MOST_WAIT_S = 120.0
 
@@ -106,8 +107,8 @@ def uploaded_pictures(files: Sequence[UploadedFile[Any]], field: str = "image") 
     """Pictures of a multipart form, named as the client named them."""
     if not files:
         raise ValidationFailed.of(field, "Send one or more pictures in the field image.")
-    if len(files) > MOST_IMAGES:
-        raise TooLarge(f"Send at most {MOST_IMAGES} images at once.")
+    if len(files) > MOST_PICTURES:
+        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
     return [Picture(file.name or index, file.read()) for index, file in enumerate(files)]
 
 
@@ -115,8 +116,8 @@ def encoded_pictures(images: Any) -> list[Picture]:
     """Pictures of a JSON body: standard base64, in one line or several, with or without a `data:` address."""
     if not isinstance(images, list) or not images:
         raise ValidationFailed.of("images", "images is a list of pictures in base64.")
-    if len(images) > MOST_IMAGES:
-        raise TooLarge(f"Send at most {MOST_IMAGES} images at once.")
+    if len(images) > MOST_PICTURES:
+        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
     pictures = []
     for index, text in enumerate(images):
         try:

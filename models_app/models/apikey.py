@@ -12,7 +12,7 @@ class ApiKey(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, unique=True)
-    secret_hash = models.CharField(max_length=64)
+    secret_hash = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=8, choices=KeyScope.choices, default=KeyScope.PREDICT)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)

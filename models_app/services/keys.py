@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from collections import defaultdict
 from collections.abc import Collection
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import Permission, User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from models_app.choices import KeyScope
@@ -67,21 +66,25 @@ def create_key(
     return key, secret
 
 
+def secret_in(authorization: str) -> str | None:
+    """The secret in a header `Authorization: Bearer …` (or Token); None for other kinds and for none."""
+    word, _, secret = authorization.partition(" ")
+    return secret.strip() if word.lower() in {"bearer", "token"} else None
+
+
 def find_key(secret: str) -> ApiKey | None:
     """The key with this secret, if it is known, not expired, and its user is active."""
-    if not secret.startswith(_MARK) or not secret.isascii() or "\x00" in secret:
-        return None
-    key = (
-        ApiKey.objects.select_related("user")
-        .filter(
-            Q(expires_at=None) | Q(expires_at__gt=timezone.now()), prefix=secret[:_PREFIX_LENGTH], user__is_active=True
-        )
-        .first()
-    )
-    if key is None or not hmac.compare_digest(key.secret_hash, _hash(secret)):
-        return None
-    _note_use(key)
+    secret_hash = hash_of_secret(secret)
+    key = _living().filter(secret_hash=secret_hash).first() if secret_hash is not None else None
+    if key is not None:
+        _note_use(key)
     return key
+
+
+def _living() -> QuerySet[ApiKey]:
+    return ApiKey.objects.select_related("user").filter(
+        Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user__is_active=True
+    )
 
 
 def read_known_keys(secret_hashes: Collection[str]) -> dict[str, KnownKey]:
@@ -89,13 +92,7 @@ def read_known_keys(secret_hashes: Collection[str]) -> dict[str, KnownKey]:
 
     At most four queries, however many keys and users: a web process reads its keys several times a second.
     """
-    keys = list(
-        ApiKey.objects.select_related("user").filter(
-            Q(expires_at=None) | Q(expires_at__gt=timezone.now()),
-            secret_hash__in=list(secret_hashes),
-            user__is_active=True,
-        )
-    )
+    keys = list(_living().filter(secret_hash__in=list(secret_hashes)))
     rights = _rights({key.user.pk: key.user for key in keys}.values())
     return {
         key.secret_hash: KnownKey(key.pk, key.user.pk, key.scope, key.expires_at, rights[key.user.pk]) for key in keys

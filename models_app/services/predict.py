@@ -19,13 +19,13 @@ from inference import tensors
 from inference.client import Reply, Seen, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
+from inference.runner.config import MOST_PICTURES
 from inference.served import Served
 from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
 
 Array = np.ndarray[Any, Any]
 FIRST_OF_SEVERAL = "The file holds several pictures; this is the answer for the first."
-MOST_IMAGES = settings.PORTAL_MAX_IMAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ async def ask(served: Served, question: Question, *, is_strict: bool = True) -> 
     """What the runner answers. Strict: one bad picture and nothing is run."""
     if isinstance(question, dict):
         return await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
-    if not 0 < len(question) <= MOST_IMAGES:
-        raise ValidationFailed.of("image", f"Send between 1 and {MOST_IMAGES} images.")
+    if not 0 < len(question) <= MOST_PICTURES:
+        raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} images.")
     data = [picture.data for picture in question]
     return await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
 

@@ -19,6 +19,7 @@ from django.views import View
 from django.views.decorators.http import conditional_page
 
 from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, TooLarge, ValidationFailed
+from inference.runner.config import MOST_PICTURES
 from models_app.api.parsing import uploaded_pictures
 from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
@@ -28,14 +29,14 @@ from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
-from models_app.services.predict import MOST_IMAGES, Picture
+from models_app.services.predict import Picture
 from models_app.tryit import page
 from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors, answer_texts
 from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures, takes_texts
 from models_app.tryit.snippets import snippets
 
 ASK_WHEN_READY_S = 60.0
-MOST_TEXTS = MOST_IMAGES
+MOST_TEXTS = MOST_PICTURES
 _NOTHING = "Nothing was written. Write an example, then ask again."
 NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
 
@@ -207,7 +208,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     Runs before anybody is known: Django meets the limit while it looks for the CSRF token in the form.
     """
     if isinstance(exception, (TooManyFilesSent, TooManyFieldsSent, RequestDataTooBig)):
-        sentence = f"This is too much for one request. Send at most {MOST_IMAGES} pictures at once, then the next ones."
+        sentence = (
+            f"This is too much for one request. Send at most {MOST_PICTURES} pictures at once, then the next ones."
+        )
         return _sorry(request, TooLarge(sentence))
     return _sorry(
         request, ValidationFailed("The request cannot be read. Go back, load the page again and try once more.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import multipart
 
 from inference.errors import TooLarge, ValidationFailed
-from models_app.services.predict import MOST_IMAGES, Picture
+from inference.runner.config import MOST_PICTURES
+from models_app.services.predict import Picture
 
 _MOST_OTHER_FIELDS = 100
 
@@ -25,7 +26,7 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
     current: list[bytes] | None = None
     try:
         with multipart.PushMultipartParser(
-            str(boundary), max_segment_count=MOST_IMAGES + _MOST_OTHER_FIELDS, max_header_size=8192,
+            str(boundary), max_segment_count=MOST_PICTURES + _MOST_OTHER_FIELDS, max_header_size=8192,
             header_charset="utf8",
         ) as parser:  # fmt: skip
             for event in parser.parse(body):
@@ -33,8 +34,8 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
                     current = None
                     if event.filename:
                         files += 1
-                        if files > MOST_IMAGES:
-                            raise TooLarge(f"Send at most {MOST_IMAGES} images at once.")
+                        if files > MOST_PICTURES:
+                            raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
                         if event.name == "image":
                             current = []
                             names.append(_label(event.filename))

@@ -18,7 +18,7 @@ from inference.protocols.answer import Answer
 from inference.served import Served
 from models_app.api.errors import error_body, error_headers
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
-from models_app.services.keys import PREDICT, KnownKey
+from models_app.services.keys import PREDICT, KnownKey, secret_in
 from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.exchange import LARGE_BYTES, Exchange
@@ -42,7 +42,7 @@ class PredictCalls:
         if found is None or scope["method"] != "POST":
             return None
         headers = dict(scope["headers"])
-        has_key = headers.get(b"authorization", b"").partition(b" ")[0].lower() in {b"bearer", b"token"}
+        has_key = secret_in(headers.get(b"authorization", b"").decode("latin-1")) is not None
         is_open = settings.PORTAL_ANONYMOUS_PREDICT and not {b"authorization", b"cookie"} & headers.keys()
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind not in {_JSON, _FORM} or not (has_key or is_open):
