@@ -196,6 +196,16 @@ def test_a_function_that_may_stand_in_for_another_is_followed(tmp_path: Path) ->
     assert "'WriteFile'" in refusal(tmp_path, graph)
 
 
+def test_the_backward_half_of_a_layer_that_keeps_it_is_no_reason_to_refuse_the_file(tmp_path: Path) -> None:
+    """As Keras 2 saves LSTM and GRU: the functions of a pair have the same attribute."""
+    forward = function("forward", node("same", "Identity"), api_implements=of_text("lstm"))
+    gradients = [node(name, name) for name in ("StridedSliceGrad", "BiasAddGrad", "TanhGrad", "CudnnRNNBackpropV3")]
+    backward = function("backward", *gradients, api_implements=of_text("lstm"))
+    graph = through(node("answer", "PartitionedCall", "image", f=calls("forward")), functions=[forward, backward])
+
+    assert inspected(tmp_path, graph)
+
+
 def test_functions_that_call_each_other_for_ever_end(tmp_path: Path) -> None:
     graph = through(
         node("answer", "PartitionedCall", "image", f=calls("a")),

@@ -60,6 +60,11 @@ _LAYERS = """
     CudnnRNNParamsSize CTCBeamSearchDecoder CTCGreedyDecoder CTCLoss CTCLossV2 _FusedConv2D _FusedConv3D
     _FusedDepthwiseConv2dNative _FusedMatMul _FusedBatchNormEx
 """
+_GRADIENTS = """
+    BiasAddGrad CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 SigmoidGrad StridedSliceGrad TanhGrad
+"""
+"""In the backward functions that LSTM and GRU of Keras 2 keep in a SavedModel. They are not run; by their attributes
+TensorFlow could put them for the forward ones."""
 _QUANTIZED = """
     Dequantize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
     QuantizeAndDequantize QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4
@@ -127,8 +132,8 @@ _SPARSE_AND_RAGGED = """
 """
 
 PURE_OPS = frozenset(
-    f"{_FLOW} {_VARIABLES} {_SHAPES} {_MATHEMATICS} {_MATRICES} {_LAYERS} {_QUANTIZED} {_IMAGES_AND_SOUND} {_RANDOM} "
-    f"{_TEXT_AND_TABLES} {_COLLECTIONS} {_SPARSE_AND_RAGGED}".split()
+    f"{_FLOW} {_VARIABLES} {_SHAPES} {_MATHEMATICS} {_MATRICES} {_LAYERS} {_GRADIENTS} {_QUANTIZED} {_RANDOM} "
+    f"{_IMAGES_AND_SOUND} {_TEXT_AND_TABLES} {_COLLECTIONS} {_SPARSE_AND_RAGGED}".split()
 )
 # Only where the saver puts the weights back in: they read the model's own variables.
 RESTORE_OPS = frozenset(["Restore", "RestoreSlice", "RestoreV2", "LookupTableInsert"])
