@@ -40,6 +40,7 @@ def main(folder: Path) -> None:
     _int8(folder)
     _digamma(folder)
     _loop(folder)
+    _any_size(folder)
     _mobilenet(folder)
 
 
@@ -260,6 +261,15 @@ def _loop(folder: Path) -> None:
         big = tf.while_loop(lambda i: i < 10**12, lambda i: i + 1, [tf.constant(0, tf.int64)])
         tf.add(x, tf.cast(big, tf.float32), name="answer")
     (folder / "loop.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def _any_size(folder: Path) -> None:
+    """Pictures of any height and width, from 3 × 3 on."""
+    pixels = keras.Input((None, None, 3), name="pixels")
+    seen = layers.GlobalAveragePooling2D(name="mean")(layers.Conv2D(4, 3, name="conv")(pixels))
+    model = keras.Model(pixels, layers.Dense(2, name="answer")(seen))
+    model.save(folder / "any_size.keras")
+    _kept(folder, "any_size", model, pixels=_noise(2, 20, 14, 3))
 
 
 def _mobilenet(folder: Path) -> None:

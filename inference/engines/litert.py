@@ -20,6 +20,7 @@ from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+_SOME_SIZE = 64
 MAX_THREADS = 4  # more do not help the small models that this format is for
 
 
@@ -73,7 +74,7 @@ class LiteRtEngine:
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter
-        interpreter.allocate_tensors()
+        _plan(interpreter)
         input_names, output_names = _signature_names(interpreter)
         self._inputs = _tensors(interpreter.get_input_details(), input_names)
         self._outputs = _tensors(interpreter.get_output_details(), output_names)
@@ -110,6 +111,18 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine
         return LiteRtEngine(Interpreter(model_path=str(path), num_threads=threads))
     except Exception as error:
         raise ModelUnusable(_sentence(error)) from error
+
+
+def _plan(interpreter: Any) -> None:
+    """Lay out the memory. A file holds 1 for a free size, and some networks cannot be planned for one pixel."""
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError:
+        for details in interpreter.get_input_details():
+            free = details["shape_signature"]
+            shape = [int(n) if i == 0 or free[i] >= 0 else _SOME_SIZE for i, n in enumerate(details["shape"])]
+            interpreter.resize_tensor_input(details["index"], shape)
+        interpreter.allocate_tensors()
 
 
 def _tensors(details: list[Any], names: dict[int, str]) -> list[LiteRtTensor]:
