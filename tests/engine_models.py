@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
     _digamma(folder)
     _loop(folder)
     _any_size(folder)
+    _quantised(folder)
     _mobilenet(folder)
 
 
@@ -270,6 +271,14 @@ def _any_size(folder: Path) -> None:
     model = keras.Model(pixels, layers.Dense(2, name="answer")(seen))
     model.save(folder / "any_size.keras")
     _kept(folder, "any_size", model, pixels=_noise(2, 20, 14, 3))
+
+
+def _quantised(folder: Path) -> None:
+    """As `model.quantize` leaves it: int8 weights, and products of int8 that do not fit into int8."""
+    model = keras.Sequential([keras.Input((16,), name="numbers"), layers.Dense(12), layers.Dense(4, name="answer")])
+    model.quantize("int8")
+    model.save(folder / "quantised.keras")
+    _kept(folder, "quantised", model, numbers=_noise(3, 16))
 
 
 def _mobilenet(folder: Path) -> None:

@@ -81,6 +81,16 @@ def test_pictures_of_any_size_go_into_every_form(tmp_path: Path, engine_models: 
     assert [size is None for size in ran.facts["inputs"][0]["shape"][1:]] == [True, True, False]
 
 
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_products_of_int8_are_kept_whole(tmp_path: Path, engine_models: Path, target: str) -> None:
+    given, expected = model_data(engine_models, "quantised")
+
+    made = converted(tmp_path, engine_models / "quantised.keras", "keras", target)
+    (ran,) = run_engines(tmp_path, Task(ENGINE_OF[target], target, made.path, given))
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["slots", "version_1"])
 def test_an_old_saved_model_is_converted(tmp_path: Path, engine_models: Path, name: str) -> None:
     given, expected = model_data(engine_models, name)

@@ -19,6 +19,7 @@ from inference.engines import first_line, openvino
 from inference.signature import Signature
 
 ov, ops = openvino.ov, openvino.ov.opset13
+_PRODUCTS = frozenset({"MatMul", "Convolution", "GroupConvolution"})
 XML, BIN = "model.xml", "model.bin"
 _ALIGNMENT_BYTES = 64
 _LOCAL_HEADER_BYTES = 30
@@ -65,6 +66,7 @@ def write_openvino(
         raise _cannot(error) from error
     _name(model.inputs, inputs, [spec.name for spec in signature.inputs])
     _name(model.outputs, outputs, [spec.name for spec in signature.outputs])
+    _widen_products(model)
     if quantised:
         model = _with_real_ends(model, quantised)
     with tempfile.TemporaryDirectory(prefix="openvino-") as folder:
@@ -80,6 +82,20 @@ def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[s
         place = next((at for at, name in enumerate(file_names) if name.removesuffix(":0") in known), i)
         if len(ports) == len(originals):
             port.get_tensor().set_names({originals[place]})
+
+
+def _widen_products(model: Any) -> None:
+    """TensorFlow's product of int8 tensors is int32; OpenVINO's reader leaves the type of the factors, and −1187 would
+    become −128. Keras' quantised layers (model.quantize("int8")) multiply so."""
+    narrow = (ov.Type.i8, ov.Type.u8)
+    for node in model.get_ordered_ops():
+        if node.get_type_name() not in _PRODUCTS:
+            continue
+        for factor in node.inputs():
+            source = factor.get_source_output()
+            if source.get_element_type() in narrow:
+                factor.replace_source_output(ops.convert(source, ov.Type.i32).output(0))
+    model.validate_nodes_and_infer_types()
 
 
 def _with_real_ends(model: Any, quantised: dict[str, tuple[Any, float, int]]) -> Any:
