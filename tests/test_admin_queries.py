@@ -1,4 +1,4 @@
-"""List and wall ask the database as often for many rows as for few."""
+"""Lists and the wall ask the database as often for many rows as for few."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize(
     ("address", "most"),
-    [("/admin/", 12), ("/admin/?fragment=wall", 12), ("/admin/models_app/modelversion/", 14)],
+    [
+        ("/admin/", 12),
+        ("/admin/?fragment=wall", 12),
+        ("/admin/models_app/modelversion/", 14),
+        ("/api/models/", 10),
+        ("/api/status/", 10),
+    ],
 )
 def test_the_number_of_queries_does_not_grow_with_the_rows(address: str, most: int) -> None:
     make_node()

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from inference.devices import Device, Nvml, list_devices
-from models_app.services.gpu_check import NO_GPU, NOT_PROVED, PROVED, check_gpu
-from models_app.services.gpu_check_process import SampleModels
+from inference.gpu_check import NO_GPU, NOT_PROVED, PROVED, check_gpu
+from inference.gpu_check.sample_models import SampleModels
 from tests.running_portal import ROOT
 
 MB = 10**6

@@ -6,21 +6,22 @@ from typing import Any
 
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
-from models_app.services.places import queue_places
+from models_app.services.places import Places, queue_places
 
 
-def model_json(model: RegisteredModel, versions: list[ModelVersion]) -> dict[str, Any]:
+def model_json(model: RegisteredModel, versions: list[ModelVersion], places: Places | None = None) -> dict[str, Any]:
     return {
         "name": model.name,
         "description": model.description,
         "owner": model.owner.get_username() if model.owner else None,
         "created_at": model.created_at.isoformat(),
-        "versions": [version_json(version) for version in versions],
+        "versions": [version_json(version, places) for version in versions],
     }
 
 
-def version_json(version: ModelVersion) -> dict[str, Any]:
-    """VERSION. Needs no query where `find.versions()` fetched it, but for the place of a queued one."""
+def version_json(version: ModelVersion, places: Places | None = None) -> dict[str, Any]:
+    """VERSION. Needs no query where `find.versions()` fetched it, but for the place of a queued one: who shows several
+    gives `places`."""
     instances = version.shown_instances
     signature = version.signature
     state = version.state
@@ -37,7 +38,7 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
         "status": version.status,
         "status_detail": version.status_detail,
         "state": str(state),
-        "state_detail": state_detail(version, state, instances),
+        "state_detail": state_detail(version, state, instances, places),
         **signature.as_json(),
         "labels": version.labels,
         "preprocessing": version.preprocessing_json,
@@ -48,10 +49,14 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def state_detail(version: ModelVersion, state: VersionState, instances: list[Instance]) -> str:
+def state_detail(
+    version: ModelVersion, state: VersionState, instances: list[Instance], places: Places | None = None
+) -> str:
     """The reason beside the state, as a sentence; empty where there is nothing to say."""
     if state is VersionState.QUEUED:
-        place = queue_places().get(next(i.pk for i in instances if i.state == InstanceState.QUEUED))
+        place = (queue_places() if places is None else places).get(
+            next(i.pk for i in instances if i.state == InstanceState.QUEUED)
+        )
         return f"place {place.number} of {place.total}" if place else ""  # none: it has moved on meanwhile
     wanted = {VersionState.LOADED: "ready"}.get(state, str(state))
     details = [i.state_detail for i in instances if i.state == wanted and i.state_detail]

@@ -17,6 +17,7 @@ from models_app.api.views.base import ADD_MODEL, CHANGE_MODEL, DELETE_MODEL, UNL
 from models_app.choices import VersionState
 from models_app.models import RegisteredModel
 from models_app.services import delete, find, upload
+from models_app.services.places import queue_places
 
 LONGEST_SEARCH = 1000
 
@@ -58,7 +59,10 @@ class ModelListView(PortalView):
             page: list[RegisteredModel] | None = pages.paginate_queryset(found, request, view=self)
         except NoSuchPage:
             raise NotFound("There is no such page. The first one is ?page=1.") from None
-        return pages.get_paginated_response([model_json(model, list(model.versions.all())) for model in page or []])
+        places = queue_places()
+        return pages.get_paginated_response(
+            [model_json(model, list(model.versions.all()), places) for model in page or []]
+        )
 
     @extend_schema(
         operation_id="models_create",

@@ -1,4 +1,4 @@
-"""The calls of the first attempt (Flask and Keras) that the portal grew out of, and the DELETE it could not have."""
+"""Register and load in one call, unload and delete in one, predict by a field: for clients of the plainest kind."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from models_app.api.views.base import ADD, CHANGE, DELETE, UNLOAD, VIEW, PortalV
 from models_app.models import ModelVersion, Transition
 from models_app.services import change, delete, find, trust, upload
 from models_app.services.keep import log_path
+from models_app.services.places import queue_places
 
 HISTORY_LENGTH = 200
 LONGEST_REASON = 1000
@@ -32,7 +33,8 @@ class VersionListView(PortalView):
     @extend_schema(operation_id="versions_list", responses={200: schema.Version(many=True), **schema.ERRORS})
     def get(self, request: Request, name: str) -> Response:
         model = find.find_model(name)
-        return Response([version_json(v) for v in find.versions().filter(model=model).order_by("-number")])
+        places = queue_places()
+        return Response([version_json(v, places) for v in find.versions().filter(model=model).order_by("-number")])
 
     @extend_schema(
         operation_id="versions_create",

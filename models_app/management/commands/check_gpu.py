@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from inference.devices import list_devices, load_nvml
-from models_app.services.gpu_check import check_gpu
-from models_app.services.gpu_check_process import SampleModels
+from inference.gpu_check import check_gpu
+from inference.gpu_check.sample_models import SampleModels
 
 
 class Command(BaseCommand):

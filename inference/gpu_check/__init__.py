@@ -1,7 +1,7 @@
 """The proof on a machine with a GPU: unload one model, and its device memory comes back while another keeps answering.
 
 Needs no database and no cluster, so it runs beside a portal and on a bare checkout. Each model is held by an Owner in a
-process of its own: the parent-death signal of its runner needs a main thread. Nothing here imports Django.
+process of its own: the parent-death signal of its runner needs a main thread.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ from typing import Any
 
 from inference.client import Runners
 from inference.devices import Device, visible_devices_environment
+from inference.gpu_check import CheckFailed
 from inference.owner import Owner, nudge
 from inference.processes import ProcessIdentity, die_with_parent
 from inference.reporting import Ready, Receipt, Vitals
 from inference.runner.config import RunnerConfig
 from inference.started_runner import Assignment
 from inference.workspace import Workspace
-from models_app.services.gpu_check import CheckFailed
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 PICTURE, RIGHT_ANSWER = "seven.png", 7
