@@ -34,6 +34,9 @@ from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "graph_inputs"}
 """Where an error of the settings is shown."""
+SIZE_PATTERN = r"\s*(\d{1,5})[\s,×xX]+(\d{1,5})\s*"
+"""Of a size as it is typed; the browser keeps it too, so that no large file is sent beside a wrong one."""
+SIZE_WANTED = "Write height and width as two numbers, like 224 × 224."
 
 
 def _choices(names: Any) -> list[tuple[str, str]]:
@@ -101,9 +104,9 @@ def preprocessing_wish(given: Any) -> dict[str, Any]:
         if given.get(name):
             wish[name] = given[name]
     if text := (given.get("size") or "").strip():
-        numbers = re.fullmatch(r"(\d{1,5})\D+(\d{1,5})", text)
+        numbers = re.fullmatch(SIZE_PATTERN, text)
         if numbers is None:
-            raise ValidationFailed.of("size", "Write height and width as two numbers, like 224 × 224.")
+            raise ValidationFailed.of("size", SIZE_WANTED)
         wish["size"] = [int(numbers[1]), int(numbers[2])]
     return wish
 
@@ -159,6 +162,8 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "name_hint": name_hint(name, known),
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
         "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
+        "size_pattern": SIZE_PATTERN,
+        "size_wanted": SIZE_WANTED,
         "steps": STEPS_AHEAD,
         "presets": PRESET_CHOICES,
         "preset_chosen": form["preset"].value(),

@@ -5,8 +5,9 @@
 const form = document.querySelector("form[data-upload]");
 const zone = form.querySelector(".dropzone"), main = form.querySelector(".btn.main");
 const file = form.elements.file, nameField = form.elements.name, hint = document.getElementById("name-hint");
-const plainHint = hint.textContent;
-const LOGGED_OUT = "You are logged out. Log in in another tab, then press Upload again.";
+const zoneWords = zone.querySelector("strong"), plainZone = zoneWords.textContent, plainHint = hint.textContent;
+const LOGGED_OUT = "You are logged out. Log in in another tab, then press “Upload and check” again.";
+let madeName = ""; // of the chosen file; a name that somebody typed stays
 
 for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
   zone.addEventListener(event, () => zone.classList.toggle("over", isOver));
@@ -23,21 +24,54 @@ function tellName() {
 }
 nameField.addEventListener("input", tellName);
 
-file.addEventListener("change", () => {
+function showFile() {
   const chosen = file.files[0];
-  zone.querySelector("strong").textContent = chosen ? chosen.name : "Drop the file here";
-  if (!chosen || nameField.value) return;
+  zoneWords.textContent = chosen ? chosen.name : plainZone;
+  if (!chosen) return;
+  clearErrors(zone.parentElement);
+  if (nameField.value && nameField.value !== madeName) return;
   nameField.value = chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
+  madeName = nameField.value;
   tellName();
-});
+}
+file.addEventListener("change", showFile);
+window.addEventListener("pageshow", showFile); // on the way back Chromium gives the choice back only now
+
+/** The field takes one file. Of several it would not even see the drop, and a folder would break the request. */
+function refuseSeveral(event) {
+  const files = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  if (files.length < 2 && !files[0]?.webkitGetAsEntry()?.isDirectory) return;
+  event.preventDefault();
+  if (event.type === "dragover") return;
+  clearErrors(zone.parentElement);
+  addError(zone.parentElement, "Drop one file. Several, or a folder, go as one .zip.");
+}
+zone.addEventListener("dragover", refuseSeveral);
+zone.addEventListener("drop", refuseSeveral);
 
 function size(bytes) {
   return bytes < 999500 ? `${Math.round(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-function clearErrors() {
-  for (const field of form.querySelectorAll(".field.error")) field.classList.remove("error");
-  for (const text of form.querySelectorAll(".errortext, .errornote")) text.remove();
+function duration(seconds) {
+  return seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+const sizeField = form.elements.size;
+sizeField.addEventListener("input", () => sizeField.setCustomValidity(sizeField.validity.patternMismatch ? sizeField.title : ""));
+sizeField.addEventListener("invalid", () => sizeField.closest("details").setAttribute("open", ""));
+
+function clearErrors(root) {
+  for (const field of [root, ...root.querySelectorAll(".field.error")]) field.classList.remove("error");
+  for (const text of root.querySelectorAll(".errortext, .errornote")) text.remove();
+}
+
+function addError(field, sentence) {
+  const line = document.createElement("p");
+  line.className = "errortext";
+  line.textContent = sentence;
+  field.classList.add("error");
+  field.append(line);
 }
 
 /** Each sentence at its field, the others above all fields. */
@@ -46,14 +80,8 @@ function showErrors(answer) {
   for (const [name, sentences] of fields) {
     const field = form.querySelector(`[data-field="${CSS.escape(name.split(".")[0])}"]`);
     if (!field) { rest.push(...sentences); continue; }
-    field.classList.add("error");
     field.closest("details")?.setAttribute("open", "");
-    for (const sentence of sentences) {
-      const line = document.createElement("p");
-      line.className = "errortext";
-      line.textContent = sentence;
-      field.append(line);
-    }
+    for (const sentence of sentences) addError(field, sentence);
   }
   const note = document.createElement("p");
   note.className = "errornote";
@@ -68,8 +96,8 @@ function showErrors(answer) {
 function body(isKnown) {
   const data = new FormData(form), wish = { preset: data.get("preset") };
   for (const key of ["resize", "color"]) if (data.get(key)) wish[key] = data.get(key);
-  const numbers = (data.get("size") || "").match(/\d+/g);
-  if (numbers) wish.size = numbers.slice(0, 2).map(Number);
+  const numbers = data.get("size").match(/\d+/g); // two: the field's pattern sees to it
+  if (numbers) wish.size = numbers.map(Number);
   const sent = new FormData();
   if (!isKnown) sent.set("name", nameField.value.trim());
   sent.set("engine", data.get("engine"));
@@ -96,7 +124,7 @@ function isLoggedOut(status, answer) {
   return status === 401 || (status === 403 && String(answer.detail).startsWith("CSRF Failed"));
 }
 
-function progressBox(stop) {
+function progressBox(name, stop) {
   const box = document.createElement("div"), words = document.createElement("span");
   const button = document.createElement("button"), bar = document.createElement("progress");
   box.className = "chosen";
@@ -106,9 +134,9 @@ function progressBox(stop) {
   button.textContent = "Stop";
   button.addEventListener("click", stop);
   bar.max = 100;
-  bar.setAttribute("aria-label", `Upload of ${file.files[0].name}`);
+  bar.setAttribute("aria-label", `Upload of ${name}`);
   box.append(words, button, bar);
-  return { box, words, bar };
+  return { box, words, button, bar };
 }
 
 function setBusy(isBusy) {
@@ -120,9 +148,9 @@ function setBusy(isBusy) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  clearErrors();
-  const send = new XMLHttpRequest(), began = performance.now();
-  const { box, words, bar } = progressBox(() => send.abort());
+  clearErrors(form);
+  const send = new XMLHttpRequest(), began = performance.now(), sent = file.files[0];
+  const { box, words, button, bar } = progressBox(sent.name, () => send.abort());
   const back = (answer) => {
     box.remove();
     setBusy(false);
@@ -131,11 +159,12 @@ form.addEventListener("submit", (event) => {
   };
   zone.after(box);
   setBusy(true);
-  words.textContent = `${file.files[0].name}, ${size(file.files[0].size)}`;
+  button.focus(); // the button that had it is disabled, and below what is to be seen now
+  words.textContent = `${sent.name}, ${size(sent.size)}`;
   send.upload.addEventListener("progress", (e) => {
     bar.value = (100 * e.loaded) / e.total;
-    const rate = e.loaded / Math.max(1, performance.now() - began), left = Math.ceil((e.total - e.loaded) / rate / 1000);
-    words.textContent = `${file.files[0].name}: ${size(e.loaded)} of ${size(e.total)}, ${(rate / 1000).toFixed(0)} MB a second, about ${left} s left`;
+    const rate = Math.max(1, (1000 * e.loaded) / (performance.now() - began)); // bytes a second
+    words.textContent = `${sent.name}: ${size(e.loaded)} of ${size(e.total)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;
   });
   send.addEventListener("load", () => {
     let answer = {};
@@ -144,7 +173,7 @@ form.addEventListener("submit", (event) => {
     if (send.status === 201) location.assign(`${form.dataset.then}${encodeURIComponent(answer.name || answer.model)}/${answer.version || 1}/`);
     else back(isLoggedOut(send.status, answer) ? { detail: LOGGED_OUT } : answer);
   });
-  send.addEventListener("error", () => back({ detail: "The connection broke. Choose the file again." }));
+  send.addEventListener("error", () => back({ detail: "The connection broke. Press “Upload and check” again; if the file has changed since, choose it again." }));
   send.addEventListener("abort", () => back({ detail: "Stopped." }));
   const name = nameField.value.trim(), isKnown = lastNumber(name) !== null;
   send.open("POST", isKnown ? `${form.dataset.upload}${encodeURIComponent(name)}/versions/` : form.dataset.upload);

@@ -1,24 +1,108 @@
-"""The upload form when something comes between: a session that ended, a stop, a page that is left."""
+"""The upload form: what it makes of the chosen file, and when something comes between."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import SAMPLE
-from tests.e2e.conftest import log_in
+from tests.e2e.conftest import drop, log_in
 from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
 FORM = "/admin/models_app/modelversion/add/"
+BUTTON = "button:text('Upload and check')"
 
 
 def fill(page: Page, name: str) -> None:
     page.set_input_files("#id_file", SAMPLE)
     page.fill("#id_name", name)
     page.select_option("#id_engine", "tensorflow")
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> list[Path]:
+    for name in ("pets.keras", "many models.keras"):
+        (tmp_path / name).write_bytes(b"x" * 2_000_000)
+    return [tmp_path / "pets.keras", tmp_path / "many models.keras"]
+
+
+def test_the_name_follows_the_file_until_somebody_types_one(
+    open_page: Callable[..., Page], two_files: list[Path]
+) -> None:
+    page = open_page()
+    log_in(page, FORM)
+
+    names = []
+    for file in two_files:
+        page.set_input_files("#id_file", file)
+        names.append(page.input_value("#id_name"))
+    page.fill("#id_name", "mine")
+    page.set_input_files("#id_file", two_files[0])
+
+    assert names == ["pets", "many-models"]
+    assert page.input_value("#id_name") == "mine"
+
+
+def test_the_way_back_leads_to_the_chosen_file(open_page: Callable[..., Page], two_files: list[Path]) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    page.set_input_files("#id_file", two_files[0])
+
+    page.goto("/try/")
+    page.go_back()
+
+    expect(page.locator(".dropzone strong")).to_have_text("pets.keras")
+    assert page.input_value("#id_name") == "pets"
+
+
+def test_two_files_at_once_are_answered_with_a_sentence(open_page: Callable[..., Page], two_files: list[Path]) -> None:
+    page = open_page()
+    log_in(page, FORM)
+
+    drop(page, "#id_file", two_files)
+    expect(page.locator(".errortext")).to_have_text("Drop one file. Several, or a folder, go as one .zip.")
+    drop(page, "#id_file", two_files[1:])
+
+    expect(page.locator(".dropzone strong")).to_have_text("many models.keras")
+    expect(page.locator(".errortext")).to_have_count(0)
+
+
+def test_the_progress_on_a_slow_line_is_in_small_units(open_page: Callable[..., Page], two_files: list[Path]) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    page.set_input_files("#id_file", two_files[0])
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 8_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+
+    page.click(BUTTON)
+
+    words = re.compile(r"^pets\.keras: \d+ KB of 2\.0 MB, \d+ KB a second, about \d min left$")
+    expect(page.locator(".chosen span")).to_have_text(words)
+    page.click("button:text('Stop')")
+
+
+@pytest.mark.parametrize("typed", ["22.5 x 22", "-5 x 3", "abc", "224"])
+def test_a_size_that_is_none_is_said_before_anything_is_sent(open_page: Callable[..., Page], typed: str) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    fill(page, "never-sent")
+    size, details = page.locator("#id_size"), page.locator("details:has(#id_size)")
+    details.locator("summary").click()
+    size.fill(typed)
+    details.locator("summary").click()
+
+    page.click(BUTTON)
+
+    expect(size).to_be_focused()
+    wanted = "Write height and width as two numbers, like 224 × 224."
+    assert size.evaluate("(field) => field.validationMessage") == wanted
+    size.fill("224 x 200")
+    assert size.evaluate("(field) => field.validity.valid")
 
 
 def test_a_session_that_ended_keeps_the_form_and_goes_on_after_a_log_in_in_another_tab(
@@ -30,15 +114,15 @@ def test_a_session_that_ended_keeps_the_form_and_goes_on_after_a_log_in_in_anoth
         log_in(page, FORM)
         fill(page, name)
         page.context.clear_cookies(name="sessionid")
-        page.click("text=Upload and check")
+        page.click(BUTTON)
         expect(page.locator(".errornote")).to_have_text(
-            "You are logged out. Log in in another tab, then press Upload again."
+            "You are logged out. Log in in another tab, then press “Upload and check” again."
         )
-        expect(page.locator("text=Upload and check")).to_be_focused()
+        expect(page.locator(BUTTON)).to_be_focused()
         assert page.input_value("#id_name") == name
 
         log_in(page.context.new_page(), "/admin/")
-        page.click("text=Upload and check")
+        page.click(BUTTON)
 
         page.wait_for_url("**/change/")
     finally:
@@ -55,13 +139,15 @@ def test_leaving_during_an_upload_is_asked_and_after_a_stop_the_button_has_the_f
     questions: list[str] = []
     page.on("dialog", lambda dialog: (questions.append(dialog.type), dialog.dismiss()))
 
-    page.click("text=Upload and check")
+    page.click(BUTTON)
+    expect(page.locator(".dropzone")).to_be_hidden()
+    expect(page.locator("button:text('Stop')")).to_be_focused()
     page.evaluate("location.assign('/admin/')")
     expect(page.locator(".chosen button")).to_be_visible()
-    page.click("text=Stop")
+    page.click("button:text('Stop')")
 
     assert questions == ["beforeunload"]
     expect(page.locator(".errornote")).to_have_text("Stopped. Nothing was kept of the file.")
-    expect(page.locator("text=Upload and check")).to_be_focused()
+    expect(page.locator(BUTTON)).to_be_focused()
     page.goto("/admin/")
     assert len(questions) == 1
