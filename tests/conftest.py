@@ -81,7 +81,7 @@ def digit() -> Callable[[str], bytes]:
 
 @pytest.fixture(scope="session")
 def served_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of seen.zip and pair.zip; see tests/served_models.py."""
+    """The folder of seen.zip, pair.zip and mixed.zip; see tests/served_models.py."""
     return write_models("tests.served_models", tmp_path_factory.mktemp("served-models"), 120)
 
 

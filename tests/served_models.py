@@ -1,6 +1,7 @@
 """Small models that load in a second, and what they answer: python -m tests.served_models FOLDER
 
 `seen`: a picture (N,8,8,1) → three scores that add up to 1. `pair`: two inputs a and b (N,4) → their sum and its total.
+`mixed`: a photo (N,32,32,3) and facts (N,4) → the mean of each.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ def main(folder: Path) -> None:
     both = named(ops.add(a, b), "sum")
     total = named(ops.reduce_sum(both, ops.constant(np.array([1], np.int64)), True), "total")
     _keep(ov, ov.Model([both, total], [a, b], "pair"), folder / "pair")
+
+    photo = named(ops.parameter([-1, 32, 32, 3], np.float32), "photo")
+    facts = named(ops.parameter([-1, 4], np.float32), "facts")
+    light = named(ops.reduce_mean(photo, ops.constant(np.array([1, 2, 3], np.int64)), False), "light")
+    level = named(ops.reduce_mean(facts, ops.constant(np.array([1], np.int64)), False), "level")
+    _keep(ov, ov.Model([light, level], [photo, facts], "mixed"), folder / "mixed")
 
 
 def _keep(ov: Any, model: Any, path: Path) -> None:

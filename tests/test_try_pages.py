@@ -227,6 +227,31 @@ def test_asking_without_a_picture_says_so(asker: Client) -> None:
     make_version("digits", InstanceState.READY)
 
     response = asker.post("/try/digits/", {})
+def test_the_hint_tells_one_example_input_by_input(asker: Client) -> None:
+    photo = {"name": "photo", "dtype": "float32", "shape": [None, 32, 32, 3]}
+    facts = {"name": "facts", "dtype": "int32", "shape": [None, 4]}
+    make_version("iris", takes=NUMBERS)
+    make_version("age", takes={**NUMBERS, "shape": [None]})
+    make_version("mixed", signature_json={"inputs": [photo, facts], "outputs": [SCORES]})
+
+    iris, age, mixed = (text_of(asker.get(f"/try/{name}/")) for name in ("iris", "age", "mixed"))
+
+    assert "A list of examples, each a list of 4 values, float32." in iris
+    assert "A list of examples, each one value, float32." in age
+    each = "photo (a list of 32 × 32 × 3 values, float32), facts (a list of 4 values, int32)"
+    assert f"A list of examples, each an object of {each}." in mixed
+    assert "></textarea>" in mixed, "too large to be written out"
+
+
+def test_an_endless_dimension_is_written_in_few_characters() -> None:
+    takes = {"name": "x", "dtype": "float32", "shape": [None, 2**31, 2**31]}
+    version = make_version("huge", takes=takes)
+
+    codes = snippets(version, "https://portal.example", needs_number=False)
+
+    assert sum(len(snippet.code) for snippet in codes) < 3000
+
+
 
     assert response.status_code == 400
     assert "No picture was chosen." in text_of(response)

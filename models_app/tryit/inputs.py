@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from models_app.models import ModelVersion
 
 _COLOURS = {"gray": "grey", "rgb": "RGB", "bgr": "BGR", "rgba": "RGBA"}
 _MOST_NUMBERS = 64
+_EXAMPLES: dict[str, str | bool] = {texts.DTYPE: "a text", "bool": False}
 
 
 def image_plan(version: ModelVersion) -> ImagePlan | None:
@@ -56,7 +58,7 @@ def input_words(version: ModelVersion) -> str:
         low, high = _range(plan)
         is_inverted = not plan.per_image_standardize and low > high
         return f"{way}{_size(plan)}, {_COLOURS[plan.color]}" + (", inverted" if is_inverted else "")
-    return "; ".join(f"{' × '.join(_dimensions(spec))}, {spec.dtype}" for spec in version.signature.inputs)
+    return "; ".join(f"{_dimensions(spec.shape) or 'one value'}, {spec.dtype}" for spec in version.signature.inputs)
 
 
 def seen_words(plan: ImagePlan) -> str:
@@ -69,36 +71,46 @@ def seen_words(plan: ImagePlan) -> str:
     return f"{_size(plan)}, {_COLOURS[plan.color]}, {values}"
 
 
-def example_rows(version: ModelVersion) -> list[Any]:
-    """One example of the row form with zeros, or a text; of large inputs only as much as shows the nesting."""
+def example_words(version: ModelVersion) -> str:
+    """Of one example of the row form: `a list of 4 values, float32`, `an object of photo (…), facts (…)`."""
     inputs = version.signature.inputs
     if len(inputs) == 1:
-        return [_zeros(inputs[0])]
-    return [{spec.name: _zeros(spec) for spec in inputs}]
+        return _value_words(inputs[0])
+    return f"an object of {', '.join(f'{spec.name} ({_value_words(spec)})' for spec in inputs)}"
 
 
-def is_whole_example(version: ModelVersion) -> bool:
-    """Whether `example_rows` is one that the model takes as it stands."""
-    return all(_count(spec) <= _MOST_NUMBERS for spec in version.signature.inputs)
+def _value_words(spec: TensorSpec) -> str:
+    size = _dimensions(spec.shape[1:])
+    return f"{f'a list of {size} values' if size else 'one value'}, {spec.dtype}"
 
 
-def _zeros(spec: TensorSpec) -> Any:
-    return _nested(spec, "a text" if spec.dtype == texts.DTYPE else False if spec.dtype == "bool" else 0)
+def is_small(version: ModelVersion) -> bool:
+    """Whether an example is short enough to be written out."""
+    return all(math.prod(example_shape(spec)) <= _MOST_NUMBERS for spec in version.signature.inputs)
+
+
+def example_shape(spec: TensorSpec) -> list[int]:
+    """Of one value of the row form: no batch, one of what is free."""
+    return [size or 1 for size in spec.shape[1:]]
+
+
+def example_rows(version: ModelVersion) -> list[Any]:
+    """The row form of one small example: zeros, or a text."""
+    inputs = version.signature.inputs
+    if len(inputs) == 1:
+        return [_nested(inputs[0], zero(inputs[0]))]
+    return [{spec.name: _nested(spec, zero(spec)) for spec in inputs}]
+
+
+def zero(spec: TensorSpec) -> str | bool | int:
+    return _EXAMPLES.get(spec.dtype, 0)
 
 
 def _nested(spec: TensorSpec, value: Any) -> Any:
     """An example filled with `value`."""
-    is_small = _count(spec) <= _MOST_NUMBERS
-    for size in reversed(spec.shape[1:]):
-        value = [value] * ((size or 1) if is_small else min(size or 1, 2))
+    for size in reversed(example_shape(spec)):
+        value = [value] * size
     return value
-
-
-def _count(spec: TensorSpec) -> int:
-    count = 1
-    for size in spec.shape[1:]:
-        count *= size or 1
-    return count
 
 
 def _size(plan: ImagePlan) -> str:
@@ -115,5 +127,5 @@ def _range(plan: ImagePlan) -> tuple[float, float]:
     return (min(black), max(white)) if sum(white) >= sum(black) else (max(black), min(white))
 
 
-def _dimensions(spec: TensorSpec) -> list[str]:
-    return ["any number" if size is None else str(size) for size in spec.shape] or ["one value"]
+def _dimensions(shape: Sequence[int | None]) -> str:
+    return " × ".join("any number" if size is None else str(size) for size in shape)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 from inference import texts
 from inference.protocols.datatypes import datatype_of
 from inference.signature import TensorSpec
 from models_app.models import ModelVersion
-from models_app.tryit.inputs import example_rows, takes_pictures
+from models_app.tryit.inputs import example_rows, example_shape, is_small, takes_pictures, zero
 
 _CURL_PICTURE = """\
 curl {address} \\
@@ -18,7 +19,11 @@ curl {address} \\
 _CURL_TENSOR = """\
 curl {address} \\
   -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
-  -d '{{"instances": {example}}}'"""
+  -d {body}"""
+_CURL_LARGE = """\
+python3 -c {body} |
+  curl {address} \\
+  -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d @-"""
 _PYTHON_PICTURE = """\
 import os, requests
 
@@ -34,7 +39,7 @@ import os, requests
 answer = requests.post(
     "{address}",
     headers={{"Authorization": f"Bearer {{os.environ['KEY']}}"}},
-    json={{"instances": {example}}},
+    json={{"instances": {rows}}},
 )
 print(answer.json()["predictions"][0])"""
 
@@ -58,10 +63,6 @@ _SERVING_PICTURE = """\
 (printf '{{"instances": [{{"b64": "'; base64 < picture.png | tr -d '\\n'; printf '"}}]}}') |
   curl {address} \\
   -H "Authorization: Bearer $KEY" -d @-"""
-_SERVING_TENSOR = """\
-curl {address} \\
-  -H "Authorization: Bearer $KEY" \\
-  -d '{{"instances": {example}}}'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,40 @@ class Snippet:
 
 def snippets(version: ModelVersion, host: str, *, needs_number: bool) -> list[Snippet]:
     """`host` with its scheme. The version that answers by itself is asked by the model's name alone."""
-    which = f"versions/{version.number}/" if needs_number else ""
-    address = f"{host}/api/models/{version.model.name}/{which}predict/"
-    rows = example_rows(version)
-    in_shell = json.dumps(rows).replace("'", "'\\''")
+    which = f"/versions/{version.number}" if needs_number else ""
+    address = f"{host}/api/models/{version.model.name}{which}/predict/"
+    serving_address = f"{host}/v1/models/{version.model.name}{which}:predict"
     if takes_pictures(version):
-        curl, python = _CURL_PICTURE, _PYTHON_PICTURE
+        curl, python, serving, rows, body = _CURL_PICTURE, _PYTHON_PICTURE, _SERVING_PICTURE, "", ""
+    elif is_small(version):
+        curl, python, serving, rows = _CURL_TENSOR, _PYTHON_TENSOR, _CURL_TENSOR, repr(example_rows(version))
+        body = json.dumps({"instances": example_rows(version)})
     else:
-        curl, python = _CURL_TENSOR, _PYTHON_TENSOR
-    version_part = f"/versions/{version.number}" if needs_number else ""
-    serving = f"{host}/v1/models/{version.model.name}{version_part}:predict"
-    serving_form = _SERVING_PICTURE if takes_pictures(version) else _SERVING_TENSOR
+        curl, python, serving, rows = _CURL_LARGE, _PYTHON_TENSOR, _CURL_LARGE, _large_rows(version)
+        body = f'import json; print(json.dumps({{"instances": {rows}}}))'
     return [
-        Snippet("curl", "curl", curl.format(address=address, example=in_shell)),
-        Snippet("python", "Python", python.format(address=address, example=repr(rows))),
+        Snippet("curl", "curl", curl.format(address=address, body=shlex.quote(body))),
+        Snippet("python", "Python", python.format(address=address, rows=rows)),
         Snippet("triton", "tritonclient", _triton(version, host, needs_number)),
-        Snippet("tfs", "TensorFlow Serving", serving_form.format(address=serving, example=in_shell)),
+        Snippet("tfs", "TensorFlow Serving", serving.format(address=serving_address, body=shlex.quote(body))),
     ]
+
+
+def _large_rows(version: ModelVersion) -> str:
+    """The row form of one example as an expression of Python: `[{"photo": [[[0] * 3] * 32] * 32}]`.
+
+    With double quotes, which a shell's single quotes hold as they are.
+    """
+    values = []
+    for spec in version.signature.inputs:
+        value = '"a text"' if spec.dtype == texts.DTYPE else repr(zero(spec))
+        for size in reversed(example_shape(spec)):
+            value = f"[{value}] * {size}"
+        values.append(value)
+    if len(values) == 1:
+        return f"[{values[0]}]"
+    names = [json.dumps(spec.name) for spec in version.signature.inputs]
+    return f"[{{{', '.join(f'{name}: {value}' for name, value in zip(names, values, strict=True))}}}]"
 
 
 def _shape(spec: TensorSpec) -> list[int]:

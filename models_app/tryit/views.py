@@ -32,7 +32,7 @@ from models_app.services.load import load, wait_until_loaded
 from models_app.services.predict import Picture
 from models_app.tryit import page
 from models_app.tryit.answers import Answer, Answered, answer_pictures, answer_tensors, answer_texts
-from models_app.tryit.inputs import example_rows, input_words, is_whole_example, takes_pictures, takes_texts
+from models_app.tryit.inputs import example_rows, example_words, input_words, is_small, takes_pictures, takes_texts
 from models_app.tryit.snippets import snippets
 
 ASK_WHEN_READY_S = 60.0
@@ -173,6 +173,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "scaling": scaling_hint(version),
         "input_words": input_words(version),
         "example": _example(version),
+        "example_words": example_words(version),
         "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
         "title": f"Try {row.model}",
         **_frame(request),
@@ -182,7 +183,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
 def _example(version: ModelVersion) -> str:
     if takes_texts(version):
         return "a text"
-    return json.dumps(example_rows(version)) if is_whole_example(version) else ""
+    return json.dumps(example_rows(version)) if is_small(version) else ""
 
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
