@@ -195,6 +195,12 @@ def test_the_form_still_takes_json_and_shows_texts_that_come_back(portal: Runnin
     assert "HELLO, WORLD" in by_line and "HELLO, WORLD" in by_json
 
 
+def test_a_line_that_looks_like_json_is_a_text(portal: RunningPortal, api: Api) -> None:
+    page = ask_by_the_form(portal, "upper", 'true\n[1, 2]\n{"a": "b"}\n["c"]').text
+
+    assert "TRUE, [1, 2], {&quot;A&quot;: &quot;B&quot;}, [&quot;C&quot;]" in page
+
+
 @pytest.mark.parametrize(("text", "said"), [("  \n ", "Nothing was written"), ("a\n" * 65, "at most 64 at once")])
 def test_the_form_says_what_it_does_not_take(portal: RunningPortal, api: Api, text: str, said: str) -> None:
     assert said in ask_by_the_form(portal, "moods", text).text

@@ -107,6 +107,14 @@ def test_the_list_leaves_out_a_model_without_a_version(asker: Client) -> None:
     assert "empty/" not in page and "1 model." in page
 
 
+def test_the_list_offers_no_rejected_model_and_still_leads_to_its_reason(asker: Client) -> None:
+    make_version("broken", status=FileStatus.REJECTED, signature_json={})
+
+    page = text_of(asker.get("/try/"))
+
+    assert 'href="/try/broken/">broken</a>' in page and "Try broken" not in page
+
+
 def test_a_search_that_finds_nothing_says_how_many_there_are(asker: Client) -> None:
     make_version("digits")
 
@@ -156,6 +164,15 @@ def test_nothing_can_be_chosen_that_pressing_load_would_lose(
     ]
 
     assert [" disabled" not in field[0] for field in fields if field] == [is_open, is_open]
+
+
+def test_after_a_failed_load_no_time_is_promised(loader: Client) -> None:
+    make_version("digits", InstanceState.FAILED, last_load_seconds=1.0)
+    Node.objects.update_or_create(name=this_node().name, defaults={"last_seen": timezone.now(), "slots": 8})
+
+    page = text_of(loader.get("/try/digits/"))
+
+    assert "8 of 8 slots are free" in page and "Loading takes" not in page
 
 
 def test_without_the_right_to_load_the_page_says_whom_to_ask(asker: Client) -> None:
@@ -210,23 +227,6 @@ def test_a_model_of_numbers_takes_json(asker: Client) -> None:
     assert 'type="file"' not in page
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"), [("", "Nothing was written."), ("[1, 2", "This is not JSON in line 1, column 6.")]
-)
-def test_what_is_no_json_is_refused_and_kept(asker: Client, text: str, sentence: str) -> None:
-    make_version("iris", InstanceState.READY, takes=NUMBERS)
-
-    response = asker.post("/try/iris/", {"instances": text})
-
-    assert response.status_code == 400
-    assert sentence in text_of(response)
-    assert not text or f">{text}</textarea>" in text_of(response)
-
-
-def test_asking_without_a_picture_says_so(asker: Client) -> None:
-    make_version("digits", InstanceState.READY)
-
-    response = asker.post("/try/digits/", {})
 def test_the_hint_tells_one_example_input_by_input(asker: Client) -> None:
     photo = {"name": "photo", "dtype": "float32", "shape": [None, 32, 32, 3]}
     facts = {"name": "facts", "dtype": "int32", "shape": [None, 4]}
@@ -252,6 +252,23 @@ def test_an_endless_dimension_is_written_in_few_characters() -> None:
     assert sum(len(snippet.code) for snippet in codes) < 3000
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("", "Nothing was written."), ("[1, 2", "This is not JSON in line 1, column 6.")]
+)
+def test_what_is_no_json_is_refused_and_kept(asker: Client, text: str, sentence: str) -> None:
+    make_version("iris", InstanceState.READY, takes=NUMBERS)
+
+    response = asker.post("/try/iris/", {"instances": text})
+
+    assert response.status_code == 400
+    assert sentence in text_of(response)
+    assert not text or f">{text}</textarea>" in text_of(response)
+
+
+def test_asking_without_a_picture_says_so(asker: Client) -> None:
+    make_version("digits", InstanceState.READY)
+
+    response = asker.post("/try/digits/", {})
 
     assert response.status_code == 400
     assert "No picture was chosen." in text_of(response)

@@ -136,7 +136,10 @@ def _load_hint(version: ModelVersion) -> str:
         waiting = Instance.objects.filter(node=node, state=InstanceState.QUEUED).count()
         taken = "The slot is" if node.slots == 1 else f"All {node.slots} slots are"
         return f"{taken} taken. It will wait as place {waiting + 1}; or unload one on the wall."
+    verb = "is" if free == 1 else "are"
+    room = f"{free} of {plural(node.slots, 'slot')} {verb} free; no other model is touched."
+    if version.state is VersionState.FAILED:  # how long a load took that went well is beside the point
+        return room
     last = version.last_load_seconds
     takes = "some seconds" if last is None else "about a second" if last < 1.5 else f"about {short_seconds(last)}"
-    verb = "is" if free == 1 else "are"
-    return f"Loading takes {takes}. {free} of {plural(node.slots, 'slot')} {verb} free; no other model is touched."
+    return f"Loading takes {takes}. {room}"

@@ -108,7 +108,7 @@ def _ask(request: HttpRequest, version: ModelVersion, text: str) -> Answered:
     answer: Callable[[ModelVersion, Sequence[Instance]], Answered]
     if takes_pictures(version):
         answer = partial(answer_pictures, pictures=_pictures(request))
-    elif takes_texts(version) and not _is_json(text):
+    elif takes_texts(version):
         answer = partial(answer_texts, lines=_lines(text))
     else:
         answer = partial(answer_tensors, body=_tensors(text))
@@ -127,8 +127,8 @@ def _pictures(request: HttpRequest) -> list[Picture]:
 
 
 def _lines(text: str) -> list[str]:
-    """The text area of a model of texts: one a line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The text area of a model of texts: one a line, whatever it looks like, or all of it a JSON list of texts."""
+    lines = _json_texts(text) or [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValidationFailed.of("instances", _NOTHING)
     if len(lines) > MOST_TEXTS:
@@ -136,12 +136,13 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _is_json(text: str) -> bool:
-    """Whether the text area of a model of texts holds examples as those of other models do."""
+def _json_texts(text: str) -> list[str]:
+    """The texts of a JSON list that holds nothing else; empty for all other texts."""
     try:
-        return isinstance(json.loads(text), list | dict)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return []
+    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
 
 
 def _tensors(text: str) -> dict[str, Any]:
@@ -172,8 +173,8 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "takes_texts": takes_texts(version),
         "scaling": scaling_hint(version),
         "input_words": input_words(version),
-        "example": _example(version),
         "example_words": example_words(version),
+        "example": _example(version),
         "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
         "title": f"Try {row.model}",
         **_frame(request),

@@ -20,7 +20,7 @@
     input.addEventListener("change", showPreviews);
     document.addEventListener("paste", paste);
     form.addEventListener("submit", ask);
-    if (input.files.length) showPreviews(); // a browser that keeps the choice over a reload
+    window.addEventListener("pageshow", showPreviews); // on the way back Chromium gives the choice back only now
   }
 
   function showPreviews() {
@@ -120,6 +120,8 @@
   function follow() {
     const state = document.getElementById("state");
     if (!state || isAsking) return;
+    // opened during the check, which has now told what the model takes
+    if (form.hasAttribute("data-unknown") && !state.hasAttribute("data-unknown")) location.reload();
     const isAskable = state.hasAttribute("data-askable");
     if (button.textContent !== state.dataset.ask) button.textContent = state.dataset.ask;
     if (isAskable && button.disabled) hint.textContent = "";

@@ -94,6 +94,39 @@ def test_a_pasted_picture_joins_the_chosen_ones(
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_the_way_back_leads_to_the_chosen_pictures(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    portal.client("manage").load(digits_copy)
+    page = open_page()
+    log_in(page, f"/try/{digits_copy}/")
+    page.set_input_files("#id_image", [SEVEN, TWO])
+
+    page.goto("/try/")
+    page.go_back()
+
+    expect(page.locator(".previews li")).to_have_text(["seven.png", "two.png"])
+
+
+def test_a_page_opened_during_the_check_learns_what_the_model_takes(
+    open_page: Callable[..., Page], portal: RunningPortal, served_files: Path
+) -> None:
+    api, page = portal.client("manage"), open_page()
+    log_in(page, "/try/")
+    with (served_files / "pair.zip").open("rb") as file:
+        api.post("/api/models/", data={"name": "opened-early"}, files={"file": ("pair.zip", file)})
+
+    try:
+        page.goto("/try/opened-early/")
+        expect(page.locator("#id_image")).to_have_count(1)
+
+        expect(page.locator("#id_instances")).to_have_value('[{"a": [0, 0, 0, 0], "b": [0, 0, 0, 0]}]')
+        assert "each an object of a (a list of 4 values" in page.inner_text("#ask")
+    finally:
+        api.checked("opened-early")
+        api.delete("/api/models/opened-early/", params={"unload": "true"})
+
+
 def test_the_snippets_work_as_they_stand(
     open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, tmp_path: Path
 ) -> None:
