@@ -151,3 +151,20 @@ def test_leaving_during_an_upload_is_asked_and_after_a_stop_the_button_has_the_f
     expect(page.locator(BUTTON)).to_be_focused()
     page.goto("/admin/")
     assert len(questions) == 1
+
+
+def test_a_broken_connection_keeps_the_file_and_names_the_button(
+    open_page: Callable[..., Page], allowed_complaints: list[str]
+) -> None:
+    allowed_complaints.append("ERR_FAILED")
+    page = open_page()
+    log_in(page, FORM)
+    fill(page, "broken-off")
+    page.route("**/api/models/", lambda route: route.abort())
+
+    page.click(BUTTON)
+
+    said = "The connection broke. Press “Upload and check” again; if the file has changed since, choose it again."
+    expect(page.locator(".errornote")).to_contain_text(said)
+    expect(page.locator(BUTTON)).to_be_focused()
+    expect(page.locator(".dropzone strong")).to_have_text(SAMPLE.name)
