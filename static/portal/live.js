@@ -1,6 +1,7 @@
 /* Polling: each [data-live] element is replaced by the fragment its address gives. Every page is whole without it.
    A fragment that prints the same (304) is left alone; a hidden tab and a pressed button pause it; failures double the
-   pause up to 30 s. The list swaps single cells instead, so that ticked boxes stay (rows.js). */
+   pause up to 30 s. A page that is no longer there (logged out, deleted) is loaded again, which says so. The list swaps
+   single cells instead, so that ticked boxes stay (rows.js). */
 "use strict";
 
 const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
@@ -12,7 +13,7 @@ async function fetchFragment(address, key) {
   const headers = { "X-Fragment": "1" };
   if (etags.has(key)) headers["If-None-Match"] = etags.get(key);
   const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
-  if (answer.redirected || answer.status === 403) { location.reload(); throw new Error("logged out"); }
+  if (answer.redirected || [403, 404].includes(answer.status)) { location.reload(); return new Promise(() => {}); }
   const updated = answer.headers.get("X-Updated");
   if (updated) for (const clock of document.querySelectorAll("[data-clock]")) clock.textContent = `Updated ${updated}`;
   if (answer.status === 304) return null;

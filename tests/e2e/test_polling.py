@@ -1,0 +1,57 @@
+"""Pages that are looked at while the portal cannot be reached, or while what they show is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import log_in
+from tests.running_portal import RunningPortal
+
+pytestmark = [pytest.mark.portal, pytest.mark.browser]
+VERSIONS = "/admin/models_app/modelversion/"
+
+
+def pages_of(name: str) -> list[str]:
+    """One address of each page that polls: of the version first, then of its model's test form."""
+    return [f"{VERSIONS}open/{name}/1/", f"/try/{name}/", "/admin/", VERSIONS, "/try/"]
+
+
+def open_all(page: Page, addresses: list[str]) -> list[Page]:
+    """Each in a tab of its own."""
+    log_in(page, "/try/")
+    tabs = [page.context.new_page() for _ in addresses]
+    for tab, address in zip(tabs, addresses, strict=True):
+        tab.goto(address)
+    return tabs
+
+
+def test_every_page_says_that_the_connection_is_lost_until_it_is_back(
+    open_page: Callable[..., Page], digits_copy: str, allowed_complaints: list[str]
+) -> None:
+    allowed_complaints.append("ERR_INTERNET_DISCONNECTED")
+    tabs = open_all(open_page(), pages_of(digits_copy))
+    told = [tab.get_by_text("Connection lost, trying again.") for tab in tabs]
+
+    tabs[0].context.set_offline(True)
+    for words in told:
+        expect(words).to_be_in_viewport()
+
+    tabs[0].context.set_offline(False)
+    for words in told:
+        expect(words).to_be_hidden()
+
+
+def test_a_page_says_that_what_it_showed_was_deleted(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    version, form = open_all(open_page(), pages_of(digits_copy)[:2])
+
+    portal.client("manage").delete(f"/api/models/{digits_copy}/")
+
+    expect(version.get_by_text("There is nothing at this address. It may have been deleted.")).to_be_visible()
+    expect(form.get_by_text(f"There is no model called {digits_copy}.")).to_be_visible()
+    for tab in (version, form):
+        expect(tab.get_by_role("link", name="All models")).to_be_visible()
