@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from inference.errors import BadInput
 from inference.json_object import JsonObject, is_integer, is_number
-from inference.signature import CHANNEL_COUNTS, ImageAxes, Layout, TensorSpec, image_axes
+from inference.signature import CHANNEL_COUNTS, ImageAxes, Layout, Signature, TensorSpec, image_axes
 
 Resize = Literal["stretch", "fit", "crop"]
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos"]
@@ -82,6 +82,10 @@ PRESETS: dict[str, Preprocessing] = {
     "imagenet-torch": Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "imagenet-caffe": Preprocessing(color="bgr", scale=1, mean=(103.939, 116.779, 123.68), std=1),
 }
+
+
+class Contradiction(BadInput):
+    """The wish and the model's input can never fit each other; `fields` names the culprit, as "preprocessing.size"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +175,8 @@ def _background(given: JsonObject) -> str | None:
 def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
     """Decides everything that the owner left to the model's input.
 
-    Raises BadInput where the input takes no pictures or the wish and the input contradict each other; `fields` then
-    names the culprit, for instance "preprocessing.size".
+    Raises BadInput where the input takes no pictures or leaves the size free and none is given, Contradiction where
+    the wish and the input contradict each other.
     """
     wish = preprocessing.resolved()
     dtype = _dtype(spec)
@@ -207,9 +211,21 @@ def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
     )
 
 
-def _conflict(key: str, sentence: str) -> BadInput:
+def check_preprocessing(preprocessing: Preprocessing, signature: Signature) -> str | None:
+    """The sentence where no picture can ever be prepared so for this model; None where one can, or none is taken."""
+    try:
+        if len(signature.inputs) == 1:
+            plan_image(preprocessing, signature.inputs[0])
+    except Contradiction as error:
+        return error.message
+    except BadInput:  # it takes no pictures, or waits for a size: tensors still go in
+        pass
+    return None
+
+
+def _conflict(key: str, sentence: str) -> Contradiction:
     message = f"preprocessing.{key} {sentence}"
-    return BadInput(message, fields={f"preprocessing.{key}": [message]})
+    return Contradiction(message, fields={f"preprocessing.{key}": [message]})
 
 
 def _channels(count: int) -> str:

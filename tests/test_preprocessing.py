@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from inference.errors import BadInput, ValidationFailed
-from inference.preprocessing import Preprocessing, describe, parse_preprocessing, plan_image
-from inference.signature import TensorSpec
+from inference.preprocessing import Preprocessing, check_preprocessing, describe, parse_preprocessing, plan_image
+from inference.signature import Signature, TensorSpec
 
 
 def spec(*shape: int | None, dtype: str = "float32") -> TensorSpec:
@@ -142,6 +142,21 @@ def test_what_contradicts_the_model_is_named(wish: dict[str, Any], field: str) -
 
     assert list(caught.value.fields) == [f"preprocessing.{field}"]
     assert caught.value.message.startswith(f"preprocessing.{field} ")
+    assert check_preprocessing(parse_preprocessing(wish), Signature((RGB_224,), ())) == caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("wish", "inputs"),
+    [
+        ({"size": [224, 224]}, (RGB_224,)),
+        ({}, (spec(None, None, None, 3),)),
+        ({"size": [8, 8]}, (spec(None, 10),)),
+        ({"size": [8, 8]}, (RGB_224, RGB_224)),
+    ],
+    ids=["it fits", "the size is still to come", "no pictures are taken", "two inputs"],
+)
+def test_what_may_still_work_is_left_alone(wish: dict[str, Any], inputs: tuple[TensorSpec, ...]) -> None:
+    assert check_preprocessing(parse_preprocessing(wish), Signature(inputs, ())) is None
 
 
 def test_a_huge_input_is_refused() -> None:

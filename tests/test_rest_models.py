@@ -86,6 +86,7 @@ def test_a_description_is_changed_and_nothing_else_of_a_model(api: Api) -> None:
         ({"labels": False}, "labels"),
         ({"preprocessing": {"unknown": 1}}, "preprocessing"),
         ({"preprocessing": "unit"}, "preprocessing"),
+        ({"preprocessing": {"size": [64, 64]}}, "preprocessing"),
         ({"postprocessing": {"output": "no-such"}}, "postprocessing"),
         ({"options": {"precision": "f8"}}, "options"),
         ({"options": {"unknown": 1}}, "options"),

@@ -1,9 +1,9 @@
-"""Whether pixels reach a model unscaled, or scaled twice: the two mistakes that nobody notices from the answers."""
+"""Whether pixels reach a model at all, and neither unscaled nor scaled twice: mistakes that answers do not tell."""
 
 from __future__ import annotations
 
 from inference.errors import BadInput, ValidationFailed
-from inference.preprocessing import FLOAT_DTYPES, SCALES_ITSELF, ImagePlan, plan_image, value_range
+from inference.preprocessing import FLOAT_DTYPES, SCALES_ITSELF, ImagePlan, check_preprocessing, plan_image, value_range
 from inference.signature import image_axes
 from models_app.models import ModelVersion
 
@@ -15,6 +15,8 @@ _FORMATS_READ = ("keras", "hdf5")
 
 def scaling_hint(version: ModelVersion) -> str:
     """A sentence where the preprocessing and the model's own layers do not look as if they belonged together."""
+    if contradiction := check_preprocessing(version.preprocessing, version.signature):
+        return contradiction
     plan = _plan(version)
     if plan is None or plan.dtype not in FLOAT_DTYPES:
         return ""

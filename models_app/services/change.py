@@ -10,7 +10,7 @@ from django.db import transaction
 from inference.errors import InUse, NotReady, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
-from inference.preprocessing import parse_preprocessing
+from inference.preprocessing import check_preprocessing, parse_preprocessing
 from models_app.choices import LIVE, FileStatus
 from models_app.models import ModelVersion
 from models_app.services import choose
@@ -73,7 +73,9 @@ def _parsed(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_fit(version: ModelVersion, given: Mapping[str, Any]) -> None:
-    """Whether labels and engine fit a file whose signature is known."""
+    """Whether labels, preprocessing and engine fit a file whose signature is known."""
+    if "preprocessing" in given and (sentence := check_preprocessing(version.preprocessing, version.signature)):
+        raise ValidationFailed.of("preprocessing", sentence)
     if sentence := check_labels(version.labels, version.signature, version.postprocessing):
         raise ValidationFailed.of("labels" if "labels" in given else "postprocessing", sentence)
     choose.check_fit(version.format, version.engine, version.precision)
