@@ -20,7 +20,16 @@ def test_the_password_pages_have_the_links_of_all_pages(address: str) -> None:
 def test_the_page_of_the_api_leads_back_and_has_no_inline_style(client: Client) -> None:
     text = text_of(client.get("/api/docs/"))
 
-    assert '<a href="/">Model portal</a>' in text
+    assert '<html lang="en"' in text and '<a href="/try/">Try</a>' in text
+    assert "Log out" not in text
     assert "<style" not in text
     assert "portal/docs.css" in text
     assert "swagger-ui-bundle.js" in text
+
+
+@pytest.mark.django_db
+def test_the_page_of_the_api_has_the_links_of_all_pages() -> None:
+    text = text_of(client_with().get("/api/docs/"))
+
+    assert 'class="userlinks"' in text and '<a href="/admin/">Wall</a>' in text
+    assert '<a href="/api/docs/" aria-current="page">API</a>' in text

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_app.api.authentication import BrowserAuthentication
 from models_app.api.rendering import JSONRenderer
 
 
@@ -25,6 +26,7 @@ class DocumentView(_JsonErrors, SpectacularAPIView):
 
 
 class DocumentPageView(_JsonErrors, SpectacularSwaggerSplitView):
-    """Swagger UI."""
+    """Swagger UI, in the frame of the portal's pages: it shows who is logged in."""
 
+    authentication_classes = [BrowserAuthentication]
     http_method_names = ["get", "head"]
