@@ -36,7 +36,3 @@ def oom_kills() -> int:
     except (OSError, ValueError):
         pass
     return 0
-
-
-def in_megabytes(size_bytes: int | None) -> str:
-    return f"{(size_bytes or 0) // 10**6:,} MB"

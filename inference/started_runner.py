@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from inference.compiled import lend_compiled
-from inference.host_memory import free_bytes, in_megabytes, oom_kills
+from inference.host_memory import free_bytes, oom_kills
 from inference.json_object import is_integer, is_number
 from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
-from inference.refusal import said_text
+from inference.refusal import said_text, size_words
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
 from inference.workspace import Workspace
@@ -119,9 +119,9 @@ class StartedRunner:
         """Take in why the model cannot be loaded; where that is memory, how much it had and how much there is."""
         self.unusable = said_text(said["reason"], 1000)
         if said.get("is_memory") is True:
-            taken = in_megabytes(memory_bytes(self.identity.pid) or self.vitals.memory_bytes)
+            taken = size_words(memory_bytes(self.identity.pid) or self.vitals.memory_bytes or 0)
             self.unusable += (
-                f" It had taken {taken} and needed more; {in_megabytes(free_bytes())} are free on this host. "
+                f" It had taken {taken} and needed more; {size_words(free_bytes())} are free on this host. "
                 "Unload another model first, or load a smaller one."
             )
 
@@ -141,11 +141,11 @@ class StartedRunner:
     def exceed_memory(self, limit_bytes: int) -> str:
         """Mark it as one that took more than its limit; the sentence that says so."""
         self.is_out_of_memory = True
-        used, limit = in_megabytes(self.vitals.memory_bytes), in_megabytes(limit_bytes)
+        used, limit = size_words(self.vitals.memory_bytes or 0), size_words(limit_bytes)
         if self.ready_at is not None:
             return f"Process {self.identity.pid} used {used}, more than its limit of {limit}."
         return (
-            f"Loading took {used}, more than the limit of {limit}; {in_megabytes(free_bytes())} are free on this host. "
+            f"Loading took {used}, more than the limit of {limit}; {size_words(free_bytes())} are free on this host. "
             "Raise memory_limit_bytes in the options, or load a smaller model."
         )
 
@@ -167,7 +167,7 @@ class StartedRunner:
             self.is_out_of_memory = True
             self.why_killed = (
                 f"Memory ran out and the kernel ended process {self.identity.pid}: it had taken "
-                f"{in_megabytes(self.vitals.memory_bytes)} and needed more; {in_megabytes(free_bytes())} are free on "
+                f"{size_words(self.vitals.memory_bytes or 0)} and needed more; {size_words(free_bytes())} are free on "
                 "this host now. Unload another model first, or load a smaller one."
             )
 

@@ -75,7 +75,7 @@ def test_f5_a_load_that_the_kernel_ends_for_memory_fails_once(
     detail = answer.json()["detail"]
     note("F5", "a load that the kernel ends for memory", recovered_s=took, lost=0, remark=detail[:70])
     assert (answer.status_code, answer.json()["code"]) == (502, "load_failed")
-    assert "Memory ran out" in detail and "MB are free" in detail
+    assert "Memory ran out" in detail and "B are free" in detail
     history = manager.get("/api/models/oom/versions/1/history/").json()["results"]
     assert [row["after"] for row in history].count("restarting") == 0, "no retry"
     assert pid in runners_by_pid(faulty.data_dir), "earlier models serve"
@@ -96,5 +96,5 @@ def test_f5_a_load_that_the_host_cannot_hold_says_how_much_is_free(
     sentence = answer.json()["detail"]
     note("F5", "a model that no memory holds", lost=0, remark=sentence[:70])
     assert (answer.status_code, answer.json()["code"]) == (502, "load_failed")
-    assert "not enough memory" in sentence and "MB are free" in sentence
+    assert "not enough memory" in sentence and "B are free" in sentence
     manager.delete("/api/models/giant/", params={"unload": "true"})
