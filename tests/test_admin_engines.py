@@ -112,7 +112,7 @@ def test_using_an_engine_on_a_loaded_version_counts_from_the_next_load() -> None
     assert "Changed: openvino bf16 from the next load." in Transition.objects.latest("pk").reason
     page = page_of(version)
     assert "runs in <b>tensorflow f32</b>" in page
-    assert "<b>openvino bf16</b> from the next load (asked for)" in page
+    assert "<b>openvino bf16</b> from the next load: asked for" in page
     assert not Job.objects.exists(), "the file was made already"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:
 
     assert version.instances.get().state == InstanceState.QUEUED
     assert response.headers["Location"] == here
-    assert "is on its way" in words(response)
+    assert words(response) == "cats v1 was put into the queue."
 
 
 def test_a_foreign_referer_is_not_followed() -> None:
@@ -73,7 +74,15 @@ def test_unload_cancels_a_queued_load() -> None:
 
     instance.refresh_from_db()
     assert instance.state == InstanceState.STOPPED
-    assert "no process had to end" in words(response)
+    assert words(response) == "cats v1 was taken out of the queue."
+
+
+def test_unload_of_what_is_not_loaded_says_so() -> None:
+    version = make_version()
+
+    response = client_with("unload").post(f"{LIST}{version.pk}/unload/")
+
+    assert words(response) == "cats v1 is not loaded; no process had to end."
 
 
 @pytest.mark.parametrize("state", [InstanceState.QUEUED, InstanceState.LOADING])
@@ -253,6 +262,32 @@ def test_preprocessing_keeps_the_keys_that_have_no_field() -> None:
 
     version.refresh_from_db()
     assert version.preprocessing_json == {"preset": "unit", "resize": "fit", "background": "#000000"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"size": "64 × 64"}, "preprocessing.size is 64 × 64 and the model takes 8 × 8."),
+        ({"preset": "imagenet-caffe"}, "preprocessing.color is bgr"),
+        ({"rest": "{"}, 'Write it like {"background": "#000000"}.'),
+    ],
+)
+def test_preprocessing_that_cannot_work_is_refused_with_the_reason(typed: dict[str, str], sentence: str) -> None:
+    version = make_version()
+
+    response = client_with("change").post(f"{LIST}{version.pk}/change/?edit=preprocessing", typed)
+
+    version.refresh_from_db()
+    assert response.status_code == 400 and sentence in unescape(text_of(response))
+    assert version.preprocessing_json == {}
+
+
+def test_a_saved_change_says_when_it_counts() -> None:
+    version = make_version()
+
+    response = client_with("change").post(f"{LIST}{version.pk}/change/?edit=labels", {"labels": "x\ny\nz"})
+
+    assert words(response) == "Labels of cats v1 saved. The change counts from the next load."
 
 
 def test_nothing_is_changed_while_it_is_loaded_or_without_the_right() -> None:

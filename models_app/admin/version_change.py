@@ -38,6 +38,7 @@ TITLES = {
     "engine": "Engine",
     "ends": "Inputs and outputs",
 }
+_EXAMPLES = {"preprocessing": '{"background": "#000000"}', "postprocessing": '{"top": 3}', "options": '{"threads": 2}'}
 _OWN_FIELDS = ("preset", "size", "resize", "color")
 """Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
 
@@ -59,7 +60,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
             errors = [text for texts in error.fields.values() for text in texts] or [error.message]
             status = error.status
         else:
-            messages.success(request, f"{TITLES[what]} of {version} changed. {_from_when(version, what)}")
+            messages.success(request, f"{TITLES[what]} of {version} saved. {_from_when(version, what)}")
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
     row = version_row(version, Rights.of(request.user))
     context = {
@@ -84,8 +85,8 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
 
 def _from_when(version: ModelVersion, what: str) -> str:
     if what == "ends" or version.status == FileStatus.REJECTED:
-        return "It is checked again."
-    return "It counts from the next load."
+        return "The file is checked again."
+    return "The change counts from the next load."
 
 
 def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _parsed(what: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text) if text.strip() else {}
     except (json.JSONDecodeError, RecursionError):
-        raise ValidationFailed.of(what, 'This is not JSON. Write it like {"top": 3}.') from None
+        raise ValidationFailed.of(what, f"This is not JSON. Write it like {_EXAMPLES[what]}.") from None
     if not isinstance(value, dict):
-        raise ValidationFailed.of(what, 'Write a JSON object, like {"top": 3}.')
+        raise ValidationFailed.of(what, f"Write a JSON object, like {_EXAMPLES[what]}.")
     return value

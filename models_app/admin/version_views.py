@@ -136,7 +136,7 @@ def try_address(version: ModelVersion) -> str:
 def tell_load(request: HttpRequest, version: ModelVersion) -> None:
     row: VersionRow = version_row(version, Rights.of(request.user))
     if row.state != "loaded":
-        messages.info(request, f"{row} is on its way. {row.state_detail}")
+        messages.info(request, f"{row} was put into the queue.")
         return
     ready = next(i for i in version.shown_instances if i.state == InstanceState.READY)
     facts = f"process {ready.pid}, {short_seconds(ready.load_seconds or 0)}, {size_words(ready.memory_bytes)}"
@@ -163,7 +163,9 @@ def unload_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
 
 def tell_receipt(request: HttpRequest, version: ModelVersion, receipt: Mapping[str, Any]) -> None:
     if not receipt["pids"]:
-        messages.info(request, f"{version} is not loaded; no process had to end.")
+        was_waiting = version.state is VersionState.QUEUED  # as it was fetched, before the unload
+        end = "was taken out of the queue" if was_waiting else "is not loaded; no process had to end"
+        messages.info(request, f"{version} {end}.")
         return
     others = Instance.objects.filter(state=InstanceState.READY).exclude(version=version)
     words = receipt_words(version, receipt, others.values("version").distinct().count())
@@ -210,7 +212,7 @@ def trust_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse
             except PortalError as refusal:
                 error = refusal.message
         if not error:
-            messages.success(request, f"{version} is trusted and checked again.")
+            messages.success(request, f"{version} is trusted; its file is checked again.")
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
     context = page_context(admin, request, version, error=error)
     return TemplateResponse(request, "admin/models_app/modelversion/trust.html", context, status=400 if error else 200)

@@ -14,6 +14,7 @@ from models_app.pages.words import count_words, milliseconds_words, moment_words
 from models_app.services.choose import AUTO
 
 _NONE = "–"
+_SLIGHTEST = 1e-9
 _IN_A_FILE = "f32"
 """The precision at which answers are compared for `auto`; any lower one is a person's choice."""
 
@@ -77,11 +78,13 @@ def comparison_table(version: ModelVersion, comparison: Comparison, now: datetim
 
 
 def difference_words(number: float | None) -> str:
-    """`0`, `1.5e-6`, `0.013`, `2.4`: two digits, the way people write them."""
+    """`0`, `below 1e-9`, `1.5e-6`, `0.013`, `2.4`: two digits, the way people write them."""
     if number is None:
         return _NONE
     if number == 0:
         return "0"
+    if number < _SLIGHTEST:
+        return "below 1e-9"
     if number >= 10:
         return count_words(round(number))
     if number >= 0.001:
@@ -134,7 +137,7 @@ def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str,
         engine,
         precision,
         difference=_NONE if is_reference else difference_words(row["max_abs_diff"]),
-        relative="" if is_reference or not relative else f"relative {difference_words(relative)}",
+        relative="" if is_reference or (relative or 0) < _SLIGHTEST else f"relative {difference_words(relative)}",
         same_winner=_NONE if is_reference else share_words(same),
         load=_NONE if load is None else short_seconds(load),
         latency=_latency(row["p50_ms"], row["p99_ms"]),

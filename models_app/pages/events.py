@@ -87,7 +87,7 @@ def _checking(row: Transition) -> tuple[str, str]:
 
 
 def _queued(row: Transition) -> tuple[str, str]:
-    return "wait", f"waits to be loaded again: {_begun_small(row.reason)}" if row.before else "waits for a slot."
+    return "wait", f"waits to be loaded again: {_begun_small(row.reason)}" if row.before else "was put into the queue."
 
 
 def _failed(row: Transition) -> tuple[str, str]:

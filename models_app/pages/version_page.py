@@ -170,7 +170,7 @@ def preprocessing_words(version: ModelVersion, signature: Signature) -> str:
     try:
         return describe(version.preprocessing, signature.inputs[0])
     except BadInput as error:
-        return error.message
+        return error.message.removesuffix(" Send `instances`.")
 
 
 def postprocessing_words(version: ModelVersion) -> str:
@@ -181,6 +181,8 @@ def postprocessing_words(version: ModelVersion) -> str:
         texts.append(f"The answer is the output {wish.output}.")
     if wish.kind == "vector":
         texts = ["The answer is a vector of numbers."]
+    elif wish.top:
+        texts.append(f"An answer holds the best {wish.top}.")
     return " ".join(texts)
 
 

@@ -99,7 +99,7 @@ def watch_the_measurement(page: Page) -> None:
     step = page.locator("#state .steps li", has_text="The engines are measured")
     expect(step).to_have_class("now", timeout=LIMIT_MS)
     expect(step.locator("progress")).to_be_visible()
-    expect(page.locator("#head .facts")).to_contain_text("runs in tensorflow f32")
+    expect(page.locator("#head .facts")).to_contain_text("engine tensorflow f32")
     expect(page.locator("#head .facts")).to_contain_text("the others are measured")
     expect(page.locator("#head button:has-text('Load')")).to_be_enabled()
     table = page.locator("table.engines")
