@@ -15,10 +15,19 @@ from django.urls import reverse
 from models_app.choices import InstanceState
 from models_app.models import ModelVersion, Transition
 from models_app.pages.version_page import history
-from tests.admin_rows import make_all_states, make_instance, make_node, make_staff, make_superuser, make_version
+from tests.admin_rows import (
+    SIGNATURE,
+    make_all_states,
+    make_instance,
+    make_node,
+    make_staff,
+    make_superuser,
+    make_version,
+)
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/models_app/modelversion/"
+VECTOR = {"name": "numbers", "dtype": "float32", "shape": [None, 4]}
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|\sstyle=|<style|\son\w+=", re.IGNORECASE)
 
 
@@ -210,6 +219,48 @@ def test_a_load_that_has_a_free_slot_is_about_to_start_and_the_others_have_a_pla
 
     assert text.count("It is about to start.") == 1
     assert "Place 2 of 3: it loads as soon as a slot is free." in text and "Place 3 of 3:" in text
+
+
+def test_the_wall_shows_the_queue_in_its_order() -> None:
+    make_node(slots=0)
+    for name in ("zebra", "ant", "mole"):
+        make_instance(make_version(name), InstanceState.QUEUED)
+
+    text = text_of(logged_in(make_staff("view", "load")).get("/admin/"))
+
+    places = [text.index(f"{name} v1</a>") for name in ("zebra", "ant", "mole")]
+    assert places == sorted(places)
+
+
+def test_the_rows_of_the_list_come_with_the_slots_that_are_free() -> None:
+    make_node(slots=4)
+    make_instance(make_version())
+
+    assert "3 of 4 slots free" in text_of(logged_in(make_staff("view")).get(f"{LIST}?fragment=rows"))
+
+
+def test_blocks_of_memory_are_links_in_a_group_and_every_column_has_a_head() -> None:
+    make_node()
+    make_instance(make_version())
+    client = logged_in(make_staff("view"))
+
+    wall = text_of(client.get("/admin/"))
+
+    assert 'class="membar"' in wall and not re.search(r'class="membar"[^>]*role="img"', wall)
+    assert '<span class="visually-hidden">Buttons</span>' in text_of(client.get(LIST))
+
+
+def test_a_version_says_in_words_how_it_is_asked_and_what_runs_it() -> None:
+    pictures = make_version(postprocessing_json={"top": 3}, preprocessing_json={"size": [64, 64]})
+    numbers = make_version("numbers", signature_json={**SIGNATURE, "inputs": [VECTOR]})
+    client = logged_in(make_staff("view"))
+
+    page, other = (text_of(client.get(f"{LIST}{version.pk}/change/")) for version in (pictures, numbers))
+
+    assert "An answer holds the best 3." in page
+    assert page.count("preprocessing.size is 64 × 64 and the model takes 8 × 8.") == 2, "in a hint, too"
+    assert "engine <b>tensorflow f32</b>: the engine that made the file</span>" in page
+    assert "input (any × 4, float32) takes no pictures.</p>" in other
 
 
 def test_nothing_is_about_to_start_while_the_cluster_is_silent() -> None:

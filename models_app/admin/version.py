@@ -16,7 +16,7 @@ from models_app.admin import engine_views, version_actions, version_form, versio
 from models_app.admin import version_columns as columns
 from models_app.admin.fragments import fragment_response
 from models_app.choices import OWNED
-from models_app.models import Instance, ModelVersion
+from models_app.models import Instance, ModelVersion, Node
 from models_app.pages.groups import GROUP_WORDS, group_counts, in_group
 from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
@@ -94,12 +94,10 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return self._rows_fragment(request)
         state, search = request.GET.get("state", ""), request.GET.get("q", "")
         counts, node = group_counts(), first_node()
-        held = Instance.objects.filter(state__in=OWNED).count()
         context = {
-            "chips": _chips(counts, state, search),
+            **_figures(counts, node, state, search),
             "rights": Rights.of(request.user),
             "banner": silence_banner(node, timezone.now()),
-            "slots_line": slots_line(node, held, len(queue_places())),
             "nothing_found": _nothing_found(state, search, counts[""]),
             "fragment_url": _rows_address(request),
         }
@@ -113,8 +111,8 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         request.GET = query  # type: ignore[assignment]
         rows = self.get_changelist_instance(request)
         rows.formset = None
-        chips = _chips(group_counts(), query.get("state", ""), query.get("q", ""))
-        context = {"cl": rows, "opts": self.opts, "chips": chips}
+        figures = _figures(group_counts(), first_node(), query.get("state", ""), query.get("q", ""))
+        context = {"cl": rows, "opts": self.opts, **figures}
         return fragment_response(request, "portal/_rows.html", context)
 
     # ---- one version
@@ -148,11 +146,14 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [jump, *one, *super().get_urls()]
 
 
-def _chips(counts: dict[str, int], state: str, search: str) -> list[dict[str, Any]]:
-    return [
+def _figures(counts: dict[str, int], node: Node, state: str, search: str) -> dict[str, Any]:
+    """What stands above the table: the chips, and how many slots are free."""
+    chips = [
         {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
         for name, word in GROUP_WORDS.items()
     ]
+    held = Instance.objects.filter(state__in=OWNED).count()
+    return {"chips": chips, "slots_line": slots_line(node, held, len(queue_places()))}
 
 
 def _rows_address(request: HttpRequest) -> str:

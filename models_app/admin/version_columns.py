@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.template.loader import render_to_string
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from models_app.models import ModelVersion
 
@@ -34,7 +34,7 @@ def requests(version: ModelVersion) -> SafeString:
     return _cell("portal/_cell_requests.html", version)
 
 
-@admin.display(description="")
+@admin.display(description=mark_safe('<span class="visually-hidden">Buttons</span>'))
 def row_buttons(version: ModelVersion) -> SafeString:
     return _cell("portal/_row_buttons.html", version)
 

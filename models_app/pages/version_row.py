@@ -32,7 +32,8 @@ _UNLOAD_WORDS = {"queued": "Cancel", "loading": "Cancel", "restarting": "Stop"}
 class VersionRow:
     """`state` is what is shown: checking or rejected where the file is not ready, else the state of its instances.
 
-    Texts are ready to print and not yet escaped; an empty one prints nothing. `slot` is 0 where it holds none.
+    Texts are ready to print and not yet escaped; an empty one prints nothing. `slot` is 0 where it holds none, `place`
+    where it does not wait for one.
     """
 
     pk: int
@@ -60,6 +61,7 @@ class VersionRow:
     expected_s: float | None = None
     loading_for_s: float = 0.0
     slot: int = 0
+    place: int = 0
 
     def __str__(self) -> str:
         return f"{self.model} v{self.version}"
@@ -150,6 +152,7 @@ def version_row(
     `slots`: primary key of an instance → its slot, on the wall only.
     """
     now = now or timezone.now()
+    places = queue_places() if places is None else places
     instances = version.shown_instances
     state = shown_state(version)
     owned = [i for i in instances if i.state in OWNED]
@@ -164,7 +167,7 @@ def version_row(
         model=version.model.name,
         version=version.number,
         state=state,
-        state_detail=state_sentence(version, state, queue_places() if places is None else places, now),
+        state_detail=state_sentence(version, state, places, now),
         status=version.status,
         rights=rights,
         remedy=version.remedy,
@@ -185,6 +188,7 @@ def version_row(
         expected_s=version.last_load_seconds,
         loading_for_s=round((now - loading.state_since).total_seconds(), 1) if loading else 0.0,
         slot=next((slots[i.pk] for i in owned if i.pk in slots), 0) if slots else 0,
+        place=min((places[i.pk].number for i in instances if i.pk in places), default=0),
     )
 
 

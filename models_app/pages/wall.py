@@ -133,9 +133,9 @@ def _shown_versions(now: datetime) -> QuerySet[ModelVersion]:
     return find.versions().filter(is_shown).distinct()
 
 
-def _order(row: VersionRow) -> tuple[bool, int, str, int]:
-    """What is loaded first, by slot, then what moves."""
-    return row.state != "loaded", row.slot or 1_000_000, row.model, -row.version
+def _order(row: VersionRow) -> tuple[bool, int, int, str, int]:
+    """What is loaded first, by slot, then what moves; what waits in the order of the queue."""
+    return row.state != "loaded", row.slot or 1_000_000, row.place, row.model, -row.version
 
 
 def _slots(count: int, slots: Mapping[int, int], rows: Mapping[int, VersionRow]) -> tuple[Slot, ...]:

@@ -4,6 +4,7 @@
 "use strict";
 
 const CELLS = ["state", "engine", "memory", "requests", "row_buttons"].map((name) => `.field-${name}`);
+const FIGURES = ".chips b, #slots-line";
 
 function swapCell(old, children) {
   const focused = old.contains(document.activeElement);
@@ -41,8 +42,8 @@ for (const box of document.querySelectorAll("[data-live-rows]")) {
     if (found) {
       etags.set(box, found.etag);
       sayChanges(states(box), states(found.fresh));
-      const chips = found.fresh.querySelectorAll(".chips b");
-      document.querySelectorAll(".chips b").forEach((count, i) => { count.textContent = chips[i]?.textContent ?? count.textContent; });
+      const figures = found.fresh.querySelectorAll(FIGURES);
+      document.querySelectorAll(FIGURES).forEach((figure, i) => { figure.textContent = figures[i]?.textContent ?? figure.textContent; });
       const fresh = byLink(found.fresh);
       for (const [link, row] of byLink(box)) {
         const now = fresh.get(link);

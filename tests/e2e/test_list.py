@@ -24,9 +24,11 @@ def test_a_row_that_left_the_filter_has_nothing_to_press_and_comes_back(
     row = page.locator(f"#result_list tbody tr:has-text('{digits_copy}')")
     row.locator("input.action-select").check()
     row.locator("button:has-text('Unload')").focus()
+    slots = page.inner_text("#slots-line")
 
     api.unload(digits_copy)
 
+    expect(page.locator("#slots-line")).not_to_have_text(slots)
     expect(row.locator(".field-state")).to_have_text("No longer in this list.")
     expect(row.locator("button, .badge, .rowbuttons")).to_have_count(0)
     expect(row.locator("input.action-select")).to_be_disabled()
@@ -36,6 +38,7 @@ def test_a_row_that_left_the_filter_has_nothing_to_press_and_comes_back(
     api.load(digits_copy)
 
     expect(row.locator(".badge")).to_have_text("Loaded")
+    expect(page.locator("#slots-line")).to_have_text(slots)
     expect(row.locator("button:has-text('Unload')")).to_be_visible()
     expect(row.locator("input.action-select")).to_be_enabled()
 
