@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -288,6 +288,15 @@ def test_the_wall_says_when_the_cluster_is_silent() -> None:
 
     for address in ("/admin/", LIST):
         assert "has not answered" in text_of(logged_in(make_superuser(address)).get(address))
+
+
+def test_a_node_tells_its_memory_and_when_it_was_seen_in_words() -> None:
+    node = make_node(last_seen=datetime(2026, 11, 20, 16, 31, tzinfo=UTC))
+
+    text = text_of(logged_in(make_staff("view")).get(f"/admin/models_app/node/{node.pk}/change/"))
+
+    assert "cpu: 9.0 GB of 16.0 GB free" in text
+    assert "20 Nov 2026, 16:31" in text
 
 
 def test_the_tables_of_the_task_queue_are_not_there() -> None:

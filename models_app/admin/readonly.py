@@ -5,6 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from models_app.models import Node
+from models_app.pages.words import size_words
+
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """What the portal writes itself: to look at, for who may see versions."""
@@ -29,7 +32,14 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 class NodeAdmin(ReadOnlyAdmin):
     list_display = ["name", "slots", "last_seen"]
-    fields = ["name", "slots", "devices", "last_seen"]
+    fields = ["name", "slots", "memory", "last_seen"]
+
+    @admin.display(description="Memory")
+    def memory(self, node: Node) -> str:
+        return "; ".join(
+            f"{device['id']}: {size_words(device['free_bytes'])} of {size_words(device['memory_bytes'])} free"
+            for device in node.devices
+        )
 
 
 class JobAdmin(ReadOnlyAdmin):
