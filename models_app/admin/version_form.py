@@ -132,7 +132,7 @@ def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
     except PortalError as error:
         form.refuse(error)
         return _page(admin, request, form, status=error.status)
-    messages.info(request, f"{version} was uploaded and is being checked.")
+    messages.info(request, f"{version} was uploaded.")
     return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
 
 

@@ -57,7 +57,7 @@ def test_an_engine_is_measured_chosen_and_asked_and_the_frozen_graph_answers_the
 
         choose(page, "onnxruntime f32")
         expect(page.locator(".messagelist")).to_contain_text(f"{NAME} v1 runs on undisturbed.")
-        expect(page.locator("#head .facts")).to_contain_text("onnxruntime f32 from the next load (asked for)")
+        expect(page.locator("#head .facts")).to_contain_text("onnxruntime f32 from the next load: asked for")
         assert portal.client().version(NAME)["instances"][0]["engine"] == "openvino"
     finally:
         portal.client().delete(f"/api/models/{NAME}/", params={"unload": "true"})
