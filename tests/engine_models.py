@@ -6,8 +6,6 @@ the right answers by name.
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import sys
 import zipfile
@@ -17,7 +15,6 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -25,15 +22,15 @@ from keras import layers
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.calibrated_mobilenet import calibrated_mobilenet
+from tests.kept_models import keep, kept, noise
+from tests.old_models import write_old_models
 
 GENERATOR = np.random.default_rng(7)
 
 
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(7)
-    _old_hdf5(folder)
-    _listed(folder)
-    _old_archive(folder)
+    write_old_models(folder)
     _two_ends(folder)
     _slots(folder)
     _version_1(folder)
@@ -45,139 +42,12 @@ def main(folder: Path) -> None:
     _mobilenet(folder)
 
 
-def _kept(folder: Path, name: str, model: Any, **inputs: np.ndarray) -> None:
-    answers = model(next(iter(inputs.values())) if len(inputs) == 1 else list(inputs.values()), training=False)
-    names = getattr(model, "output_names", None) or [model.layers[-1].name]
-    outputs = dict(zip(names, tf.nest.flatten(answers), strict=True))
-    _keep(folder, name, inputs, {key: value.numpy() for key, value in outputs.items()})
-
-
-def _keep(folder: Path, name: str, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
-    given = {f"x{name}": array for name, array in inputs.items()}
-    np.savez(folder / f"{name}.npz", **given, **{f"y{name}": array for name, array in outputs.items()})
-
-
-def _noise(*shape: int) -> np.ndarray:
-    return GENERATOR.standard_normal(shape).astype(np.float32)
-
-
-def _convolutions() -> Any:
-    pixels = keras.Input((8, 8, 3), name="pixels")
-    seen = layers.DepthwiseConv2D(3, name="depthwise")(pixels)
-    seen = layers.SeparableConv2D(4, 3, name="separable")(seen)
-    seen = layers.Conv2DTranspose(3, 3, name="transposed")(seen)
-    return keras.Model(pixels, layers.Dense(5, activation="softmax", name="answer")(layers.Flatten()(seen)))
-
-
-def _recurrent() -> Any:
-    steps = keras.Input((6, 4), name="steps")
-    seen = layers.LSTM(5, return_sequences=True, name="lstm")(steps)
-    seen = layers.Bidirectional(layers.GRU(4, return_sequences=True), name="both")(seen)
-    return keras.Model(steps, layers.Dense(3, name="answer")(layers.SimpleRNN(4, name="simple")(seen)))
-
-
-def _old_hdf5(folder: Path) -> None:
-    """As Keras 2.4 to 2.15 wrote them: `groups` and `time_major` among the arguments, the dtype as a Policy."""
-    for name, model, data in (
-        ("groups", _convolutions(), {"pixels": _noise(3, 8, 8, 3)}),
-        ("time_major", _recurrent(), {"steps": _noise(3, 6, 4)}),
-    ):
-        _kept(folder, name, model, **data)
-        for suffix in (".h5", ".keras"):
-            path = folder / f"{name}{suffix}"
-            model.save(path)
-            _edit(path, _aged)
-    _edit_copy(folder / "time_major.h5", folder / "time_major_true.h5", _time_first)
-
-
-def _listed(folder: Path) -> None:
-    """A Sequential whose first layer holds the input's shape, as Keras long wrote it; before 2.2.3 as a bare list."""
-    inner = keras.Sequential([keras.Input((5,)), layers.Dense(4, activation="relu", name="inner")], name="nested")
-    model = keras.Sequential([keras.Input((6,), name="x"), layers.Dense(5, name="first"), inner])
-    model.add(layers.Dense(3, activation="softmax", name="answer"))
-
-    def without_input(item: dict[str, Any]) -> None:
-        if item["class_name"] == "Sequential":
-            given = item["config"]["layers"].pop(0)
-            item["config"]["layers"][0]["config"]["batch_input_shape"] = given["config"]["batch_shape"]
-
-    def listed(item: dict[str, Any]) -> None:
-        if item["class_name"] == "Sequential":
-            item["config"] = item["config"]["layers"]
-
-    for name in ("without_input", "listed"):
-        _kept(folder, name, model, first_input=_noise(4, 6))
-    model.save(folder / "without_input.h5")
-    _edit(folder / "without_input.h5", without_input)
-    _edit_copy(folder / "without_input.h5", folder / "listed.h5", listed)
-
-
-def _aged(item: dict[str, Any]) -> None:
-    inner = item["config"]
-    if item["class_name"] in ("DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"):
-        inner["groups"] = 1
-    if item["class_name"] in ("LSTM", "GRU", "SimpleRNN"):
-        inner["time_major"] = False
-    if isinstance(inner.get("dtype"), dict) or inner.get("dtype") == "float32":
-        inner["dtype"] = {"class_name": "Policy", "config": {"name": "float32"}}
-
-
-def _time_first(item: dict[str, Any]) -> None:
-    if "time_major" in item["config"]:
-        item["config"]["time_major"] = True
-
-
-def _old_archive(folder: Path) -> None:
-    """A .keras of Keras 2.13 to 2.15 names its Functional where it lay then."""
-
-    def moved(item: dict[str, Any]) -> None:
-        if item["class_name"] == "Functional":
-            item["module"] = "keras.src.engine.functional"
-
-    model = _convolutions()
-    _kept(folder, "functional", model, pixels=_noise(2, 8, 8, 3))
-    model.save(folder / "functional.keras")
-    _edit(folder / "functional.keras", moved)
-
-
-def _edit_copy(source: Path, target: Path, change: Any) -> None:
-    target.write_bytes(source.read_bytes())
-    _edit(target, change)
-
-
-def _edit(path: Path, change: Any) -> None:
-    if path.suffix == ".h5":
-        with h5py.File(path, "r+") as file:
-            file.attrs["model_config"] = _changed(file.attrs["model_config"], change)
-        return
-    out = io.BytesIO()
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            new.writestr(name, _changed(content, change) if name == "config.json" else content)
-    path.write_bytes(out.getvalue())
-
-
-def _changed(text: Any, change: Any) -> str:
-    config = json.loads(text)
-    waiting: list[Any] = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, dict):
-            if isinstance(value.get("class_name"), str) and isinstance(value.get("config"), dict):
-                change(value)
-            waiting.extend(value.values())
-    return json.dumps(config)
-
-
 def _two_ends(folder: Path) -> None:
     """Two inputs and two outputs whose names are in no order and are not all names that a graph can have."""
     zeta, alpha = keras.Input((4,), name="zeta-in"), keras.Input((3,), name="alpha in")
     both = layers.Concatenate()([zeta, alpha])
     model = keras.Model([zeta, alpha], [layers.Dense(5, name="scores.z")(both), layers.Dense(2, name="a-vector")(both)])
-    _kept(folder, "two_ends", model, **{"zeta-in": _noise(4, 4), "alpha in": _noise(4, 3)})
+    kept(folder, "two_ends", model, **{"zeta-in": noise(4, 4), "alpha in": noise(4, 3)})
     model.save(folder / "two_ends.keras")
 
 
@@ -199,21 +69,21 @@ def _slots(folder: Path) -> None:
     slot.original_variable_node_id, slot.slot_name = children["kernel"], "m"
     slot.slot_variable_node_id = children["slot"]
     path.write_bytes(saved.SerializeToString())
-    _kept(folder, "slots", model, x=_noise(3, 4))
+    kept(folder, "slots", model, x=noise(3, 4))
     _packed(folder / "slots", folder / "slots.zip", "model/")
 
 
 def _version_1(folder: Path) -> None:
     """A SavedModel as a session of TensorFlow 1 wrote it."""
-    weights = _noise(4, 3)
+    weights = noise(4, 3)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         x = tf.compat.v1.placeholder(tf.float32, (None, 4), "x")
         kernel = tf.compat.v1.get_variable("kernel", initializer=tf.constant(weights), use_resource=False)
         y = tf.nn.softmax(x @ kernel, name="y")
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.saved_model.simple_save(session, str(folder / "version_1"), {"x": x}, {"y": y})
-    data = _noise(3, 4)
-    _keep(folder, "version_1", {"x": data}, {"y": tf.nn.softmax(data @ weights).numpy()})
+    data = noise(3, 4)
+    keep(folder, "version_1", {"x": data}, {"y": tf.nn.softmax(data @ weights).numpy()})
     _packed(folder / "version_1", folder / "version_1.zip", "")
 
 
@@ -226,7 +96,7 @@ def _packed(source: Path, target: Path, top: str) -> None:
 
 def _int8(folder: Path) -> None:
     """Integers in and out, with scale and zero point; the right answers are those of the float model."""
-    kernel, matrix, data = _noise(3, 3, 1, 4), _noise(144, 3) * 0.2, _noise(100, 8, 8, 1)
+    kernel, matrix, data = noise(3, 3, 1, 4), noise(144, 3) * 0.2, noise(100, 8, 8, 1)
 
     def call(pixels: Any) -> dict[str, Any]:
         seen = tf.nn.relu(tf.nn.conv2d(pixels, kernel, 1, "VALID"))
@@ -241,7 +111,7 @@ def _int8(folder: Path) -> None:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = kind
         (folder / f"{name}.tflite").write_bytes(converter.convert())
-        _keep(folder, name, {"pixels": data[:20]}, {"answer": call(data[:20])["answer"].numpy()})
+        keep(folder, name, {"pixels": data[:20]}, {"answer": call(data[:20])["answer"].numpy()})
 
 
 def _digamma(folder: Path) -> None:
@@ -251,8 +121,8 @@ def _digamma(folder: Path) -> None:
         tf.math.digamma(x + 1.0, name="answer")
         tf.identity(x * 2.0, name="beside")
     (folder / "digamma.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    data = np.abs(_noise(3, 4))
-    _keep(folder, "digamma", {"x": data}, {"answer": tf.math.digamma(data + 1.0).numpy()})
+    data = np.abs(noise(3, 4))
+    keep(folder, "digamma", {"x": data}, {"answer": tf.math.digamma(data + 1.0).numpy()})
 
 
 def _loop(folder: Path) -> None:
@@ -282,10 +152,10 @@ def _quantised(folder: Path) -> None:
 
 
 def _mobilenet(folder: Path) -> None:
-    noise = GENERATOR.uniform(-1, 1, (16, 224, 224, 3)).astype(np.float32)
-    model = calibrated_mobilenet(noise, GENERATOR)
+    pictures = GENERATOR.uniform(-1, 1, (16, 224, 224, 3)).astype(np.float32)
+    model = calibrated_mobilenet(pictures, GENERATOR)
     model.save(folder / "mobilenet.keras")
-    _kept(folder, "mobilenet", model, **{model.layers[0].name: noise[:10]})
+    kept(folder, "mobilenet", model, **{model.layers[0].name: pictures[:10]})
 
 
 if __name__ == "__main__":

@@ -9,20 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.formats import inspect_file
 from tests.engine_fixtures import ROOT, Ran, Task, converted, difference, model_data, run_engines
 
+KERAS_MODELS = (
+    *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
+    "slashes",
+)
+"""Each as .h5 and as .keras; see tests/old_models.py."""
+
 TENSORFLOW_FILES = {
-    "groups.h5": "hdf5",
-    "groups.keras": "keras",
-    "time_major.h5": "hdf5",
-    "time_major.keras": "keras",
+    **{f"{name}.h5": "hdf5" for name in KERAS_MODELS},
+    **{f"{name}.keras": "keras" for name in KERAS_MODELS},
     "without_input.h5": "hdf5",
     "listed.h5": "hdf5",
-    "functional.keras": "keras",
     "two_ends.keras": "keras",
     "slots.zip": "saved_model",
     "slots": "saved_model",
     "version_1.zip": "saved_model",
+}
+
+SENTENCES = {
+    "time_major_true.h5": "The layer 'simple' has time_major = True, which Keras 3 cannot compute. Build",
+    "constant.h5": "takes a constant beside its inputs, which Keras 3 cannot read. Export",
+    "by_place.h5": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
+    "by_place.keras": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
 }
 
 
@@ -37,7 +48,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> dic
     tasks["chosen"] = Task("tensorflow", "frozen_graph", digamma, data, (("graph_outputs", ["answer"]),))
     tasks["all"] = Task("tensorflow", "frozen_graph", digamma, data)
     tasks["nowhere"] = Task("tensorflow", "frozen_graph", digamma, data, (("graph_outputs", ["nowhere"]),))
-    tasks["time first"] = Task("tensorflow", "hdf5", engine_models / "time_major_true.h5")
+    for name in SENTENCES:
+        tasks[name] = Task("tensorflow", "hdf5" if name.endswith(".h5") else "keras", engine_models / name)
     runs = run_engines(tmp_path_factory.mktemp("old"), *tasks.values())
     return dict(zip(tasks, runs, strict=True))
 
@@ -54,8 +66,15 @@ def test_opening_an_old_file_leaves_it_as_it_is(opened: dict[str, Ran], engine_m
     assert b'"groups": 1' in (engine_models / "groups.h5").read_bytes()
 
 
-def test_an_argument_that_means_something_is_named(opened: dict[str, Ran]) -> None:
-    assert "has time_major = True, which Keras 3 cannot compute" in opened["time first"].facts["unusable"]
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_file_that_cannot_be_read_says_why(opened: dict[str, Ran], name: str) -> None:
+    assert SENTENCES[name] in opened[name].facts["unusable"]
+
+
+def test_an_old_file_passes_the_allow_list_as_it_is(engine_models: Path) -> None:
+    for name, form in TENSORFLOW_FILES.items():
+        if form in ("keras", "hdf5"):
+            assert inspect_file(engine_models / name).format == form
 
 
 def test_the_ends_of_a_frozen_graph_are_found_or_chosen(opened: dict[str, Ran], engine_models: Path) -> None:

@@ -177,6 +177,22 @@ def test_a_custom_initializer_is_refused_and_its_layer_named(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("module", ["tf_keras.src.engine", "tf_keras.src.engine.functional.os", "tf_keras.layers"])
+def test_of_tf_keras_only_the_home_of_its_models_is_known(tmp_path: Path, module: str) -> None:
+    assert "which is not part of Keras." in refusal(tmp_path, dense() | {"module": module})
+
+
+def test_the_functions_of_the_portal_are_not_named_by_files(tmp_path: Path) -> None:
+    name = "portal>hard_sigmoid"
+
+    for activation in (
+        name,
+        function("builtins", name),
+        function("builtins", "hard_sigmoid") | {"registered_name": name},
+    ):
+        assert "portal>hard_sigmoid" in refusal(tmp_path, dense(activation=activation))
+
+
 def test_a_layer_that_keras_3_has_lost_is_refused(tmp_path: Path) -> None:
     config = old_sequential(dense(), layer("TFOpLambda", "tf.math.add", function="math.add"))
 

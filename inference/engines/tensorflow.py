@@ -20,7 +20,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.engines import (
+    EngineSettings,
+    ModelUnusable,
+    Tensors,
+    first_line,
+    keras_corrections,  # noqa: F401 (importing it corrects Keras)
+)
 from inference.engines.keras_repair import readable_copy
 from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model
 from inference.errors import BadInput
@@ -155,7 +161,8 @@ def _of_graph(graph: GraphModel) -> Traced:
 def _open_keras(path: Path, format_name: str, *, is_trusted: bool) -> Traced:
     try:
         with readable_copy(path, format_name) as readable:
-            model = keras.models.load_model(readable, compile=False, safe_mode=not is_trusted)
+            model = keras.models.load_model(readable.path, compile=False, safe_mode=not is_trusted)
+            readable.check(model)
     except ModelUnusable:
         raise
     except Exception as error:

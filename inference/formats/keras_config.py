@@ -28,6 +28,8 @@ _FAMILIES = (
 _PUBLIC = re.compile(rf"keras(\.({_FAMILIES}|losses|metrics|optimizers|optimizers\.schedules))?")
 # Where Keras itself finds classes that it does not export: Functional, operations, layers of its applications.
 _PRIVATE = re.compile(rf"keras\.(src\.)?({_FAMILIES}|ops|applications|engine|losses|metrics|optimizers)(\.[a-z0-9_]+)+")
+# Keras 2 as it is still to be had beside Keras 3; the engine reads it as Keras' own, and Keras itself never imports it.
+_OF_TF_KERAS = "tf_keras.src.engine.functional"
 
 _FUNCTIONS = {
     "keras.activations": names.ACTIVATIONS,
@@ -174,7 +176,9 @@ def _is_of_keras(item: dict[str, Any]) -> bool:
 def _is_keras_module(module: object) -> bool:
     if module is None:
         return True
-    return isinstance(module, str) and bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
+    if not isinstance(module, str):
+        return False
+    return module == _OF_TF_KERAS or bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
 
 
 def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> FileRejected:

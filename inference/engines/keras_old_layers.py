@@ -1,0 +1,101 @@
+"""What Keras 2 wrote about a layer otherwise than Keras 3 reads it: one rule each, on the layer's description.
+
+The rules were found by loading files of Keras 2.15 (TensorFlow 2.15) and of earlier descriptions in Keras 3.15.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inference.engines import ModelUnusable
+
+OLD_HARD_SIGMOID = "portal>hard_sigmoid"
+"""What inference/engines/keras_corrections.py registers."""
+
+_SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
+_TRANSPOSED = (
+    *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Convolution1DTranspose", "Convolution2DTranspose"),
+    "Convolution3DTranspose",
+)
+_RECURRENT = ("RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+_FIXED: dict[str, tuple[str, object]] = {
+    **dict.fromkeys((*_SEPARABLE, *_TRANSPOSED, "DepthwiseConv1D", "DepthwiseConv2D"), ("groups", 1)),
+    **dict.fromkeys(_RECURRENT, ("time_major", False)),
+    **dict.fromkeys(("Attention", "AdditiveAttention"), ("causal", False)),
+}
+"""Class → an argument that is gone, and its only value that Keras 3 still computes."""
+
+_IDLE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_SEPARABLE, ("kernel_initializer", "kernel_regularizer", "kernel_constraint")),
+    **dict.fromkeys(("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"), ("trainable", "noise_shape")),
+    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
+    "Discretization": ("trainable",),
+}
+"""Class → arguments that are gone and changed no answer: they were for training, or repeat what the inputs say."""
+
+_MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
+_POLICIES = frozenset({"Policy", "PolicyV1"})
+
+
+def repair_layer(item: dict[str, Any]) -> None:
+    """Change a layer's description to what Keras 3 reads as the same layer.
+
+    Raises ModelUnusable where Keras 3 has no such layer.
+    """
+    class_name, config = item["class_name"], item.get("config")
+    if not isinstance(config, dict):
+        return
+    _drop_arguments(class_name, config)
+    if class_name != "InputLayer":
+        config.pop("batch_input_shape", None)  # it stands in the input layer too
+    _avoid_old_reader(class_name, item)
+    _unpack_axis(class_name, config)
+    _name_policy(config)
+    _keep_hard_sigmoid(config)
+    if class_name in ("GRU", "GRUCell"):
+        config.setdefault("reset_after", False)  # Keras 2.1 did not know it; Keras 3 takes True
+    if isinstance(config.get("name"), str):
+        config["name"] = config["name"].replace("/", "_")
+
+
+def _drop_arguments(class_name: str, config: dict[str, Any]) -> None:
+    for argument in _IDLE.get(class_name, ()):
+        config.pop(argument, None)
+    if class_name not in _FIXED:
+        return
+    argument, harmless = _FIXED[class_name]
+    if (value := config.pop(argument, None)) not in (harmless, None):
+        name = str(config.get("name", class_name))[:80]
+        raise ModelUnusable(
+            f"The layer '{name}' has {argument} = {str(value)[:20]}, which Keras 3 cannot compute. "
+            "Build the model again in Keras 3."
+        )
+
+
+def _avoid_old_reader(class_name: str, item: dict[str, Any]) -> None:
+    """Where a layer has no module, as in HDF5, Keras 3 loses an axis that is a list of several or null, and takes
+    the mode "dot" for a function (legacy/saving: saving_utils.py, serialization.py)."""
+    if class_name in _MISREAD:
+        item.setdefault("module", "keras.layers")
+
+
+def _unpack_axis(class_name: str, config: dict[str, Any]) -> None:
+    """Keras 2 wrote a list of one."""
+    axis = config.get("axis")
+    if class_name in ("BatchNormalization", "LayerNormalization") and isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+
+
+def _name_policy(config: dict[str, Any]) -> None:
+    policy = config.get("dtype")
+    if isinstance(policy, dict) and policy.get("class_name") in _POLICIES:
+        config["dtype"] = (policy.get("config") or {}).get("name", "float32")
+
+
+def _keep_hard_sigmoid(config: dict[str, Any]) -> None:
+    """The name stayed, the function did not."""
+    for key in ("activation", "recurrent_activation"):
+        value = config.get(key)
+        name = value.get("config") if isinstance(value, dict) and value.get("class_name") == "function" else value
+        if name == "hard_sigmoid":
+            config[key] = {"class_name": "function", "config": OLD_HARD_SIGMOID, "registered_name": OLD_HARD_SIGMOID}

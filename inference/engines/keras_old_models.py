@@ -1,0 +1,186 @@
+"""How Keras 2 wrote which layers a model has and which feeds which, said as Keras 3 reads it.
+
+A reference [layer, call, tensor] names a tensor that a call of a layer gave. A call is written as the references that
+went in, and Keras 2 hung the other arguments on each of them: ["layer", 0, 0, {"training": false}].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inference.engines import ModelUnusable
+
+MODELS = frozenset({"Functional", "Model", "Sequential"})
+
+_OLD_ENGINE = re.compile(r"(tf_)?keras(\.src)?\.engine\.\w+|keras\.models\.\w+")
+_HOMES = {"Functional": "keras.src.models.functional", "Model": "keras", "Sequential": "keras"}
+_RECURRENT = frozenset({"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
+
+_EXPORT = "Export the model with the TensorFlow that made it (model.export('name')) and upload the folder as a zip."
+
+
+def repair_model(item: dict[str, Any]) -> None:
+    """Change the description of a model to what Keras 3 reads as the same model; its layers are left to others."""
+    module = item.get("module")
+    if isinstance(module, str) and _OLD_ENGINE.fullmatch(module):
+        item["module"] = _HOMES[item["class_name"]]
+    item.pop("compile_config", None)  # nobody trains here, and optimizers have changed
+    if item["class_name"] == "Sequential":
+        _wrap_list(item)
+        _give_input(item["config"])
+    elif isinstance(item.get("config"), dict):
+        _rewrite_graph(item["config"])
+
+
+def check_order(item: dict[str, Any], model: Any) -> None:
+    """Raises ModelUnusable unless the layers of `model`, built of the description, stand as they do there.
+
+    Weights are found by that order. It follows the arguments of the calls, and Keras 2 wrote by name, in the order of
+    names, what had been given by place: `MultiHeadAttention(…)(query, value, key)` it misreads itself.
+    """
+    written = item["config"]["layers"]
+    names = [one.get("name") or one["config"]["name"] for one in written]
+    made = [layer.name for layer in model.layers if layer.weights]
+    if [name for name in names if name in set(made)] != made:
+        raise ModelUnusable(
+            f"Keras 3 puts the layers of this file in another order and would mix up their weights. {_EXPORT}"
+        )
+    for name, one in zip(names, written, strict=True):
+        wrapped = one["config"].get("layer") or {}
+        if one["class_name"] in MODELS:
+            check_order(one, model.get_layer(name))
+        elif wrapped.get("class_name") in MODELS:
+            check_order(wrapped, model.get_layer(name).layer)
+
+
+def _wrap_list(item: dict[str, Any]) -> None:
+    """Before 2.2.3 Keras wrote the bare list of layers."""
+    if isinstance(item.get("config"), list):
+        item["config"] = {"name": item.get("name", "sequential"), "layers": item["config"]}
+
+
+def _give_input(config: Any) -> None:
+    """Keras 2 long left the input out and wrote its shape into the first layer, where Keras 3 reads it without the
+    batch: as of one axis more."""
+    layers = config.get("layers") if isinstance(config, dict) else None
+    first = layers[0] if isinstance(layers, list) and layers else None
+    inner = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
+    if not isinstance(layers, list) or not isinstance(inner, dict) or "batch_input_shape" not in inner:
+        return
+    dtype = inner.get("dtype")
+    given = {
+        "name": f"{inner.get('name', 'first')}_input",
+        "batch_input_shape": inner.pop("batch_input_shape"),
+        "dtype": dtype if isinstance(dtype, str) else "float32",
+    }
+    layers.insert(0, {"class_name": "InputLayer", "config": given})
+
+
+def _rewrite_graph(config: dict[str, Any]) -> None:
+    """Names without "/", calls counted from 0 and written in Keras 3's form, a single end without a list around it."""
+    layers = {one["name"]: one for one in config["layers"]}
+    ends = [config["input_layers"], config["output_layers"]]
+    calls = [one["inbound_nodes"] for one in layers.values()]
+    names = _plain_names(list(layers))
+    first_calls = _first_calls(layers, [*calls, *ends])
+
+    def moved(reference: list[Any]) -> list[Any]:
+        name, call, tensor = reference[:3]
+        return [names[name], call - first_calls[name], tensor]
+
+    def moved_end(reference: list[Any]) -> list[Any]:
+        """Of an end, and only there, Keras 3 still takes off the 1 itself (functional.py, `get_tensor`)."""
+        name, call, tensor = moved(reference)
+        return [name, call + (layers[reference[0]]["class_name"] in ("Functional", "Model")), tensor]
+
+    for name, layer in layers.items():
+        layer["inbound_nodes"] = [_call(call, layer, names, moved) for call in layer["inbound_nodes"]]
+        layer["name"] = names[name]
+        layer.pop("build_config", None)  # the calls build it; Keras 2 wrote other shapes where a call has several
+        if isinstance(layer["config"], dict):
+            layer["config"]["name"] = names[name]
+    for key, end in zip(("input_layers", "output_layers"), ends, strict=True):
+        is_single = isinstance(end, list) and len(end) == 1 and isinstance(end[0], list)
+        config[key] = _replaced(end[0] if is_single else end, names, moved_end)
+
+
+def _plain_names(names: list[str]) -> dict[str, str]:
+    """Keras 3 allows no "/", which DenseNet's and many converted files have. No two layers may end up with one name."""
+    plain = {name: name for name in names if "/" not in name}
+    for name in names:
+        if name in plain:
+            continue
+        new = name.replace("/", "_")
+        while new in plain.values():
+            new += "_"
+        plain[name] = new
+    return plain
+
+
+def _first_calls(layers: dict[str, Any], graph: list[Any]) -> dict[str, int]:
+    """Where Keras 2 began to count the calls of each layer: at 1 for a model in the model, whose building was call 0
+    unless it had no input yet (its functional.py, `_should_skip_first_node`). Every call that counts is referred to."""
+    first = dict.fromkeys(layers, 0)
+    counted: dict[str, list[int]] = {}
+    for name, call, *_ in _references(graph, layers):
+        counted.setdefault(name, []).append(call)
+    return first | {name: min(some) for name, some in counted.items() if layers[name]["class_name"] in MODELS}
+
+
+def _call(call: Any, layer: dict[str, Any], names: dict[str, str], moved: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    """In Keras 3's form; of the old one it reads tensors only where they are no keywords, as an attention's value is.
+
+    The first states of a recurrent layer went in beside its sequence; Keras 3 takes them as a keyword.
+    """
+
+    def tensor(reference: list[Any]) -> dict[str, Any]:
+        """Only the history counts: Keras looks the tensor up by it."""
+        config = {"shape": [], "dtype": "float32", "keras_history": moved(reference)}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    if "_CONSTANT_VALUE" in (one[0] for one in call if isinstance(one, list) and one):
+        name = str(layer["name"])[:80]
+        raise ModelUnusable(
+            f"The layer '{name}' takes a constant beside its inputs, which Keras 3 cannot read. {_EXPORT}"
+        )
+    fed = list(_references(call, names))
+    given = _replaced(call, names, tensor)
+    keywords = _replaced(fed[0][3], names, tensor) if fed and len(fed[0]) > 3 else {}
+    if isinstance(given, list) and len(given) > 1 and layer["class_name"] in _RECURRENT:
+        keywords["initial_state"] = given[1:]
+        given = given[:1]
+    keywords = {key: value for key, value in keywords.items() if value is not None}  # one of them, `constants`, is gone
+    return {"args": given if isinstance(given, list) and len(given) == 1 else [given], "kwargs": keywords}
+
+
+def _references(value: Any, names: dict[str, Any]) -> Iterator[list[Any]]:
+    if _is_reference(value, names):
+        yield value
+        value = value[3:]
+    if isinstance(value, list | dict):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _references(child, names)
+
+
+def _replaced(value: Any, names: dict[str, Any], change: Callable[[list[Any]], Any]) -> Any:
+    """The same structure, with what `change` makes of each reference in its place."""
+    if _is_reference(value, names):
+        return change(value)
+    if isinstance(value, list):
+        return [_replaced(child, names, change) for child in value]
+    if isinstance(value, dict):
+        return {key: _replaced(child, names, change) for key, child in value.items()}
+    return value
+
+
+def _is_reference(value: Any, names: dict[str, Any]) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and value[0] in names
+        and isinstance(value[1], int)
+        and isinstance(value[2], int)
+    )
