@@ -36,6 +36,7 @@ def write_old_models(folder: Path) -> None:
     _gates(folder)
     _slashes(folder)
     _without_input(folder)
+    _unordered(folder)
 
 
 def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
@@ -50,6 +51,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
         ("attention", _attention(), {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}),
         ("states", _states(), {"steps": noise(3, 6, 4), "later": noise(3, 2, 4)}),
         ("axes", _axes(), pixels),
+        ("unordered_old", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
     ]
 
 
@@ -166,6 +168,20 @@ def _slashes(folder: Path) -> None:
     model = keras.Model([a, b], layers.Dense(2, name="answer")(far))
     kept(folder, "slashes", model, a=noise(3, 5), b=noise(3, 5))
     _save(folder, "slashes", model, aged, lambda text: text.replace("in__put", "in/put"))
+
+
+def _unordered_inputs() -> Any:
+    given = {"title": keras.Input((2,), name="title"), "body": keras.Input((4,), name="body")}
+    both = layers.Concatenate()([layers.Dense(3)(given["title"]), given["body"]])
+    return keras.Model(given, layers.Dense(2, name="answer")(both))
+
+
+def _unordered(folder: Path) -> None:
+    """New files: a dict of inputs in no order."""
+    model = _unordered_inputs()
+    kept(folder, "unordered", model, title=noise(3, 2), body=noise(3, 4))
+    for suffix in SUFFIXES:
+        model.save(folder / f"unordered{suffix}")
 
 
 def _without_input(folder: Path) -> None:

@@ -183,8 +183,9 @@ def _of_keras(model: Any) -> Traced:
     )
 
     def call(*tensors: Any) -> list[Any]:
-        given = tensors[0] if len(tensors) == 1 else list(tensors)  # Keras flattens whatever it was built with
-        return list(tf.nest.flatten(model(given, training=False)))
+        """`inputs` are the flattened `input`. Keras takes a list for a dict only where its keys are in order."""
+        given = tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(model.input, tensors)
+        return list(keras.tree.flatten(model(given, training=False)))
 
     return Traced(call, signature, tuple(variable.value for variable in model.variables), model)
 
