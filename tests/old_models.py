@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tests.kept_models import kept, noise
+from tests.kept_models import keep, kept, noise
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -37,6 +37,7 @@ def write_old_models(folder: Path) -> None:
     _slashes(folder)
     _without_input(folder)
     _unordered(folder)
+    _free_steps(folder)
 
 
 def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
@@ -182,6 +183,17 @@ def _unordered(folder: Path) -> None:
     kept(folder, "unordered", model, title=noise(3, 2), body=noise(3, 4))
     for suffix in SUFFIXES:
         model.save(folder / f"unordered{suffix}")
+
+
+def _free_steps(folder: Path) -> None:
+    """A new file: as many steps as are sent, and another number of examples."""
+    steps = keras.Input((None, 4, 4, 1), name="steps")
+    inner = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(2, 3), layers.Flatten()])
+    model = keras.Model(steps, layers.TimeDistributed(inner, name="answer")(steps))
+    model.save(folder / "free_steps.keras")
+    data = noise(3, 5, 4, 4, 1)
+    rows = inner(data.reshape(15, 4, 4, 1)).numpy()
+    keep(folder, "free_steps", {"steps": data}, {"answer": rows.reshape(3, 5, -1)})
 
 
 def _without_input(folder: Path) -> None:

@@ -24,6 +24,7 @@ TENSORFLOW_FILES = {
     "without_input.h5": "hdf5",
     "listed.h5": "hdf5",
     "two_ends.keras": "keras",
+    "free_steps.keras": "keras",
     "slots.zip": "saved_model",
     "slots": "saved_model",
     "version_1.zip": "saved_model",

@@ -1,7 +1,11 @@
-"""What Keras 3 computes otherwise than Keras 2 did under the same name. Importing this registers it with Keras."""
+"""What Keras 3 computes otherwise than Keras 2 did under the same name, or than it says itself.
+
+Importing this registers the one and mends the other. Read with Keras 3.15.1.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,4 +17,24 @@ def old_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
+def _counting_steps(call: Callable[..., Any]) -> Callable[..., Any]:
+    """TimeDistributed.call, but for a free number of steps: there Keras makes as many as the batch has examples
+    (time_distributed.py, `ops.arange(input_shape[0])`). All steps as rows of one batch give the same, as in Keras 2."""
+
+    def corrected(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if inputs.shape[1] is not None:
+            return call(self, inputs, training=training, mask=mask)
+        keywords: dict[str, Any] = {}
+        if self.layer._call_has_training_arg:
+            keywords["training"] = training
+        if self.layer._call_has_mask_arg and mask is not None:
+            keywords["mask"] = ops.reshape(mask, (-1, *ops.shape(mask)[2:]))
+        batch, steps, *rest = ops.shape(inputs)
+        rows = self.layer.call(ops.reshape(inputs, (-1, *rest)), **keywords)
+        return ops.reshape(rows, (batch, steps, *ops.shape(rows)[1:]))
+
+    return corrected
+
+
 keras.saving.register_keras_serializable(package="portal", name="hard_sigmoid")(old_hard_sigmoid)
+keras.layers.TimeDistributed.call = _counting_steps(keras.layers.TimeDistributed.call)
