@@ -31,6 +31,8 @@ def write_old_models(folder: Path) -> None:
         kept(folder, name, model, **inputs)
         _save(folder, name, model, aged)
     _edit_copy(folder / "time_major.h5", folder / "time_major_true.h5", _time_first)
+    _edit_copy(folder / "siamese.keras", folder / "unknown_argument.keras", _with_unknown)
+    _edit_copy(folder / "base_first.keras", folder / "two_axes.keras", _with_two_axes)
     _edit_copy(folder / "siamese.h5", folder / "constant.h5", _with_constant)
     _save(folder, "by_place", _by_place(), aged)
     _gates(folder)
@@ -221,6 +223,16 @@ def _without_input(folder: Path) -> None:
 def _time_first(item: dict[str, Any]) -> None:
     if "time_major" in item["config"]:
         item["config"]["time_major"] = True
+
+
+def _with_unknown(item: dict[str, Any]) -> None:
+    if item["class_name"] == "Dense":
+        item["config"]["of_nobody"] = 1
+
+
+def _with_two_axes(item: dict[str, Any]) -> None:
+    if item["class_name"] == "BatchNormalization":
+        item["config"]["axis"] = [1, 2]
 
 
 def _with_constant(item: dict[str, Any]) -> None:

@@ -35,6 +35,10 @@ SENTENCES = {
     "constant.h5": "takes a constant beside its inputs, which Keras 3 cannot read. Export",
     "by_place.h5": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
     "by_place.keras": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
+    "unknown_argument.keras": (
+        "Keras cannot read the file: Unrecognized keyword arguments passed to Dense: {'of_nobody': 1}"
+    ),
+    "two_axes.keras": "Keras cannot read the file: BatchNormalization: int() argument must be a string",
 }
 
 

@@ -196,8 +196,10 @@ def test_the_functions_of_the_portal_are_not_named_by_files(tmp_path: Path) -> N
 def test_a_layer_that_keras_3_has_lost_is_refused(tmp_path: Path) -> None:
     config = old_sequential(dense(), layer("TFOpLambda", "tf.math.add", function="math.add"))
 
-    assert refusal_of(hdf5_model(tmp_path / "bad.h5", config)).startswith(
-        "The layer 'tf.math.add' is of the class 'TFOpLambda' of an older Keras, which Keras 3 cannot load."
+    assert refusal_of(hdf5_model(tmp_path / "bad.h5", config)) == (
+        "The layer 'tf.math.add' is of the class 'TFOpLambda' of an older Keras, which Keras 3 cannot load. Build the "
+        "model from Keras' own layers and save it again, or export it where it was made (model.export('name'), or "
+        "tf.saved_model.save(model, 'name') in older versions) and upload the folder as a zip."
     )
 
 

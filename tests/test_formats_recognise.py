@@ -179,6 +179,18 @@ def test_a_keras_archive_without_its_layers_is_refused(tmp_path: Path) -> None:
     assert refusal(path).startswith("The file holds weights only. Save the whole model")
 
 
+def test_a_keras_archive_packed_with_a_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    packed = keras_zip(tmp_path / "small.keras")
+    with zipfile.ZipFile(packed) as old, zipfile.ZipFile(tmp_path / "folder.zip", "w") as new:
+        for name in old.namelist():
+            new.writestr(f"small/{name}", old.read(name))
+
+    assert refusal(tmp_path / "folder.zip") == (
+        "The files of the model lie in a folder of the archive. Pack them again without the folder, or upload the "
+        ".keras file as it was saved."
+    )
+
+
 def test_a_keras_archive_without_its_weights_is_refused(tmp_path: Path) -> None:
     path = keras_zip(tmp_path / "small.keras", without=["model.weights.h5"])
 

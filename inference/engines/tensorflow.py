@@ -6,6 +6,7 @@ Never `model.predict`: on a 2-core CPU MobileNetV2 takes 98 ms a call that way a
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,14 @@ from inference.engines.keras_repair import readable_copy
 from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model
 from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
+
+_COLOURS = re.compile(r"\x1b\[\d+m")
+_AT_LAYER = re.compile(r"(\w+)'> could not be deserialized|deserializing class '(\w+)'|when calling (\w+)\.call\(\)")
+_AROUND = re.compile(
+    r"Exception encountered when calling \w+\.call\(\)\.|A total of [^\n]*|\s(Inputs r|R)eceived:.*"
+    r"|\sFull (object )?config:.*|\sThe following nodes failed.*|\sArguments received by.*",
+    re.DOTALL,
+)
 
 _CALLERS = 2
 """A call's threads wait for the slowest of them at each operation; meanwhile those of the other call go on. MobileNetV2
@@ -95,7 +104,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEn
     except ModelUnusable:
         raise
     except Exception as error:
-        raise ModelUnusable(f"The model was read but cannot be run: {first_line(error)}") from error
+        raise ModelUnusable(f"The model was read but cannot be run: {_cause(error)}") from error
 
 
 def prepare() -> None:
@@ -219,7 +228,16 @@ def _sentence(error: Exception) -> str:
     if "No model config found" in text or "No model found in config" in text:
         return "The file holds weights only. Save the whole model with model.save('name.keras')."
     if "Could not locate class" in text or "Unknown layer" in text or "Unknown object" in text:
-        return f"The file needs code of its own that is not in it: {first_line(error)}"
+        return f"The file needs code of its own that is not in it: {_cause(error)}"
     if "safe_mode" in text or "Lambda" in text:
         return "The file holds Python code (a Lambda layer), which is not run here. Replace it by a layer of Keras."
-    return f"Keras cannot read the file: {first_line(error)}"
+    return f"Keras cannot read the file: {_cause(error)}"
+
+
+def _cause(error: Exception) -> str:
+    """The reason, which Keras wraps in what it was doing and in descriptions, once for each layer around."""
+    text = _COLOURS.sub("", str(error))
+    layer = "".join((_AT_LAYER.findall(text) or [""])[-1])
+    reason = _AROUND.sub("", text.rpartition("Exception encountered:")[2]).strip()
+    line = first_line(ValueError(reason or text))
+    return f"{layer}: {line}" if layer and layer not in line else line

@@ -49,7 +49,11 @@ _PARTS_OF_LAYERS = (names.CLASSES | names.VALUES | names.TRAINING | {"function"}
 _CLASSES_IN_TRAINING = names.CLASSES | names.TRAINING
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
-REBUILD = "Build the model from Keras' own layers, save it again and upload the new file."
+EXPORT = (
+    "export it where it was made (model.export('name'), or tf.saved_model.save(model, 'name') in older versions) and "
+    "upload the folder as a zip."
+)
+REBUILD = f"Build the model from Keras' own layers and save it again, or {EXPORT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
     if class_name in names.CODE:
         raise FileRejected(
             f"{place} is a Lambda: it carries program code, which is not run here. Replace it by Keras' own layers or "
-            "operations, save the model again and upload the new file."
+            f"operations and save the model again, or {EXPORT}"
         )
     if class_name in names.FOREIGN:
         raise FileRejected(

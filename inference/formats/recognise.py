@@ -100,6 +100,11 @@ def _in_archive(names: set[str]) -> FormatName:
             "This is a PyTorch file: a Python pickle in an archive, which can run any program when it is opened. "
             "Convert the model to Keras and upload the .keras file."
         )
+    if CONFIG in leaves and WEIGHTS in leaves:
+        raise FileRejected(
+            "The files of the model lie in a folder of the archive. Pack them again without the folder, or upload the "
+            ".keras file as it was saved."
+        )
     if any(leaf.endswith(".weights.h5") for leaf in leaves):
         raise FileRejected(WEIGHTS_ONLY)
     is_pair = any(leaf.endswith(".xml") for leaf in leaves) and any(leaf.endswith(".bin") for leaf in leaves)
