@@ -38,7 +38,7 @@ def write_old_models(folder: Path) -> None:
     _gates(folder)
     _slashes(folder)
     _without_input(folder)
-    _unordered(folder)
+    _new_files(folder)
     _free_steps(folder)
 
 
@@ -179,12 +179,17 @@ def _unordered_inputs() -> Any:
     return keras.Model(given, layers.Dense(2, name="answer")(both))
 
 
-def _unordered(folder: Path) -> None:
-    """New files: a dict of inputs in no order."""
-    model = _unordered_inputs()
-    kept(folder, "unordered", model, title=noise(3, 2), body=noise(3, 4))
-    for suffix in SUFFIXES:
-        model.save(folder / f"unordered{suffix}")
+def _new_files(folder: Path) -> None:
+    """New files: a dict of inputs in no order; axes and an attention, which Keras' own reader of HDF5 misreads."""
+    attention = {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}
+    for name, model, inputs in (
+        ("unordered", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
+        ("new_axes", _axes(), {"pixels": noise(3, 8, 8, 3)}),
+        ("new_attention", _attention(), attention),
+    ):
+        kept(folder, name, model, **inputs)
+        for suffix in SUFFIXES:
+            model.save(folder / f"{name}{suffix}")
 
 
 def _free_steps(folder: Path) -> None:

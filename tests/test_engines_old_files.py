@@ -14,7 +14,7 @@ from tests.engine_fixtures import ROOT, Ran, Task, converted, difference, model_
 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
-    *("slashes", "unordered", "unordered_old"),
+    *("slashes", "unordered", "unordered_old", "new_axes", "new_attention"),
 )
 """Each as .h5 and as .keras; see tests/old_models.py."""
 

@@ -48,7 +48,7 @@ def repair_layer(item: dict[str, Any]) -> None:
     _drop_arguments(class_name, config)
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
-    _avoid_old_reader(class_name, item)
+    avoid_old_reader(item)
     _unpack_axis(class_name, config)
     _name_policy(config)
     _keep_hard_sigmoid(config)
@@ -72,11 +72,13 @@ def _drop_arguments(class_name: str, config: dict[str, Any]) -> None:
         )
 
 
-def _avoid_old_reader(class_name: str, item: dict[str, Any]) -> None:
+def avoid_old_reader(item: dict[str, Any]) -> bool:
     """Where a layer has no module, as in HDF5, Keras 3 loses an axis that is a list of several or null, and takes
-    the mode "dot" for a function (legacy/saving: saving_utils.py, serialization.py)."""
-    if class_name in _MISREAD:
-        item.setdefault("module", "keras.layers")
+    the mode "dot" for a function (legacy/saving: saving_utils.py, serialization.py). Whether this is such a layer."""
+    is_misread = item["class_name"] in _MISREAD and "module" not in item
+    if is_misread:
+        item["module"] = "keras.layers"
+    return is_misread
 
 
 def _unpack_axis(class_name: str, config: dict[str, Any]) -> None:

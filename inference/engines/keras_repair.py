@@ -1,4 +1,4 @@
-"""Files of Keras 2, read from a copy whose description is written as Keras 3 reads it.
+"""Files of Keras 2, and of Keras 3 where it misreads its own, read from a copy described as Keras 3 reads it.
 
 The copy is made next to the temporary files of the process and removed after loading. It holds only names that the
 file holds too, but for the portal's own `portal>hard_sigmoid`: what passed the allow-list stays what it was.
@@ -18,7 +18,7 @@ from typing import Any
 
 import h5py
 
-from inference.engines.keras_old_layers import repair_layer
+from inference.engines.keras_old_layers import avoid_old_reader, repair_layer
 from inference.engines.keras_old_models import MODELS, check_order, repair_model
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -27,7 +27,7 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A path that Keras 3 reads, and the repaired description where it is a copy."""
+    """A path that Keras 3 reads, and the repaired description where Keras 2 wrote the file."""
 
     path: Path
     config: Any = None
@@ -40,12 +40,14 @@ class Readable:
 
 @contextlib.contextmanager
 def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
-    """The file itself, or where Keras 2 wrote it a repaired copy, removed after. Raises ModelUnusable."""
-    config = _old_config(path, format_name)
-    if config is None:
+    """The file itself, or a repaired copy that is removed after. Raises ModelUnusable."""
+    config, version = _description(path, format_name)
+    is_old = version < 3
+    if is_old:
+        repair(config)
+    elif format_name != "hdf5" or not sum(avoid_old_reader(item) for item in _parts(config)):
         yield Readable(path)
         return
-    repair(config)
     with tempfile.TemporaryDirectory(prefix="keras-") as folder:
         copy = Path(folder) / path.name
         if format_name == "hdf5":
@@ -54,7 +56,7 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
                 file.attrs["model_config"] = json.dumps(config)
         else:
             _copy_archive(path, copy, json.dumps(config).encode())
-        yield Readable(copy, config)
+        yield Readable(copy, config if is_old else None)
 
 
 def repair(config: Any) -> None:
@@ -62,6 +64,14 @@ def repair(config: Any) -> None:
 
     Raises ModelUnusable where Keras 3 cannot compute the same.
     """
+    for item in _parts(config):
+        if item["class_name"] in MODELS:
+            repair_model(item)
+        repair_layer(item)
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Each dict that names a class, outermost first, so that what is done to it is seen in what lies inside."""
     waiting = [config]
     while waiting:
         value = waiting.pop()
@@ -69,16 +79,15 @@ def repair(config: Any) -> None:
             waiting.extend(value)
         elif isinstance(value, dict):
             if isinstance(value.get("class_name"), str):
-                if value["class_name"] in MODELS:
-                    repair_model(value)
-                repair_layer(value)
+                yield value
             waiting.extend(value.values())
 
 
-def _old_config(path: Path, format_name: str) -> Any:
-    """The description of a file of Keras 2, else None; also where nothing can be read: Keras says so in its own words.
+def _description(path: Path, format_name: str) -> tuple[Any, int]:
+    """What the file says of its model, and the main version of the Keras that wrote it.
 
-    An HDF5 file that does not say who wrote it is older than all others.
+    An HDF5 file that does not name it is older than all others. Where nothing can be read there is nothing to repair:
+    Keras says so in its own words.
     """
     try:
         if format_name == "hdf5":
@@ -90,9 +99,9 @@ def _old_config(path: Path, format_name: str) -> Any:
                 text = archive.read(_CONFIG)
                 version = json.loads(archive.read(_METADATA))["keras_version"]
         version = version.decode() if isinstance(version, bytes) else str(version)
-        return json.loads(text) if int(version.split(".")[0]) < 3 else None
+        return json.loads(text), int(version.split(".")[0])
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, RecursionError):
-        return None
+        return None, 3
 
 
 def _copy_archive(source: Path, target: Path, config: bytes) -> None:
