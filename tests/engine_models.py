@@ -140,7 +140,7 @@ def _any_size(folder: Path) -> None:
     seen = layers.GlobalAveragePooling2D(name="mean")(layers.Conv2D(4, 3, name="conv")(pixels))
     model = keras.Model(pixels, layers.Dense(2, name="answer")(seen))
     model.save(folder / "any_size.keras")
-    _kept(folder, "any_size", model, pixels=_noise(2, 20, 14, 3))
+    kept(folder, "any_size", model, pixels=noise(2, 20, 14, 3))
 
 
 def _quantised(folder: Path) -> None:
@@ -148,7 +148,7 @@ def _quantised(folder: Path) -> None:
     model = keras.Sequential([keras.Input((16,), name="numbers"), layers.Dense(12), layers.Dense(4, name="answer")])
     model.quantize("int8")
     model.save(folder / "quantised.keras")
-    _kept(folder, "quantised", model, numbers=_noise(3, 16))
+    kept(folder, "quantised", model, numbers=noise(3, 16))
 
 
 def _mobilenet(folder: Path) -> None:
