@@ -24,7 +24,7 @@ LESSONS = {
     "2 groups in DepthwiseConv2D, dropped where it is 1": [
         "test_engines_old_files::test_an_old_file_answers_as_it_did",
         "test_engines_old_files::test_opening_an_old_file_leaves_it_as_it_is",
-        "test_engines_old_files::test_an_argument_that_means_something_is_named",
+        "test_engines_old_files::test_a_file_that_cannot_be_read_says_why",
     ],
     "3 SavedModels with the slots of a Keras 2 optimizer": [
         "test_engines_old_files::test_an_old_file_answers_as_it_did",
