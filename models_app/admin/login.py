@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 
-from models_app.services.throttle import check_throttle, note_failure
+from models_app.services.throttle import guessing, note_failure
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -24,16 +24,13 @@ class LoginForm(AdminAuthenticationForm):
         """Raises Throttled, before the password is looked at or before it is said whether it was right."""
         user_name = str(self.cleaned_data.get("username", ""))
         address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
-        check_throttle(user_name, address)
         try:
-            cleaned = super().clean()
+            with guessing(user_name, address):
+                return super().clean()
         except ValidationError:
-            check_throttle(user_name, address)
             if self.user_cache is None:
                 note_failure(user_name, address)
             raise
-        check_throttle(user_name, address)
-        return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:
         AuthenticationForm.confirm_login_allowed(self, user)

@@ -6,6 +6,8 @@ guesses side by side would all be let in by the first look.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.utils import timezone
@@ -17,7 +19,17 @@ MOST_FAILURES = 10
 WITHIN = timedelta(minutes=5)
 
 
-def check_throttle(user_name: str, address: str) -> None:
+@contextmanager
+def guessing(user_name: str, address: str) -> Iterator[None]:
+    """Around the look at a password. Raises Throttled before it, and after it whatever came of it."""
+    _check(user_name, address)
+    try:
+        yield
+    finally:
+        _check(user_name, address)
+
+
+def _check(user_name: str, address: str) -> None:
     """Raises Throttled where there were too many failures lately."""
     recent = LoginFailure.objects.filter(
         user_name=user_name[:150], address=address, at__gt=timezone.now() - WITHIN

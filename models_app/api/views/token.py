@@ -29,7 +29,7 @@ from models_app.api.views.base import (
 )
 from models_app.choices import KeyScope
 from models_app.services.keys import create_key
-from models_app.services.throttle import check_throttle, note_failure
+from models_app.services.throttle import guessing, note_failure
 
 _MANAGE = (ADD, ADD_MODEL, CHANGE, CHANGE_MODEL, DELETE, DELETE_MODEL, LOAD, UNLOAD)
 LONGEST_NAME = 100
@@ -55,9 +55,8 @@ class TokenView(FormView):
         if not isinstance(name, str) or not is_text(name) or len(name) > LONGEST_NAME:
             raise ValidationFailed.of("name", f"The name of a key is a text of at most {LONGEST_NAME} characters.")
         address = request.META.get("REMOTE_ADDR", "")
-        check_throttle(user_name, address)
-        user = authenticate(request._request, username=user_name, password=password)
-        check_throttle(user_name, address)
+        with guessing(user_name, address):
+            user = authenticate(request._request, username=user_name, password=password)
         if user is None:
             note_failure(user_name, address)
             raise NotAuthenticated("The user name or the password is wrong.")
