@@ -12,7 +12,7 @@ from inference.conversion import CannotConvert, ConversionFailed, Converted, Out
 from inference.limited_child import Limits
 from inference.workspace import Workspace
 from tests import real_models
-from tests.engine_fixtures import Task, converted, difference, model_data, run_engines
+from tests.engine_fixtures import Arrays, Ran, Task, converted, difference, model_data, run_engines
 from tests.this_host import available
 
 ENGINE_OF = {
@@ -60,22 +60,24 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path: Path, engine_mode
     assert sorted(spec["name"] for spec in ran.facts["inputs"]) == sorted(given)
 
 
+def as_converted(folder: Path, models: Path, name: str, target: str) -> tuple[Ran, Arrays]:
+    """What the engine of `target` answers with the converted Keras file, and the right answers."""
+    given, expected = model_data(models, name)
+    made = converted(folder, models / f"{name}.keras", "keras", target)
+    (ran,) = run_engines(folder, Task(ENGINE_OF[target], target, made.path, given))
+    return ran, expected
+
+
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_recurrent_layers_are_converted(tmp_path: Path, engine_models: Path, target: str) -> None:
-    given, expected = model_data(engine_models, "time_major")
-
-    made = converted(tmp_path, engine_models / "time_major.keras", "keras", target)
-    (ran,) = run_engines(tmp_path, Task(ENGINE_OF[target], target, made.path, given))
+    ran, expected = as_converted(tmp_path, engine_models, "time_major", target)
 
     assert difference(ran.outputs, expected) < 1e-5
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_pictures_of_any_size_go_into_every_form(tmp_path: Path, engine_models: Path, target: str) -> None:
-    given, expected = model_data(engine_models, "any_size")
-
-    made = converted(tmp_path, engine_models / "any_size.keras", "keras", target)
-    (ran,) = run_engines(tmp_path, Task(ENGINE_OF[target], target, made.path, given))
+    ran, expected = as_converted(tmp_path, engine_models, "any_size", target)
 
     assert difference(ran.outputs, expected) < 1e-5
     assert [size is None for size in ran.facts["inputs"][0]["shape"][1:]] == [True, True, False]
@@ -83,10 +85,7 @@ def test_pictures_of_any_size_go_into_every_form(tmp_path: Path, engine_models: 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_products_of_int8_are_kept_whole(tmp_path: Path, engine_models: Path, target: str) -> None:
-    given, expected = model_data(engine_models, "quantised")
-
-    made = converted(tmp_path, engine_models / "quantised.keras", "keras", target)
-    (ran,) = run_engines(tmp_path, Task(ENGINE_OF[target], target, made.path, given))
+    ran, expected = as_converted(tmp_path, engine_models, "quantised", target)
 
     assert difference(ran.outputs, expected) < 1e-5
 
