@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 
 import psutil
 
+from inference.engines import GPU_ENGINES
+
 T = TypeVar("T")
 
 
@@ -135,10 +137,16 @@ def choose_device(devices: Sequence[Device]) -> Device:
     return max(gpus or devices, key=lambda device: device.free_bytes)
 
 
-def visible_devices_environment(device: Device) -> dict[str, str]:
-    """What a runner's environment says, so that its engine sees this device only and takes memory as it needs it."""
+def device_for(engine: str, devices: Sequence[Device]) -> Device:
+    """Where a model is loaded in this engine: `choose_device` if it can use a GPU, else the CPU. ValueError without."""
+    return choose_device(devices if engine in GPU_ENGINES else [device for device in devices if device.kind == "cpu"])
+
+
+def visible_devices_environment(device: Device | None) -> dict[str, str]:
+    """What a process's environment says, so that its engine sees this device only and takes memory as it needs it."""
+    visible = "-1" if device is None or device.kind == "cpu" else device.uuid or str(_index(device))
     return {
-        "CUDA_VISIBLE_DEVICES": "-1" if device.kind == "cpu" else device.uuid or str(_index(device)),
+        "CUDA_VISIBLE_DEVICES": visible,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi and NVML count; CUDA's own default is fastest first
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # TensorFlow takes the whole device otherwise
     }

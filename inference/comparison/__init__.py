@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from inference import texts
+from inference.devices import Device
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.errors import TooLarge
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
@@ -57,7 +58,7 @@ FULL = Effort(latency_s=3.0, batch_s=1.5)
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An engine at a precision with the file that it runs; `names` as in Converted, `signature` as in EngineSettings,
-    the last three as in convert."""
+    `gpu` where it is to run on one, the last three as in convert."""
 
     engine: str
     path: Path
@@ -65,6 +66,7 @@ class Candidate:
     precision: str = "f32"
     names: Mapping[str, str] = field(default_factory=dict)
     signature: Signature | None = None
+    gpu: Device | None = None
     threads: int | None = None
     graph_inputs: Sequence[str] = ()
     graph_outputs: Sequence[str] = ()
@@ -75,7 +77,8 @@ class Candidate:
 class Row:
     """What one engine did. The relative difference is the largest difference in one example's output, divided by the
     largest value of the reference there: small scores beside a large one must not look like errors. `same_winner` is
-    the share of examples with the same largest class, None where no output is (N, two or more)."""
+    the share of examples with the same largest class, None where no output is (N, two or more). `device` is where the
+    engine says that it ran."""
 
     engine: str
     precision: str
@@ -89,6 +92,7 @@ class Row:
     per_second: float | None = None
     memory_bytes: int | None = None
     error: str = ""
+    device: str = "cpu"
 
     def as_json(self) -> dict[str, Any]:
         """Infinite differences, which JSON cannot hold, as null; `error` says why."""
@@ -126,7 +130,8 @@ def compare(
     reference: dict[str, Array] | None = None
     try:
         for i, candidate in enumerate(candidates):
-            progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}.")
+            where = f" on {candidate.gpu.id}" if candidate.gpu else ""
+            progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}{where}.")
             row, outputs = measure(
                 candidate, inputs, workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, limits=limits
             )
@@ -152,7 +157,7 @@ def measure(
     limits: Limits = LIMITS,
 ) -> tuple[Row, dict[str, Array] | None]:
     """One engine in one fresh process: its row without differences, and its outputs, None where it failed."""
-    bare = Row(candidate.engine, candidate.precision)
+    bare = Row(candidate.engine, candidate.precision, device=candidate.gpu.id if candidate.gpu else "cpu")
     copy = workspace.prepare(candidate.path, f"model{SUFFIX_OF_FORMAT[candidate.format]}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
@@ -167,7 +172,7 @@ def measure(
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
     try:
-        said = run_child("inference.comparison.work", request, workspace, limits, sandbox=sandbox)
+        said = run_child("inference.comparison.work", request, workspace, limits, sandbox=sandbox, gpu=candidate.gpu)
     except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None
     if "error" in said:
@@ -185,10 +190,13 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
 
     The fastest at f32 whose relative difference is below 1e-3 and that names the same winner on all examples; the
     reference where none does. Of those that are equally fast, the one that answers a single example soonest; where
-    that is equal too, one that computes calls side by side: there no request waits for another one's batch.
+    that is equal too, one that computes calls side by side: there no request waits for another one's batch. An engine
+    that was measured on a GPU is loaded there, so what it does on the CPU does not count.
     """
     reference = rows[0]
-    able = [row for row in rows if row.precision == "f32" and row.per_second and not row.error]
+    on_gpu = {row.engine for row in rows if row.device != "cpu"}
+    loadable = [row for row in rows if row.device != "cpu" or row.engine not in on_gpu]
+    able = [row for row in loadable if row.precision == "f32" and row.per_second and not row.error]
     agreeing = [row for row in able if row is reference or _agrees(row)]
     if not agreeing:
         return (
@@ -200,16 +208,20 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     soonest_ms = min(row.p50_ms or math.inf for row in fastest)
     soon = [row for row in fastest if AS_FAST * (row.p50_ms or math.inf) <= soonest_ms]
     best = min(soon, key=lambda row: (row.engine not in PARALLEL_ENGINES, row.p50_ms or math.inf))
-    if best is reference:
-        return reference.engine, _why_the_reference(rows)
+    if best.engine == reference.engine:
+        return reference.engine, _why_the_reference(best, rows)
     has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
     return best.engine, _why(best, reference, [row.engine for row in fastest if row is not best], has_equals=has_equals)
 
 
-def _why_the_reference(rows: Sequence[Row]) -> str:
-    others = [row for row in rows[1:] if row.precision == "f32"]
+def _why_the_reference(best: Row, rows: Sequence[Row]) -> str:
+    others = [row for row in rows if row.engine != best.engine and row.precision == "f32"]
     why = "is the fastest" if any(_agrees(row) for row in others) else "made the file, and no other engine agrees"
-    return f"{rows[0].engine} {why}."
+    return f"{_named(best)} {why}."
+
+
+def _named(row: Row) -> str:
+    return row.engine if row.device == "cpu" else f"{row.engine} on {row.device}"
 
 
 def _why(best: Row, reference: Row, as_fast: Sequence[str], *, has_equals: bool) -> str:
@@ -278,6 +290,7 @@ def _measured(bare: Row, said: Said) -> Row:
         p50_ms=float(said["p50_ms"]),
         p99_ms=float(said["p99_ms"]),
         best_batch=int(said["best_batch"]),
+        device=bare.device if said["is_on_gpu"] is True else "cpu",
         per_second=float(said["per_second"]),
         memory_bytes=int(said["memory_bytes"]),
     )

@@ -76,6 +76,7 @@ def _measure(request: Said) -> dict[str, Any]:
     batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
     return {
         "output_names": list(outputs),
+        "is_on_gpu": engine.device.startswith("gpu"),
         "load_seconds": round(load_s, 3),
         "p50_ms": round(float(np.percentile(latencies, 50)) * 1000, 3),
         "p99_ms": round(float(np.percentile(latencies, 99)) * 1000, 3),

@@ -92,6 +92,9 @@ class EngineSettings:
 PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
 
+GPU_ENGINES = frozenset({"tensorflow"})
+"""Those that use a GPU where there is one; the others would only hold its device files open."""
+
 
 TEXT_ENGINES = frozenset({"tensorflow", "onnxruntime"})
 """Those that run models with texts as inputs or outputs; the others need extensions for it that are not here."""

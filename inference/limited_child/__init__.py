@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from inference.devices import Device, visible_devices_environment
 from inference.processes import scrubbed_environment, takes_more_than
 from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
@@ -57,21 +58,23 @@ def run_child(
     limits: Limits,
     *,
     sandbox: str,
+    gpu: Device | None = None,
     progress: Progress | None = None,
     hear: Callable[[Said], None] | None = None,
 ) -> Said:
     """What the function `work` of the module named `work` answers to `request` (JSON) in a child of its own.
 
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
-    PORTAL_SANDBOX says. `hear` is given each part of the answer as soon as it is there; parts that were heard count,
-    whatever happens to the child later. What the child says is untrusted beyond being JSON objects.
+    PORTAL_SANDBOX says. Without a `gpu` the child sees none. `hear` is given each part of the answer as soon as it is
+    there; parts that were heard count, whatever happens to the child later. What the child says is untrusted beyond
+    being JSON objects.
 
     Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
     returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
     the kernel kills the child with that thread.
     """
     tmp = str(workspace.tmp_directory)
-    own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, "CUDA_VISIBLE_DEVICES": "-1"}
+    own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **visible_devices_environment(gpu)}
     conversation = _Conversation(limits, progress or _nobody, hear or _nobody)
     # Read through this descriptor, not by name: the child may have put something else in the place of the file.
     with (workspace.tmp_directory / "output").open("w+b") as output:

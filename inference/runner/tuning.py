@@ -196,7 +196,8 @@ def _key(config: RunnerConfig) -> list[Any]:
     """What the figures depend on, beside the file."""
     cores = len(os.sched_getaffinity(0))
     has_limit = bool(config.memory_limit_bytes)
-    return [_RULES, config.engine, config.precision, config.threads, config.max_batch, has_limit, cores]
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [_RULES, config.engine, config.precision, config.threads, config.max_batch, has_limit, cores, gpu]
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:

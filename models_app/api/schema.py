@@ -35,6 +35,7 @@ class Job(s.Serializer[Any]):
 class ComparisonRow(s.Serializer[Any]):
     engine = s.CharField()
     precision = s.CharField()
+    device = s.CharField()
     max_abs_diff = s.FloatField(allow_null=True)
     max_rel_diff = s.FloatField(allow_null=True)
     same_winner = s.FloatField(allow_null=True)

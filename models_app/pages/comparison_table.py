@@ -14,6 +14,7 @@ from models_app.pages.words import count_words, milliseconds_words, moment_words
 from models_app.services.choose import AUTO
 
 _NONE = "–"
+_CPU = "cpu"
 _SLIGHTEST = 1e-9
 _IN_A_FILE = "f32"
 """The precision at which answers are compared for `auto`; any lower one is a person's choice."""
@@ -21,10 +22,13 @@ _IN_A_FILE = "f32"
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine at one precision. Texts are ready to print; with `error` only the names are set."""
+    """One engine at one precision. Texts are ready to print; with `error` only the names are set. `device` is set where
+    there is a GPU. A row that `is_aside` is the reference's on the CPU beside its own on the GPU: no load would do so.
+    """
 
     engine: str
     precision: str
+    device: str = ""
     error: str = ""
     difference: str = _NONE
     relative: str = ""
@@ -39,10 +43,11 @@ class EngineRow:
     is_recommended: bool = False
     is_reference: bool = False
     is_used: bool = False
+    is_aside: bool = False
     differs: bool = False
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        return " ".join(filter(None, (self.engine, self.precision, self.device)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ def choice_sentence(comparison: Comparison) -> str:
     best = next((row for row in rows if _is_recommended(comparison, row)), None)
     if best is None or not best["per_second"]:
         return ""
-    faster = [row for row in rows if not row["error"] and (row["per_second"] or 0) > best["per_second"]]
+    able = [row for row in rows if not row["error"] and not _is_aside(comparison, row)]
+    faster = [row for row in able if (row["per_second"] or 0) > best["per_second"]]
     if not faster:
         return ""
     row = max(faster, key=lambda one: one["per_second"])
@@ -128,14 +134,17 @@ def choice_sentence(comparison: Comparison) -> str:
 
 def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str, Any]) -> EngineRow:
     engine, precision = str(row["engine"]), str(row["precision"])
+    device = _device(row) if _gpu_engines(comparison) else ""
     if row["error"]:
-        return EngineRow(engine, precision, error=f"Not possible: {row['error']}")
-    is_reference = engine == comparison.reference and precision == _IN_A_FILE
+        return EngineRow(engine, precision, device, error=f"Not possible: {row['error']}")
+    is_aside = _is_aside(comparison, row)
+    is_reference = engine == comparison.reference and precision == _IN_A_FILE and _device(row) == _CPU
     same, relative = row["same_winner"], row["max_rel_diff"]
     load, batch = row["load_seconds"], row["best_batch"]
     return EngineRow(
         engine,
         precision,
+        device,
         difference=_NONE if is_reference else difference_words(row["max_abs_diff"]),
         relative="" if is_reference or (relative or 0) < _SLIGHTEST else f"relative {difference_words(relative)}",
         same_winner=_NONE if is_reference else share_words(same),
@@ -148,7 +157,8 @@ def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str,
         memory_bar=row["memory_bytes"] or 0,
         is_recommended=_is_recommended(comparison, row),
         is_reference=is_reference,
-        is_used=(engine, precision) == (version.engine_selected, version.precision),
+        is_used=(engine, precision) == (version.engine_selected, version.precision) and not is_aside,
+        is_aside=is_aside,
         differs=not is_reference and ((same is not None and same < 1) or (relative or 0) >= AGREES_BELOW),
     )
 
@@ -160,7 +170,21 @@ def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
 
 
 def _is_recommended(comparison: Comparison, row: Mapping[str, Any]) -> bool:
-    return row["engine"] == comparison.recommended and row["precision"] == _IN_A_FILE and not row["error"]
+    is_named = row["engine"] == comparison.recommended and row["precision"] == _IN_A_FILE
+    return is_named and not row["error"] and not _is_aside(comparison, row)
+
+
+def _is_aside(comparison: Comparison, row: Mapping[str, Any]) -> bool:
+    return _device(row) == _CPU and row["engine"] in _gpu_engines(comparison)
+
+
+def _gpu_engines(comparison: Comparison) -> set[str]:
+    """The engines that were measured on a GPU."""
+    return {str(row["engine"]) for row in comparison.rows if _device(row) != _CPU}
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    return str(row.get("device", _CPU))  # comparisons of earlier versions do not say
 
 
 def _place(row: EngineRow) -> tuple[bool, bool, float]:

@@ -14,7 +14,8 @@ from inference.comparison import BRIEF, Candidate, Effort, Row, random_inputs
 from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
 from inference.conversion import ConversionFailed
-from inference.engines import ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
+from inference.devices import choose_device, list_devices, load_nvml
+from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, NotFound, TooLarge
 from inference.preprocessing import plan_image, value_range
 from inference.workspace import Workspace
@@ -55,7 +56,7 @@ def compare_version(
     targets = [target for engine in engines if (target := target_for(version, engine))]
     conversions = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
     able = [_able(version, engine, conversions, all_precisions) for engine in engines]
-    candidates = [candidate for chosen in able for candidate in chosen.candidates]
+    candidates = _on_their_devices([candidate for chosen in able for candidate in chosen.candidates])
     measured = measure_all(
         candidates,
         _inputs(version),
@@ -95,6 +96,17 @@ def _able(
         engine, made.path, target, names=made.names, signature=version.signature, threads=threads, is_trusted=is_trusted
     )
     return _Able([replace(converted, precision=precision) for precision in precisions])
+
+
+def _on_their_devices(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """An engine that is loaded on a GPU is measured there. The reference computes on the CPU as well: its answers there
+    are what all others are compared with, those of the GPU among them."""
+    gpus = [device for device in list_devices(load_nvml()) if device.kind == "gpu"]
+    if not gpus:
+        return list(candidates)
+    gpu = choose_device(gpus)
+    placed = [replace(one, gpu=gpu) if one.engine in GPU_ENGINES else one for one in candidates]
+    return placed if placed[0] == candidates[0] else [candidates[0], *placed]
 
 
 def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:

@@ -7,7 +7,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from django.utils import timezone
 from inference.devices import (
     Device,
     Nvml,
-    choose_device,
+    device_for,
     device_memory,
     list_devices,
     load_nvml,
@@ -59,6 +59,7 @@ class Keeper:
     device: Device
     nvml: Nvml | None
     used_before_bytes: int | None
+    gpus: Sequence[str] = ()
     written_at: float = 0.0
     written: Vitals = field(default_factory=Vitals)
     rate_at: float = field(default_factory=time.monotonic)
@@ -92,8 +93,10 @@ class Keeper:
         if not is_ours:
             return None
         nvml = load_nvml()
-        device = choose_device(list_devices(nvml))
-        return cls(instance, device, nvml, nvml.used_bytes(device) if nvml else None)
+        devices = list_devices(nvml)
+        device = device_for(instance.version.engine_selected, devices)
+        gpus = [each.id for each in devices if each.kind == "gpu"]
+        return cls(instance, device, nvml, nvml.used_bytes(device) if nvml else None, gpus)
 
     def keep(self, stop_descriptor: int | None) -> None:
         """Blocks until the instance is unloaded, failed, or the cluster stops."""
@@ -193,21 +196,22 @@ class Keeper:
         return self._move(_S.LOADING, [_S.RESTARTING], "Started again.", **fields)
 
     def ready(self, facts: Ready) -> bool:
-        on_device = self._device_memory(facts.device, facts.runner.pid)
+        device = self.device.id if facts.device.startswith("gpu") else facts.device  # a runner sees only its own
+        on_device = self._device_memory(device, facts.runner.pid)
         seconds = facts.load_seconds
         is_moved = self._move(
             _S.READY,
             [_S.LOADING],
             f"Loaded in {seconds:.1f} s as process {facts.runner.pid}.",
             socket=str(facts.socket),
-            device=facts.device,
+            device=device,
             engine=facts.engine,
             precision=facts.precision,
             sandbox=facts.sandbox,
             load_seconds=seconds,
             loaded_at=timezone.now(),
             memory_bytes=facts.memory_bytes,
-            state_detail=self._note_on_device(facts.device),
+            state_detail=self._note_on_device(device),
             **on_device,
         )
         self.earlier_requests, self.earlier_errors = self.instance.requests, self.instance.errors
@@ -312,8 +316,8 @@ class Keeper:
         return self.instance.device_memory_bytes if self.instance.device.startswith("gpu") else None
 
     def _note_on_device(self, used: str) -> str:
-        if self.device.kind == "gpu" and used == "cpu":
-            return f"{self.device.id} is there, but the engine runs on the CPU."
+        if self.gpus and used == "cpu":
+            return f"{self.gpus[0]} is there, but the engine runs on the CPU."
         return ""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from inference.devices import Device, choose_device, list_devices, load_nvml, visible_devices_environment
+from inference.devices import Device, device_for, list_devices, load_nvml, visible_devices_environment
 from inference.runner.config import RunnerConfig
 from inference.started_runner import Assignment, NoSense, StartedRunner, start_spare
 from inference.workspace import Workspace
@@ -105,8 +105,7 @@ class SpareKeeper:
         if place is None:
             return
         number, lock = place
-        nvml = load_nvml()
-        device = choose_device(list_devices(nvml))
+        device = device_for(ENGINE, list_devices(load_nvml()))
         assignment = Assignment(
             name=f"spare{number}",
             source=Path(),
