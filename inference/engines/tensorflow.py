@@ -95,12 +95,10 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEn
     if settings.threads:
         tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(1, settings.threads // 2))
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    has_gpu = _prepare_gpu()
     traced = _in_float32(_open(path, format_name, settings))
     try:
-        return TensorFlowEngine(traced, "gpu:0" if gpus else "cpu")
+        return TensorFlowEngine(traced, "gpu:0" if has_gpu else "cpu")
     except ModelUnusable:
         raise
     except Exception as error:
@@ -112,8 +110,7 @@ def prepare() -> None:
 
     It fixes how many threads TensorFlow takes: what is loaded afterwards cannot ask for another number.
     """
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    _prepare_gpu()
     pixels = keras.Input((8, 8, 3))
     seen = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, padding="same")(pixels))
     seen = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU(6.0)(keras.layers.DepthwiseConv2D(3)(seen)))
@@ -124,6 +121,19 @@ def prepare() -> None:
         engine = TensorFlowEngine(_open_keras(path, "keras", is_trusted=False), "cpu")
     engine.run({engine.signature.inputs[0].name: np.zeros((1, 8, 8, 3), np.float32)})
     keras.backend.clear_session()
+
+
+def _prepare_gpu() -> bool:
+    """Whether there is one; it computes in f32 and takes memory as it is needed.
+
+    TensorFlow's default on newer GPUs is TF32, which keeps 10 bits of what is multiplied. On an H100 MobileNetV2 then
+    answered up to 0.06 off and named other best fives on 13 of 16 pictures, and was no faster; in f32 it is 2e-6 off.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return bool(gpus)
 
 
 def _reason(error: Any) -> str:
