@@ -7,6 +7,7 @@ whatever it refuses to say becomes None, and without it the node has a CPU only.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -144,12 +145,27 @@ def device_for(engine: str, devices: Sequence[Device]) -> Device:
 
 def visible_devices_environment(device: Device | None) -> dict[str, str]:
     """What a process's environment says, so that its engine sees this device only and takes memory as it needs it."""
-    visible = "-1" if device is None or device.kind == "cpu" else device.uuid or str(_index(device))
+    if device is None or device.kind == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": "-1"}
     return {
-        "CUDA_VISIBLE_DEVICES": visible,
+        "CUDA_VISIBLE_DEVICES": device.uuid or str(_index(device)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi and NVML count; CUDA's own default is fastest first
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # TensorFlow takes the whole device otherwise
+        **_library_path(),
     }
+
+
+def _library_path() -> dict[str, str]:
+    """Where the CUDA libraries of requirements-gpu.txt lie, before what the environment says already.
+
+    TensorFlow 2.21 looks for them beside itself, but not for cuSOLVER (it is missing in the RUNPATH of
+    libtensorflow_framework.so.2), and leaves the GPU alone where one of them is not found.
+    """
+    package = importlib.util.find_spec("nvidia")
+    folders = package.submodule_search_locations if package is not None else None
+    found = [str(path) for folder in folders or () for path in sorted(Path(folder).glob("*/lib"))]
+    named = [*found, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return {"LD_LIBRARY_PATH": ":".join(named)} if named else {}
 
 
 def device_memory(nvml: Nvml | None, device: Device, pid: int, used_before_bytes: int | None) -> DeviceMemory:

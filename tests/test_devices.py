@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from inference.devices import (
     DeviceMemory,
     Nvml,
     choose_device,
+    device_for,
     device_memory,
     list_devices,
     load_nvml,
@@ -139,12 +141,36 @@ def test_the_cpu_is_chosen_where_there_is_no_gpu() -> None:
     assert choose_device(list_devices(None)).id == "cpu"
 
 
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "litert"])
+def test_an_engine_that_uses_no_gpu_does_not_get_one(engine: str) -> None:
+    devices = list_devices(Nvml(DriverLibrary()))
+
+    assert device_for(engine, devices).id == "cpu"
+    assert device_for("tensorflow", devices).id == "gpu:1"
+
+
 def test_a_runner_sees_its_gpu_only() -> None:
-    assert visible_devices_environment(gpu(index=1)) == {
+    environment = visible_devices_environment(gpu(index=1))
+    environment.pop("LD_LIBRARY_PATH", None)
+
+    assert environment == {
         "CUDA_VISIBLE_DEVICES": "GPU-1aaa",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
+
+
+def test_the_libraries_of_cuda_are_found_where_pip_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cusolver", "cublas"):
+        (tmp_path / "nvidia" / name / "lib").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/of/the/host")
+
+    said = visible_devices_environment(gpu())["LD_LIBRARY_PATH"].split(":")
+
+    assert said[-1] == "/of/the/host"
+    assert {str(tmp_path / "nvidia" / name / "lib") for name in ("cusolver", "cublas")} <= set(said)
+    assert "LD_LIBRARY_PATH" not in visible_devices_environment(None)
 
 
 def test_a_runner_on_the_cpu_sees_no_gpu() -> None:

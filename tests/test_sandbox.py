@@ -282,3 +282,50 @@ say([os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/sel
     held = run_in(place, code, "require")
 
     assert {"/proc/cpuinfo", "/proc/meminfo"} <= set(held)
+
+
+CUDA = """
+import dataclasses
+from inference.runner.sandbox import enter
+allowed = Allowed.for_workspace(workspace, descriptors=tuple(json.loads(KEPT)))
+gpu = dataclasses.replace(allowed, devices=(*allowed.devices, Path("/proc/self")), has_gpu=True)
+found = [enter(gpu).name if MODE == "require" else "off"]
+def attempt(act):
+    try:
+        act()
+        found.append("done")
+    except OSError as error:
+        found.append(errno.errorcode.get(error.errno, str(error)))
+def named(kind, name):
+    with socket.socket(socket.AF_UNIX, kind) as mine:
+        mine.bind(name)
+"""
+A_NAME = f"\\0of-a-test-{os.getpid()}"
+
+AS_CUDA_DOES = {
+    "name a socket": f'named(socket.SOCK_SEQPACKET, "{A_NAME}")',
+    "name its threads": 'open("/proc/self/comm", "w").write("cuda")',
+    "open a device as if it were new": 'open("/dev/null", "w").write("x")',
+}
+NOT_AS_CUDA_DOES = {
+    "a socket that sends to any name": f'named(socket.SOCK_DGRAM, "{A_NAME}")',
+    "a socket in a folder": 'named(socket.SOCK_STREAM, "named")',
+    "the network": "socket.create_server(('127.0.0.1', 0)).close()",
+    "a socket of others": 'socket.socket(socket.AF_UNIX).connect(str(OUTSIDE / "socket"))',
+    "a program": 'subprocess.run(["/bin/true"], check=True)',
+}
+
+
+@pytest.mark.parametrize("code", AS_CUDA_DOES.values(), ids=AS_CUDA_DOES.keys())
+def test_where_there_is_a_gpu_cuda_can_start(place: Place, code: str) -> None:
+    assert run_in(place, f"{CUDA}\nattempt(lambda: {code})\nsay(found)", "require") == ["full", "done"]
+
+
+@pytest.mark.parametrize("code", NOT_AS_CUDA_DOES.values(), ids=NOT_AS_CUDA_DOES.keys())
+def test_a_gpu_opens_nothing_else(place: Place, code: str) -> None:
+    level, inside = run_in(place, f"{CUDA}\nattempt(lambda: {code})\nsay(found)", "require")
+    outside = run_in(place, f"{CUDA}\nattempt(lambda: {code})\nsay(found)", "off")
+
+    assert outside == ["off", "done"], "the control"
+    assert level == "full"
+    assert inside in ("EPERM", "EACCES")

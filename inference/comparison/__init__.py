@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inference import texts
-from inference.devices import Device
+from inference.devices import Device, visible_devices_environment
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.errors import TooLarge
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
@@ -172,7 +172,14 @@ def measure(
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
     try:
-        said = run_child("inference.comparison.work", request, workspace, limits, sandbox=sandbox, gpu=candidate.gpu)
+        said = run_child(
+            "inference.comparison.work",
+            request,
+            workspace,
+            limits,
+            sandbox=sandbox,
+            device=visible_devices_environment(candidate.gpu),
+        )
     except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None
     if "error" in said:

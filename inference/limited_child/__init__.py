@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inference.devices import Device, visible_devices_environment
 from inference.processes import scrubbed_environment, takes_more_than
 from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
@@ -32,6 +31,7 @@ SAID_BYTES = 4 * 2**20
 LONGEST_DETAIL = 200
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
 _OUTPUT_TAIL_BYTES = 4000
 
@@ -58,23 +58,23 @@ def run_child(
     limits: Limits,
     *,
     sandbox: str,
-    gpu: Device | None = None,
+    device: Mapping[str, str] = NO_GPU,
     progress: Progress | None = None,
     hear: Callable[[Said], None] | None = None,
 ) -> Said:
     """What the function `work` of the module named `work` answers to `request` (JSON) in a child of its own.
 
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
-    PORTAL_SANDBOX says. Without a `gpu` the child sees none. `hear` is given each part of the answer as soon as it is
-    there; parts that were heard count, whatever happens to the child later. What the child says is untrusted beyond
-    being JSON objects.
+    PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
+    is given each part of the answer as soon as it is there; parts that were heard count, whatever happens to the child
+    later. What the child says is untrusted beyond being JSON objects.
 
     Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
     returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
     the kernel kills the child with that thread.
     """
     tmp = str(workspace.tmp_directory)
-    own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **visible_devices_environment(gpu)}
+    own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **device}
     conversation = _Conversation(limits, progress or _nobody, hear or _nobody)
     # Read through this descriptor, not by name: the child may have put something else in the place of the file.
     with (workspace.tmp_directory / "output").open("w+b") as output:

@@ -31,6 +31,7 @@ class Allowed:
     write: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
     descriptors: tuple[int, ...] = ()
+    has_gpu: bool = False
 
     @classmethod
     def for_workspace(cls, workspace: Workspace, *, descriptors: tuple[int, ...] = ()) -> Allowed:
@@ -42,6 +43,7 @@ class Allowed:
             write=(workspace.tmp_directory,),
             devices=standard_devices(has_gpu=has_gpu),
             descriptors=descriptors,
+            has_gpu=has_gpu,
         )
 
 
@@ -94,7 +96,7 @@ def enter(allowed: Allowed) -> Level:
         missing.append(str(error))
         layers -= 1
     try:
-        seccomp.restrict()
+        seccomp.restrict(has_gpu=allowed.has_gpu)
     except seccomp.Unavailable as error:
         missing.append(str(error))
         layers -= 1

@@ -25,7 +25,7 @@ SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1 << 0, 1 << 1
 READING = READ_FILE | READ_DIR
 WRITING = READING | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER | TRUNCATE
 """No links by name, sockets or pipes: who looks into the folder from outside must not be led astray."""
-DEVICE = READ_FILE | WRITE_FILE | IOCTL_DEV
+DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 ON_A_FILE = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 """What a rule on something that is no folder may hold; the kernel refuses the others there."""
 

@@ -29,7 +29,7 @@ _X32_BIT = 0x40000000
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW_NAMESPACES = 0x7E020000
-_AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_TYPE_MASK = 1, 1, 5, 0xF
 _PR_SET_PDEATHSIG = 1
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
@@ -61,6 +61,11 @@ DENIED = (
 UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
 """As on a kernel without them: glibc then starts threads by `clone`, whose flags a filter can see."""
 
+FOR_CUDA = ("socket", "bind")
+"""CUDA names a socket of its own when it starts (`@cuda-uvmfd-…`), and does not start without. So where there is a GPU
+these two are allowed for the kinds of socket on this machine that can send nothing before they are connected, and
+`connect` stays denied; names in the file system stay denied by Landlock."""
+
 PRETENDED = (
     # Landlock does not see these. EPERM would break the cache of OpenVINO, which sets modes on its own files.
     "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
@@ -83,12 +88,12 @@ class Step:
     if_false: int = 0
 
 
-def restrict() -> None:
+def restrict(*, has_gpu: bool = False) -> None:
     """Install the filter for all threads of this process, for good. Needs no_new_privs. Raises Unavailable."""
     machine = syscalls.architecture()
     if machine is None:
         raise Unavailable("Programs and the network are not denied: the filter knows no processor of this kind.")
-    install(build(machine, os.getpid()), machine)
+    install(build(machine, os.getpid(), has_gpu=has_gpu), machine)
 
 
 def install(steps: Sequence[Step], machine: Architecture) -> None:
@@ -112,7 +117,7 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
 
 
-def build(machine: Architecture, pid: int) -> list[Step]:
+def build(machine: Architecture, pid: int, *, has_gpu: bool = False) -> list[Step]:
     """The filter for one process. A call under another architecture's numbers ends the process."""
     steps = [
         Step(_LOAD, _ARCHITECTURE),
@@ -122,9 +127,12 @@ def build(machine: Architecture, pid: int) -> list[Step]:
     ]
     if machine is X86_64:  # the same calls under other numbers, with pointers of 32 bits
         steps += [Step(_AT_LEAST, _X32_BIT, if_false=1), _answer(ENOSYS)]
-    for names, error in ((DENIED, EPERM), (UNKNOWN, ENOSYS), (PRETENDED, PRETEND)):
+    denied = [name for name in DENIED if not (has_gpu and name in FOR_CUDA)]
+    for names, error in ((denied, EPERM), (UNKNOWN, ENOSYS), (PRETENDED, PRETEND)):
         for name in names:
             steps += _when(name, machine, [_answer(error)])
+    if has_gpu:
+        steps += _when("socket", machine, _connected_only())
     for name, body in _by_arguments(pid):
         steps += _when(name, machine, body)
     return [*steps, Step(_RETURN, _ALLOW)]
@@ -199,6 +207,19 @@ def _stream_pairs_only() -> list[Step]:
         _low(1),
         Step(_AND, _SOCK_TYPE_MASK),
         Step(_EQUAL, _SOCK_STREAM, if_true=1),
+        _answer(EPERM),
+        Step(_RETURN, _ALLOW),
+    ]
+
+
+def _connected_only() -> list[Step]:
+    return [
+        _low(0),
+        Step(_EQUAL, _AF_UNIX, if_false=4),
+        _low(1),
+        Step(_AND, _SOCK_TYPE_MASK),
+        Step(_EQUAL, _SOCK_STREAM, if_true=2),
+        Step(_EQUAL, _SOCK_SEQPACKET, if_true=1),
         _answer(EPERM),
         Step(_RETURN, _ALLOW),
     ]
