@@ -20,6 +20,7 @@ from inference.comparison import (
     random_inputs,
     recommend,
 )
+from inference.devices import Device
 from inference.errors import TooLarge
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
@@ -29,7 +30,7 @@ REFERENCE = Row("tensorflow", "f32", 0.0, 0.0, 1.0, p50_ms=31.0, per_second=30.0
 FAST = Row("openvino", "f32", 1e-6, 1e-5, 1.0, p50_ms=4.0, per_second=180.0)
 COLUMNS = (
     *("engine", "precision", "max_abs_diff", "max_rel_diff", "same_winner", "load_seconds", "p50_ms", "p99_ms"),
-    *("best_batch", "per_second", "memory_bytes", "error"),
+    *("best_batch", "per_second", "memory_bytes", "error", "device"),
 )
 
 
@@ -205,6 +206,29 @@ def test_an_engine_that_differs_fails_or_is_slower_is_not_recommended(wrong: Row
 
 def test_an_output_without_a_winner_is_judged_by_its_difference() -> None:
     assert recommend([REFERENCE, replace(FAST, same_winner=None)])[0] == "openvino"
+
+
+def test_an_engine_that_is_loaded_on_a_gpu_counts_by_what_it_does_there() -> None:
+    on_gpu = replace(REFERENCE, device="gpu:0", max_rel_diff=2e-6, per_second=1900.0, p50_ms=5.3)
+
+    assert recommend([REFERENCE, on_gpu, FAST]) == ("tensorflow", "tensorflow on gpu:0 is the fastest.")
+    slow = replace(on_gpu, per_second=100.0)
+    assert recommend([replace(REFERENCE, per_second=900.0), slow, FAST])[0] == "openvino"
+    assert recommend([replace(REFERENCE, per_second=900.0), replace(slow, max_rel_diff=0.02), FAST])[0] == "openvino"
+
+
+def test_a_gpu_that_the_engine_does_not_use_is_not_in_its_row(tmp_path: Path, engine_models: Path) -> None:
+    gpu = Device("gpu:0", "gpu", "Accelerator", 8 * 10**9, 8 * 10**9, uuid="GPU-of-nobody")
+
+    made = compare(
+        [Candidate("tensorflow", engine_models / "any_size.keras", "keras", gpu=gpu)],
+        model_data(engine_models, "any_size")[0],
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+        sandbox="auto",
+    )
+
+    assert [(row.device, row.error) for row in made.rows] == [("cpu", "")]
 
 
 def test_noise_fits_each_input() -> None:

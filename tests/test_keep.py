@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference.devices import Device
 from inference.processes import identify
 from inference.reporting import Ready, Receipt
 from models_app.choices import InstanceState
@@ -72,6 +74,45 @@ def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
         keeper.stopped(Receipt())
 
     assert states()[2] == InstanceState.STOPPED
+
+
+class Driver:
+    """NVML of a machine with two GPUs, of which the second has more room."""
+
+    def gpus(self) -> list[Device]:
+        return [Device(f"gpu:{i}", "gpu", "Accelerator", 9 * 10**9, (i + 1) * 10**9, f"GPU-{i}") for i in (0, 1)]
+
+    def used_bytes(self, device: Device) -> int | None:
+        return 10**9 if device.kind == "gpu" else None
+
+    def process_bytes(self, device: Device, pid: int) -> int | None:
+        return 700 * 10**6 if device.id == "gpu:1" else None
+
+
+@pytest.mark.parametrize(
+    ("engine", "said", "device", "note"),
+    [
+        ("tensorflow", "gpu:0", "gpu:1", ""),  # a runner sees one GPU and calls it the first
+        ("tensorflow", "cpu", "cpu", "gpu:0 is there, but the engine runs on the CPU."),
+        ("openvino", "cpu", "cpu", "gpu:0 is there, but the engine runs on the CPU."),
+    ],
+)
+def test_a_model_is_where_its_engine_can_use_the_device(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, said: str, device: str, note: str
+) -> None:
+    settings.PORTAL_DATA_DIR = tmp_path
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("models_app.services.keep.load_nvml", Driver)
+    [instance] = make_version("digits", InstanceState.QUEUED, engine_selected=engine).instances.all()
+    keeper = Keeper.claim(instance.pk, instance.generation)
+    assert keeper is not None
+
+    keeper.ready(dataclasses.replace(facts(), device=said))
+
+    instance.refresh_from_db()
+    assert keeper.device.id == ("gpu:1" if engine == "tensorflow" else "cpu")
+    assert (instance.device, instance.state_detail) == (device, note)
+    assert instance.device_memory_bytes == (700 * 10**6 if device == "gpu:1" else None)
 
 
 def facts() -> Ready:

@@ -81,6 +81,26 @@ def test_a_sentence_says_what_is_the_owners_own_choice() -> None:
 
 
 @pytest.mark.django_db
+def test_beside_its_row_on_the_gpu_the_references_on_the_cpu_is_nobodys_choice() -> None:
+    version = make_version()
+    rows = [
+        row("tensorflow", per_second=332.0, device="cpu"),
+        row("tensorflow", per_second=300.0, device="gpu:0"),
+        row("openvino", per_second=150.0, device="cpu"),
+    ]
+    comparison = make_comparison(version, rows=rows, recommended="tensorflow")
+
+    table = comparison_table(version, comparison, NOW)
+
+    on_gpu, on_cpu, openvino = table.rows
+    assert [str(r) for r in table.rows] == ["tensorflow f32 gpu:0", "tensorflow f32 cpu", "openvino f32 cpu"]
+    assert on_gpu.is_recommended and on_gpu.is_used and not on_gpu.is_reference and not on_gpu.is_aside
+    assert on_cpu.is_reference and on_cpu.is_aside and not (on_cpu.is_recommended or on_cpu.is_used)
+    assert not openvino.is_aside
+    assert table.choices == "", "the reference on the CPU is faster, and cannot be chosen"
+
+
+@pytest.mark.django_db
 def test_nothing_could_be_measured_is_a_table_too() -> None:
     version = make_version()
     comparison = make_comparison(version, rows=[row("tensorflow", error="It ended early.", per_second=None)])

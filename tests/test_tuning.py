@@ -94,6 +94,18 @@ def test_a_file_that_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert engine.rows_run < MOST_BATCH  # the warm-up, one row a call
 
 
+def test_what_was_measured_on_one_device_is_not_taken_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Sleeper(lambda rows: 0.004), Sleeper(lambda rows: 0.004)
+    tune(first, cache_directory=str(tmp_path))
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
+    tune(second, cache_directory=str(tmp_path))
+
+    assert second.rows_run > MOST_BATCH
+
+
 def test_a_model_that_mixes_its_rows_is_said_to() -> None:
     class Summing(Sleeper):
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
