@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from inference.errors import NoSlot, NotFound
+from models_app.api.shapes import version_json
 from models_app.choices import FileStatus, InstanceState, JobState, VersionState
 from models_app.models import Job, ModelVersion, Node
+from models_app.pages.version_row import state_sentence
 from models_app.services import files, find, jobs, replace, upload
 from models_app.services.keep import Keeper
 from models_app.services.load import load
 from models_app.services.nodes import this_node
+from models_app.services.places import queue_places
 from models_app.services.unload import unload
 from tests.conftest import SAMPLE
 from tests.registry import make_version
@@ -81,6 +85,20 @@ def test_once_it_is_ready_the_older_ones_are_unloaded() -> None:
 
     assert fresh(older).state is VersionState.UNLOADING
     assert not fresh(version).replaces_older
+
+
+def test_where_its_own_older_version_has_the_last_slot_both_are_told() -> None:
+    make_version("digits", InstanceState.READY)
+    Node.objects.update(slots=1)
+
+    waiting = fresh(checked(put()))
+
+    said = version_json(find.again(waiting))["state_detail"]
+    assert said == "place 1 of 1; what it replaces keeps its slot until it is ready"
+    sentence = state_sentence(find.again(waiting), "queued", queue_places(), timezone.now())
+    assert sentence.endswith("until it is ready: unload another model to make room.")
+    another = make_version("letters", InstanceState.QUEUED)
+    assert version_json(find.again(another))["state_detail"] == "place 2 of 2"
 
 
 def has_no_slot(version: ModelVersion) -> None:

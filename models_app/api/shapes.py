@@ -6,7 +6,7 @@ from typing import Any
 
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
-from models_app.services.places import Places, queue_places
+from models_app.services.places import Places, keeps_older, queue_places
 
 
 def model_json(model: RegisteredModel, versions: list[ModelVersion], places: Places | None = None) -> dict[str, Any]:
@@ -57,7 +57,10 @@ def state_detail(
         place = (queue_places() if places is None else places).get(
             next(i.pk for i in instances if i.state == InstanceState.QUEUED)
         )
-        return f"place {place.number} of {place.total}" if place else ""  # none: it has moved on meanwhile
+        if place is None:  # it has moved on meanwhile
+            return ""
+        kept = "; what it replaces keeps its slot until it is ready" if keeps_older(version, place) else ""
+        return f"place {place.number} of {place.total}{kept}"
     wanted = {VersionState.LOADED: "ready"}.get(state, str(state))
     details = [i.state_detail for i in instances if i.state == wanted and i.state_detail]
     return details[0] if details else ""

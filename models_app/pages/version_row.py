@@ -20,7 +20,7 @@ from models_app.pages.words import (
     short_seconds,
     size_words,
 )
-from models_app.services.places import Places, queue_places
+from models_app.services.places import Places, keeps_older, queue_places
 
 STATE_WORDS = {**dict(VersionState.choices), **dict(FileStatus.choices)}
 SPARK_POINTS = 20
@@ -208,7 +208,10 @@ def state_sentence(version: ModelVersion, state: str, places: Places, now: datet
         place = places.get(waiting.pk) if waiting else None
         if place is None or place.has_slot:
             return "It is about to start."
-        return f"Place {place.number} of {place.total}: it loads as soon as a slot is free."
+        text = f"Place {place.number} of {place.total}: it loads as soon as a slot is free."
+        if keeps_older(version, place):
+            text += " What it replaces keeps its slot until it is ready: unload another model to make room."
+        return text
     if state == VersionState.LOADING:
         return _loading_sentence(version, _first(instances, InstanceState.LOADING), now)
     if state == VersionState.UNLOADING:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import Count, Q
 
 from models_app.choices import OWNED, InstanceState
-from models_app.models import Instance, Node
+from models_app.models import Instance, ModelVersion, Node
 from models_app.services.nodes import is_silent
 
 
@@ -37,6 +37,11 @@ def queue_places() -> Places:
         for node, pks in queued.items()
         for index, pk in enumerate(pks)
     }
+
+
+def keeps_older(version: ModelVersion, place: Place) -> bool:
+    """Whether it waits for a slot that what it replaces does not free: that serves until this one is ready."""
+    return version.replaces_older and not place.has_slot
 
 
 def _free(node: Node, held: int) -> int:
