@@ -217,11 +217,12 @@ def test_an_engine_that_is_loaded_on_a_gpu_counts_by_what_it_does_there() -> Non
     assert recommend([replace(REFERENCE, per_second=900.0), replace(slow, max_rel_diff=0.02), FAST])[0] == "openvino"
 
 
-def test_a_gpu_that_the_engine_does_not_use_is_not_in_its_row(tmp_path: Path, engine_models: Path) -> None:
+def test_an_engine_that_does_not_use_the_gpu_is_measured_once(tmp_path: Path, engine_models: Path) -> None:
     gpu = Device("gpu:0", "gpu", "Accelerator", 8 * 10**9, 8 * 10**9, uuid="GPU-of-nobody")
+    on_cpu = Candidate("tensorflow", engine_models / "any_size.keras", "keras")
 
     made = compare(
-        [Candidate("tensorflow", engine_models / "any_size.keras", "keras", gpu=gpu)],
+        [on_cpu, replace(on_cpu, gpu=gpu)],
         model_data(engine_models, "any_size")[0],
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: None,
@@ -229,6 +230,7 @@ def test_a_gpu_that_the_engine_does_not_use_is_not_in_its_row(tmp_path: Path, en
     )
 
     assert [(row.device, row.error) for row in made.rows] == [("cpu", "")]
+    assert made.recommended == "tensorflow"
 
 
 def test_noise_fits_each_input() -> None:

@@ -123,8 +123,9 @@ def compare(
 ) -> Comparison:
     """Measure each candidate, the first is the reference. `inputs` have the reference's names and dtypes, batch first.
 
-    An engine that fails has a row with an error; nothing is raised. Nothing is left in the workspace. `sandbox` is what
-    PORTAL_SANDBOX says.
+    An engine that fails has a row with an error; nothing is raised. One that does not use the GPU it was given, and was
+    measured on the CPU already, has no second row. Nothing is left in the workspace. `sandbox` is what PORTAL_SANDBOX
+    says.
     """
     rows: list[Row] = []
     reference: dict[str, Array] | None = None
@@ -135,6 +136,8 @@ def compare(
             row, outputs = measure(
                 candidate, inputs, workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, limits=limits
             )
+            if candidate.gpu and row.device == "cpu" and any(known.engine == row.engine for known in rows):
+                continue  # it does not use the GPU: the same was measured before
             if i == 0:
                 reference = outputs
             if outputs is not None and reference is not None:
