@@ -35,7 +35,7 @@ from inference.garbage import keep_what_is_there
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
-from inference.runner.shortage import is_for_memory
+from inference.runner.shortage import is_for_memory, is_of_gpu
 from inference.runner.status import StatusLine
 from inference.runner.tuning import Tuned, Tuning
 from inference.signature import Signature, TensorSpec, image_axes
@@ -69,9 +69,9 @@ def serve_model(
         if not is_for_memory(error):
             status.say("failed", reason=str(error), is_final=True)
             _exit(3)
-        _fail_for_memory(status)
-    except MemoryError:
-        _fail_for_memory(status)
+        _fail_for_memory(status, error)
+    except MemoryError as error:
+        _fail_for_memory(status, error)
     load_s = time.monotonic() - began
     logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
     keep_what_is_there()
@@ -79,8 +79,12 @@ def serve_model(
     asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox))
 
 
-def _fail_for_memory(status: StatusLine) -> NoReturn:
-    status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
+def _fail_for_memory(status: StatusLine, error: Exception) -> NoReturn:
+    if is_of_gpu(error):
+        advice = "Unload another model there first, or load a smaller one."
+        status.say("failed", reason=f"The GPU has not enough free memory for the model. {advice}", is_final=True)
+    else:
+        status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
     _exit(3)
 
 
