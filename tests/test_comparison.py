@@ -17,9 +17,9 @@ from inference.comparison import (
     _with_differences,
     compare,
     measure,
-    random_inputs,
     recommend,
 )
+from inference.comparison.examples import make_examples
 from inference.devices import Device
 from inference.errors import TooLarge
 from inference.signature import Signature, TensorSpec
@@ -204,6 +204,15 @@ def test_an_engine_that_differs_fails_or_is_slower_is_not_recommended(wrong: Row
     assert recommend([REFERENCE, wrong])[0] == "tensorflow"
 
 
+def test_a_tie_has_two_winners() -> None:
+    expected = {"y": np.array([[0.2, 0.8], [0.49999, 0.50001], [0.4, 0.6]], np.float32)}
+    flipped = {"y": np.array([[0.2, 0.8], [0.50001, 0.49999], [0.6, 0.4]], np.float32)}
+
+    row = _with_differences(Row("openvino", "f32"), flipped, expected)
+
+    assert row.same_winner == pytest.approx(2 / 3)
+
+
 def test_an_output_without_a_winner_is_judged_by_its_difference() -> None:
     assert recommend([REFERENCE, replace(FAST, same_winner=None)])[0] == "openvino"
 
@@ -243,7 +252,7 @@ def test_noise_fits_each_input() -> None:
         (),
     )
 
-    made = random_inputs(signature, count=3, value_range=(-1.0, 1.0))
+    made = make_examples(signature, count=3, value_range=(-1.0, 1.0))
 
     assert {name: array.shape for name, array in made.items()} == {
         "pixels": (3, 224, 224, 3),
@@ -254,17 +263,39 @@ def test_noise_fits_each_input() -> None:
     assert -1.0 <= made["pixels"].min() < 0 < made["pixels"].max() <= 1.0
     assert all(
         np.array_equal(made[name], again)
-        for name, again in random_inputs(signature, count=3, value_range=(-1.0, 1.0)).items()
+        for name, again in make_examples(signature, count=3, value_range=(-1.0, 1.0)).items()
     )
+
+
+def test_pictures_are_as_photographs_are_and_fill_their_range() -> None:
+    shapes: dict[str, tuple[int | None, ...]] = {"last": (None, 64, 96, 3), "first": (None, 1, 64, 96)}
+    signature = Signature(
+        (
+            *(TensorSpec(name, "float32", shape) for name, shape in shapes.items()),
+            TensorSpec("b", "uint8", (1, 8, 8, 3)),
+        ),
+        (),
+    )
+
+    made = make_examples(signature, value_range=(-1.0, 1.0))
+
+    assert made["b"].dtype == np.uint8 and np.ptp(made["b"]) > 150
+    for pictures in (made["last"].transpose(0, 3, 1, 2), made["first"]):
+        assert pictures.shape[0] == 8 and -1.0 <= pictures.min() < -0.5 and 0.5 < pictures.max() <= 1.0
+        steps = np.abs(np.diff(pictures, axis=-1)).mean(axis=(1, 2, 3))
+        noise = np.arange(8) % 4 == 3
+        assert steps[noise].min() > 4 * steps[~noise].max(), "neighbours are alike, but for white noise"
+        brightness = pictures.mean(axis=(2, 3))[~noise]
+        assert np.ptp(brightness) > 0.2, "and the pictures differ from each other"
 
 
 def test_large_inputs_are_fewer_examples_and_too_large_ones_a_sentence() -> None:
     def of_width(width: int) -> Signature:
         return Signature((TensorSpec("pixels", "float32", (None, width, width, 3)),), ())
 
-    assert random_inputs(of_width(2000))["pixels"].shape == (5, 2000, 2000, 3)
+    assert make_examples(of_width(2000))["pixels"].shape == (5, 2000, 2000, 3)
     with pytest.raises(TooLarge, match=r"^One example of the model's inputs takes 768 MB"):
-        random_inputs(of_width(8000))
+        make_examples(of_width(8000))
 
 
 def test_differences_are_found_in_every_block_and_taken_by_example() -> None:

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from inference.comparison import BRIEF, Candidate, Effort, Row, random_inputs
+from inference.comparison import BRIEF, Candidate, Effort, Row
 from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
+from inference.comparison.examples import make_examples
 from inference.conversion import ConversionFailed
 from inference.devices import choose_device, list_devices, load_nvml
 from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
@@ -130,7 +131,7 @@ def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> C
 def _inputs(version: ModelVersion) -> Mapping[str, Any]:
     """Raises JobFailed where an example is too large."""
     try:
-        return random_inputs(version.signature, count=EXAMPLES, value_range=_value_range(version))
+        return make_examples(version.signature, count=EXAMPLES, value_range=_value_range(version))
     except TooLarge as refusal:
         raise JobFailed(refusal.message) from refusal
 

@@ -1,0 +1,100 @@
+"""Examples to compare engines on, where nobody has real ones: seeded, and as much like real ones as can be known.
+
+White noise alone proves little of a model of pictures. MobileNetV2 named the same class on all of it, with a
+probability of 1.0, and showed a difference of 1e-6 where rounding its weights to 10 bits moved the answers to
+photographs by 0.2. So most pictures have large shapes and small ones, as photographs do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inference import texts
+from inference.errors import TooLarge
+from inference.refusal import size_words
+from inference.signature import ImageAxes, Signature, TensorSpec, image_axes
+
+Array = np.ndarray[Any, Any]
+
+MAX_BYTES = 2**28
+_FREE_PICTURE = 224
+_FREE_OTHER = 16
+_WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\xc3\xa9"])
+_SCALES = ((3, 0.27), (9, 0.18), (40, 0.10), (150, 0.04))
+"""Cells across a picture, and how far they move a value at most."""
+_WHITE_NOISE_EVERY = 4
+
+
+def make_examples(
+    signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
+) -> dict[str, Array]:
+    """Values for each input: pictures and floats over `value_range` (what preprocessing makes of pixels), small
+    integers, words, free sizes chosen; `count` examples, fewer where the file fixes the batch above one or where they
+    are large. Raises TooLarge where not even one has room."""
+    one_bytes = sum(math.prod(_shape(spec, 1)) * _dtype(spec).itemsize for spec in signature.inputs)
+    if one_bytes > MAX_BYTES:
+        raise TooLarge(
+            f"One example of the model's inputs takes {size_words(one_bytes)}, and at most "
+            f"{size_words(MAX_BYTES)} are measured with. Choose an engine by hand, or export the model with "
+            "smaller inputs."
+        )
+    rows = min(count, MAX_BYTES // max(1, one_bytes))
+    generator = np.random.default_rng(seed)
+    return {spec.name: _values(generator, spec, rows, value_range) for spec in signature.inputs}
+
+
+def _shape(spec: TensorSpec, rows: int) -> list[int]:
+    free = _FREE_PICTURE if image_axes(spec) is not None else _FREE_OTHER
+    batch = spec.shape[0] if spec.shape else None
+    first = rows if batch in (None, 1) else batch
+    return [first, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
+
+
+def _dtype(spec: TensorSpec) -> np.dtype[Any]:
+    return _WORDS.dtype if spec.dtype == texts.DTYPE else np.dtype(spec.dtype)
+
+
+def _values(generator: np.random.Generator, spec: TensorSpec, rows: int, value_range: tuple[float, float]) -> Array:
+    shape, dtype, axes = _shape(spec, rows), _dtype(spec), image_axes(spec)
+    if dtype.kind == "S":
+        return generator.choice(_WORDS, shape)
+    if axes is not None and (dtype.kind == "f" or dtype == np.uint8):
+        return _pictures(generator, shape, axes, (0.0, 255.0) if dtype == np.uint8 else value_range).astype(dtype)
+    if dtype.kind == "f":
+        return _spread(generator.random(shape, np.float32), value_range).astype(dtype, copy=False)
+    top = 2 if dtype.kind == "b" else 256 if spec.dtype == "uint8" else 10
+    return generator.integers(0, top, shape, dtype)
+
+
+def _pictures(
+    generator: np.random.Generator, shape: list[int], axes: ImageAxes, value_range: tuple[float, float]
+) -> Array:
+    """(N,H,W,C) or (N,C,H,W) float32; every fourth is white noise."""
+    made = np.empty(shape, np.float32)
+    planes = made if axes.layout == "nchw" else made.transpose(0, 3, 1, 2)
+    for number, picture in enumerate(planes):
+        for plane in picture:
+            is_noise = number % _WHITE_NOISE_EVERY == _WHITE_NOISE_EVERY - 1
+            plane[...] = generator.random(plane.shape, np.float32) if is_noise else _plane(generator, *plane.shape)
+    return _spread(made, value_range)
+
+
+def _plane(generator: np.random.Generator, height: int, width: int) -> Array:
+    """One channel of a picture, (H,W) float32 from 0 to 1: noise of several sizes on a brightness of its own."""
+    plane = np.full((height, width), generator.uniform(0.3, 0.7), np.float32)
+    for cells, weight in _SCALES:
+        cell = generator.uniform(-weight, weight, (min(cells, height), min(cells, width))).astype(np.float32)
+        plane += np.asarray(Image.fromarray(cell).resize((width, height), Image.Resampling.BICUBIC))
+    return np.clip(plane, 0.0, 1.0, out=plane)
+
+
+def _spread(values: Array, value_range: tuple[float, float]) -> Array:
+    """From 0 … 1 to the range, in place."""
+    low, high = value_range
+    values *= np.float32(high - low)
+    values += np.float32(low)
+    return values
