@@ -16,9 +16,10 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 from tests.kept_models import keep, kept, noise
+from tests.old_operations import age_operation, is_operation
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -34,7 +35,9 @@ def write_old_models(folder: Path) -> None:
     _edit_copy(folder / "siamese.keras", folder / "unknown_argument.keras", _with_unknown)
     _edit_copy(folder / "base_first.keras", folder / "two_axes.keras", _with_two_axes)
     _edit_copy(folder / "siamese.h5", folder / "constant.h5", _with_constant)
+    _edit_copy(folder / "operations.h5", folder / "foreign_function.h5", _with_foreign_function)
     _save(folder, "by_place", _by_place(), aged)
+    _channels(folder)
     _gates(folder)
     _slashes(folder)
     _without_input(folder)
@@ -54,6 +57,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
         ("attention", _attention(), {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}),
         ("states", _states(), {"steps": noise(3, 6, 4), "later": noise(3, 2, 4)}),
         ("axes", _axes(), pixels),
+        ("operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
         ("unordered_old", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
     ]
 
@@ -141,6 +145,30 @@ def _axes() -> Any:
     seen = layers.UnitNormalization(axis=[1, 2])(layers.BatchNormalization(axis=1)(pixels))
     seen = layers.LayerNormalization(axis=[1, 2], center=False, scale=False)(seen)
     return keras.Model(pixels, layers.Softmax(axis=[2, 3], name="answer")(seen))
+
+
+def _operations() -> Any:
+    """`preprocess_input` in mode "tf" around an inner model with calls of all kinds: constants on both sides, tensors
+    as other arguments, lists of one."""
+    pixels = keras.Input((8, 8, 3))
+    seen = ops.relu(layers.Conv2D(4, 3, padding="same")(pixels) * 2.0 + 1.0)
+    both = ops.concatenate([seen, pixels], axis=-1)
+    mean = ops.concatenate([ops.mean(both[:, 1:-1, ::2], axis=[1, 2])], axis=-1)
+    far = 1.0 - layers.Dense(7)(ops.reshape(both, (-1, 448)))
+    inner = keras.Model(pixels, ops.where(far > 0.5, far * mean, far), name="inner")
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    return keras.Model(pixels, layers.Dense(3, name="answer")(inner(pixels / 127.5 - 1.0)))
+
+
+def _channels(folder: Path) -> None:
+    """`preprocess_input` in mode "caffe", whose `...` Keras 2.15 cannot write into .keras."""
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    seen = layers.Conv2D(4, 3)(pixels[..., ::-1] + np.array([-103.939, -116.779, -123.68], np.float32))
+    seen = layers.Rescaling(0.002)(seen)
+    model = keras.Model(pixels, layers.Dense(3, name="answer")(layers.Flatten()(seen)))
+    kept(folder, "channels", model, pixels=255 * noise(3, 8, 8, 3))
+    model.save(folder / "channels.h5")
+    _edit(folder / "channels.h5", aged)
 
 
 def _gated(gate: Any) -> Any:
@@ -240,6 +268,11 @@ def _with_two_axes(item: dict[str, Any]) -> None:
         item["config"]["axis"] = [1, 2]
 
 
+def _with_foreign_function(item: dict[str, Any]) -> None:
+    if item["class_name"] == "TFOpLambda":
+        item["config"]["function"] = "io.read_file"
+
+
 def _with_constant(item: dict[str, Any]) -> None:
     if item["class_name"] == "Subtract":
         item["inbound_nodes"][0][1] = ["_CONSTANT_VALUE", -1, [1.0, 2.0, 3.0, 4.0], {}]
@@ -285,7 +318,10 @@ def _age_graph(config: dict[str, Any]) -> None:
     """Calls of models in the model are counted from 1; a single end is a list of one."""
     kinds = {layer["name"]: layer["class_name"] for layer in config["layers"]}
     for layer in config["layers"]:
-        layer["inbound_nodes"] = [_aged_call(call, kinds) for call in layer["inbound_nodes"]]
+        if is_operation(layer):
+            age_operation(layer, lambda value: _reference(value, kinds))
+        else:
+            layer["inbound_nodes"] = [_aged_call(call, kinds) for call in layer["inbound_nodes"]]
     ends = config["output_layers"]
     for end in _ends(ends):
         end[1] += kinds[end[0]] == "Sequential"  # of a Functional Keras 3 counts so too
@@ -300,17 +336,25 @@ def _ends(ends: Any) -> list[Any]:
     return [ends] if isinstance(ends[0], str) else ends
 
 
-def _aged_call(call: dict[str, Any], kinds: dict[str, str]) -> list[Any]:
-    def reference(value: Any) -> Any:
-        if isinstance(value, list):
-            return [reference(one) for one in value]
-        if not isinstance(value, dict):
-            return value
-        name, index, tensor = value["config"]["keras_history"]
-        return [name, index + (kinds[name] in _MODELS), tensor]
+def _reference(value: Any, kinds: dict[str, str]) -> Any:
+    """What stands in a call: tensors by their history, slices and `...` as dicts, arrays as lists."""
+    if isinstance(value, list):
+        return [_reference(one, kinds) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value["class_name"] == "__slice__":
+        return value["config"]
+    if value["class_name"] == "__ellipsis__":
+        return {"class_name": "__ellipsis__"}
+    if value["class_name"] == "__numpy__":
+        return value["config"]["value"]
+    name, index, tensor = value["config"]["keras_history"]
+    return [name, index + (kinds[name] in _MODELS), tensor]
 
-    first, *others = [reference(one) for one in call["args"]]
-    keywords = {key: reference(value) for key, value in call["kwargs"].items()}
+
+def _aged_call(call: dict[str, Any], kinds: dict[str, str]) -> list[Any]:
+    first, *others = [_reference(one, kinds) for one in call["args"]]
+    keywords = {key: _reference(value, kinds) for key, value in call["kwargs"].items()}
     keywords |= dict(zip(("value", "key"), others, strict=False))
     fed = ([first] if isinstance(first[0], str) else first) + (keywords.pop("initial_state", None) or [])
     return [[*one, keywords] for one in fed]

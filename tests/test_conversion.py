@@ -76,6 +76,13 @@ def test_recurrent_layers_are_converted(tmp_path: Path, engine_models: Path, tar
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_functions_of_tensorflow_between_layers_are_converted(tmp_path: Path, engine_models: Path, target: str) -> None:
+    ran, expected = as_converted(tmp_path, engine_models, "operations", target)
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_pictures_of_any_size_go_into_every_form(tmp_path: Path, engine_models: Path, target: str) -> None:
     ran, expected = as_converted(tmp_path, engine_models, "any_size", target)
 

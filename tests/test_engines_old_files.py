@@ -14,13 +14,14 @@ from tests.engine_fixtures import ROOT, Ran, Task, converted, difference, model_
 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
-    *("slashes", "unordered", "unordered_old", "new_axes", "new_attention"),
+    *("slashes", "unordered", "unordered_old", "new_axes", "new_attention", "operations"),
 )
 """Each as .h5 and as .keras; see tests/old_models.py."""
 
 TENSORFLOW_FILES = {
     **{f"{name}.h5": "hdf5" for name in KERAS_MODELS},
     **{f"{name}.keras": "keras" for name in KERAS_MODELS},
+    "channels.h5": "hdf5",
     "without_input.h5": "hdf5",
     "listed.h5": "hdf5",
     "two_ends.keras": "keras",
@@ -33,6 +34,7 @@ TENSORFLOW_FILES = {
 SENTENCES = {
     "time_major_true.h5": "The layer 'simple' has time_major = True, which Keras 3 cannot compute. Build",
     "constant.h5": "takes a constant beside its inputs, which Keras 3 cannot read. Export",
+    "foreign_function.h5": "calls TensorFlow's 'tf.io.read_file', which is not computed here outside of a SavedModel.",
     "by_place.h5": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
     "by_place.keras": "Keras 3 puts the layers of this file in another order and would mix up their weights. Export",
     "unknown_argument.keras": (
@@ -110,6 +112,20 @@ def test_a_quantised_file_takes_and_gives_real_numbers(tmp_path: Path, engine_mo
         assert np.mean(ran.only.argmax(axis=1) == expected["answer"].argmax(axis=1)) >= 0.9
     assert difference(vino.outputs, lite.outputs) < 0.05
     assert "Convert it first." in straight.facts["unusable"]
+
+
+def test_the_operations_of_keras_2_are_functions_of_tensorflow_with_these_arguments() -> None:
+    code = (
+        "import inspect; from inference.engines.keras_operations import OldOperation, OPERATIONS;"
+        "print([name for name, arguments in OPERATIONS.items()"
+        " if not arguments <= inspect.signature(OldOperation(name)._function).parameters.keys()])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
 
 
 def test_no_engine_is_imported_before_one_is_opened() -> None:

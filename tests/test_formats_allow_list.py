@@ -192,15 +192,113 @@ def test_the_functions_of_the_portal_are_not_named_by_files(tmp_path: Path) -> N
     ):
         assert "portal>hard_sigmoid" in refusal(tmp_path, dense(activation=activation))
 
+    own = layer("portal>operation", "odd", module=None, function="math.add")
+    assert "of the class 'portal>operation', which is not part of Keras" in refusal(tmp_path, own)
+
 
 def test_a_layer_that_keras_3_has_lost_is_refused(tmp_path: Path) -> None:
-    config = old_sequential(dense(), layer("TFOpLambda", "tf.math.add", function="math.add"))
+    config = old_sequential(dense(), layer("TensorFlowOpLayer", "add", node_def="name: 'add'"))
 
     assert refusal_of(hdf5_model(tmp_path / "bad.h5", config)) == (
-        "The layer 'tf.math.add' is of the class 'TFOpLambda' of an older Keras, which Keras 3 cannot load. Build the "
+        "The layer 'add' is of the class 'TensorFlowOpLayer' of an older Keras, which Keras 3 cannot load. Build the "
         "model from Keras' own layers and save it again, or export it where it was made (model.export('name'), or "
         "tf.saved_model.save(model, 'name') in older versions) and upload the folder as a zip."
     )
+
+
+def operation(function: object, *calls: object, class_name: str = "TFOpLambda") -> Json:
+    """A function of TensorFlow between two layers, as Keras 2 writes it."""
+    home = "keras.src.layers.core.tf_op_layer"
+    return {**layer(class_name, "tf.call", module=home, function=function), "inbound_nodes": list(calls)}
+
+
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [
+        ("math.truediv", ["pixels", 0, 0, {"y": 127.5, "name": None}]),
+        ("math.subtract", ["_CONSTANT_VALUE", -1, 1.0, {"y": ["pixels", 0, 0], "name": "less"}]),
+        ("nn.bias_add", ["pixels", 0, 0, {"bias": [-103.9, -116.8, -123.7], "data_format": "NHWC"}]),
+        ("concat", [["pixels", 0, 0, {"axis": -1}], ["_CONSTANT_VALUE", -1, [1.0, 2.0], {"axis": -1}]]),
+        ("cast", ["pixels", 0, 0, {"dtype": "float16"}]),
+        ("reshape", ["pixels", 0, 0, {"shape": [["rows", 0, 0], -1]}]),
+        ("nn.relu", ["pixels", 0, 0]),
+    ],
+)
+def test_a_known_operation_of_keras_2_is_accepted(tmp_path: Path, function: str, call: list[Any]) -> None:
+    assert accepted(tmp_path, dense(), operation(function, call))
+
+
+def test_an_index_of_keras_2_is_accepted(tmp_path: Path) -> None:
+    index = [{"class_name": "__ellipsis__"}, None, {"start": ["n", 0, 0], "stop": None, "step": -1}, 0]
+    call = ["pixels", 0, 0, {"slice_spec": index}]
+
+    assert accepted(tmp_path, dense(), operation("__operators__.getitem", call, class_name="SlicingOpLambda"))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(
+            "os.system",
+            "io.read_file",
+            "tf.io.read_file",
+            "py_function",
+            "numpy_function",
+            "raw_ops.ReadFile",
+            "tf.math.add",
+        ),
+        *("load_op_library", "map_fn", "math", "math.add.__globals__", "math.add ", "random.normal", "MATH.ADD", ""),
+        *(None, ["math.add"], {"class_name": "function", "module": "builtins", "config": "relu"}),
+    ],
+)
+@pytest.mark.parametrize("class_name", ["TFOpLambda", "SlicingOpLambda"])
+def test_any_other_operation_is_refused(tmp_path: Path, class_name: str, function: object) -> None:
+    sentence = refusal(tmp_path, dense(), operation(function, ["pixels", 0, 0, {"y": 1.0}], class_name=class_name))
+
+    assert sentence.startswith("The layer 'tf.call' calls TensorFlow's 'tf.")
+    assert "which is not computed here outside of a SavedModel. Build the model from Keras' own layers" in sentence
+    assert "tf.saved_model.save(model, 'name')" in sentence
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["pixels", 0, 0, {"z": 1.0}],
+        ["pixels", 0, 0, {"y": "/etc/passwd"}],
+        ["pixels", 0, 0, {"y": {"start": 0, "stop": 1}}],
+        ["pixels", 0, 0, {"y": ["pixels", 0, "0"]}],
+        ["pixels", 0, 0, {"y": 1.0, "name": ["add"]}],
+        ["pixels", 0, 0, ["y", 1.0]],
+        ["pixels", 0],
+        ["_CONSTANT_VALUE", -1, "/etc/passwd", {}],
+        ["_CONSTANT_VALUE", -1, {"class_name": "__tensor__", "config": {}}, {}],
+        [[["pixels", 0, 0, {"y": 1.0}], 1.0]],
+        {"args": [1.0], "kwargs": {"y": 1.0}},
+        [],
+    ],
+)
+def test_an_operation_takes_tensors_and_numbers_only(tmp_path: Path, call: object) -> None:
+    sentence = refusal(tmp_path, dense(), operation("math.add", call))
+
+    assert sentence.startswith(
+        "The layer 'tf.call' calls TensorFlow's 'tf.math.add' with arguments that it is not known"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "key"),
+    [
+        ("tile", "multiples"),
+        ("pad", "paddings"),
+        ("image.resize", "size"),
+        ("nn.depth_to_space", "block_size"),
+        ("one_hot", "depth"),
+    ],
+)
+def test_an_operation_makes_nothing_huge(tmp_path: Path, function: str, key: str) -> None:
+    huge = operation(function, ["pixels", 0, 0, {key: [1, 10**9]}])
+
+    assert f"declares 1,000,000,000 for '{key}', which no real model has." in refusal(tmp_path, huge, dense())
 
 
 def test_a_class_that_is_no_name_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from inference.engines import ModelUnusable
+from inference.formats.keras_operations import OPERATION_LAYERS, OPERATIONS
 
 OLD_HARD_SIGMOID = "portal>hard_sigmoid"
 """What inference/engines/keras_corrections.py registers."""
+
+OLD_OPERATION = "portal>operation"
+"""What inference/engines/keras_operations.py registers."""
+
+EXPORT = "Export the model with the TensorFlow that made it (model.export('name')) and upload the folder as a zip."
 
 _SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
 _TRANSPOSED = (
@@ -45,6 +51,9 @@ def repair_layer(item: dict[str, Any]) -> None:
     class_name, config = item["class_name"], item.get("config")
     if not isinstance(config, dict):
         return
+    if class_name in OPERATION_LAYERS:
+        _name_operation(item)
+        return
     _drop_arguments(class_name, config)
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
@@ -56,6 +65,18 @@ def repair_layer(item: dict[str, Any]) -> None:
         config.setdefault("reset_after", False)  # Keras 2.1 did not know it; Keras 3 takes True
     if isinstance(config.get("name"), str):
         config["name"] = config["name"].replace("/", "_")
+
+
+def _name_operation(item: dict[str, Any]) -> None:
+    """The portal's own, which computes no other functions, whoever trusts the file."""
+    name, function = str(item["config"].get("name")), str(item["config"].get("function"))
+    if function not in OPERATIONS:
+        raise ModelUnusable(
+            f"The layer '{name[:80]}' calls TensorFlow's 'tf.{function[:80]}', which is not computed here outside of a "
+            f"SavedModel. {EXPORT}"
+        )
+    own = {"module": None, "class_name": OLD_OPERATION, "registered_name": OLD_OPERATION}
+    item |= {**own, "config": {"name": name, "function": function}}
 
 
 def _drop_arguments(class_name: str, config: dict[str, Any]) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from inference.engines import ModelUnusable
+from inference.engines.keras_old_layers import EXPORT
+from inference.formats.keras_operations import CONSTANT, ELLIPSIS, OPERATION_LAYERS
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 _OLD_ENGINE = re.compile(r"(tf_)?keras(\.src)?\.engine\.\w+|keras\.models\.\w+")
 _HOMES = {"Functional": "keras.src.models.functional", "Model": "keras", "Sequential": "keras"}
 _RECURRENT = frozenset({"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
-
-_EXPORT = "Export the model with the TensorFlow that made it (model.export('name')) and upload the folder as a zip."
 
 
 def repair_model(item: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def check_order(item: dict[str, Any], model: Any) -> None:
     made = [layer.name for layer in model.layers if layer.weights]
     if [name for name in names if name in set(made)] != made:
         raise ModelUnusable(
-            f"Keras 3 puts the layers of this file in another order and would mix up their weights. {_EXPORT}"
+            f"Keras 3 puts the layers of this file in another order and would mix up their weights. {EXPORT}"
         )
     for name, one in zip(names, written, strict=True):
         wrapped = one["config"].get("layer") or {}
@@ -140,10 +140,12 @@ def _call(call: Any, layer: dict[str, Any], names: dict[str, str], moved: Callab
         config = {"shape": [], "dtype": "float32", "keras_history": moved(reference)}
         return {"class_name": "__keras_tensor__", "config": config}
 
-    if "_CONSTANT_VALUE" in (one[0] for one in call if isinstance(one, list) and one):
+    if layer["class_name"] in OPERATION_LAYERS:
+        return _operation_call(call, names, tensor)
+    if CONSTANT in (one[0] for one in call if isinstance(one, list) and one):
         name = str(layer["name"])[:80]
         raise ModelUnusable(
-            f"The layer '{name}' takes a constant beside its inputs, which Keras 3 cannot read. {_EXPORT}"
+            f"The layer '{name}' takes a constant beside its inputs, which Keras 3 cannot read. {EXPORT}"
         )
     fed = list(_references(call, names))
     given = _replaced(call, names, tensor)
@@ -153,6 +155,31 @@ def _call(call: Any, layer: dict[str, Any], names: dict[str, str], moved: Callab
         given = given[:1]
     keywords = {key: value for key, value in keywords.items() if value is not None}  # one of them, `constants`, is gone
     return {"args": given if isinstance(given, list) and len(given) == 1 else [given], "kwargs": keywords}
+
+
+def _operation_call(call: Any, names: dict[str, str], tensor: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    """Of an operation: a list of one stays a list, a constant may stand for a tensor, null is an index too."""
+
+    def given(value: Any) -> Any:
+        if isinstance(value[0], list):
+            return [given(one) for one in value]
+        return value[2] if value[0] == CONSTANT else tensor(value)
+
+    first = call
+    while isinstance(first[0], list):
+        first = first[0]
+    keywords = _replaced(first[3], names, tensor) if len(first) > 3 else {}
+    keywords.pop("name", None)
+    if "slice_spec" in keywords:
+        keywords["slice_spec"] = _index(keywords["slice_spec"])
+    return {"args": [given(call)], "kwargs": keywords}
+
+
+def _index(value: Any) -> Any:
+    """With `...` as a text: of Keras 2's dict Keras' reader of HDF5 makes what its reader of layers then refuses."""
+    if isinstance(value, list):
+        return [_index(one) for one in value]
+    return "..." if value == ELLIPSIS else value
 
 
 def _references(value: Any, names: dict[str, Any]) -> Iterator[list[Any]]:

@@ -1,7 +1,8 @@
 """Files of Keras 2, and of Keras 3 where it misreads its own, read from a copy described as Keras 3 reads it.
 
 The copy is made next to the temporary files of the process and removed after loading. It holds only names that the
-file holds too, but for the portal's own `portal>hard_sigmoid`: what passed the allow-list stays what it was.
+file holds too, but for the portal's own `portal>hard_sigmoid` and `portal>operation`: what passed the allow-list stays
+what it was.
 """
 
 from __future__ import annotations

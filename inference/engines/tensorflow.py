@@ -27,6 +27,7 @@ from inference.engines import (
     Tensors,
     first_line,
     keras_corrections,  # noqa: F401 (importing it corrects Keras)
+    keras_operations,  # noqa: F401 (importing it registers them)
 )
 from inference.engines.keras_repair import readable_copy
 from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, open_saved_model

@@ -15,6 +15,7 @@ from typing import Any
 from inference.formats import keras_names as names
 from inference.formats.facts import FileRejected, shown
 from inference.formats.hdf5_tree import StoredWeights
+from inference.formats.keras_operations import OPERATION_LAYERS, OPERATIONS, is_plain_call
 from inference.formats.keras_shapes import Shape, input_shapes
 from inference.formats.keras_sizes import check_sizes, numbers_needed
 from inference.refusal import FileUnsafe
@@ -45,7 +46,9 @@ _TRAINING_FUNCTIONS = {
     "builtins": names.ACTIVATIONS | names.TRAINING_FUNCTIONS,
 }
 # Known things that are no layers: their names do not tell a reader where in the model they stand.
-_PARTS_OF_LAYERS = (names.CLASSES | names.VALUES | names.TRAINING | {"function"}) - names.LAYERS - names.MODELS
+_PARTS_OF_LAYERS = (
+    (names.CLASSES | names.VALUES | names.TRAINING | {"function"}) - names.LAYERS - OPERATION_LAYERS - names.MODELS
+)
 _CLASSES_IN_TRAINING = names.CLASSES | names.TRAINING
 _ACTIVATION_KEYS = ("activation", "recurrent_activation")
 
@@ -166,6 +169,8 @@ def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
     known = _CLASSES_IN_TRAINING if place.is_training else names.CLASSES
     if class_name not in known or not _is_of_keras(item):
         raise _foreign_class(item, place, is_root=is_root)
+    if class_name in OPERATION_LAYERS:
+        _check_operation(item, place)
     return class_name
 
 
@@ -202,6 +207,21 @@ def _full_name(item: dict[str, Any]) -> str:
     if registered not in (None, class_name):
         return shown(registered)
     return shown(class_name if _is_keras_module(module) else f"{module}.{class_name}")
+
+
+def _check_operation(item: dict[str, Any], place: _Place) -> None:
+    """What Keras 2 made of a function of TensorFlow between two layers."""
+    inner, calls = item.get("config"), item.get("inbound_nodes", [])
+    function = inner.get("function") if isinstance(inner, dict) else None
+    if not isinstance(function, str) or function not in OPERATIONS:
+        raise FileRejected(
+            f"{place} calls TensorFlow's 'tf.{shown(str(function))}', which is not computed here outside of a "
+            f"SavedModel. {REBUILD}"
+        )
+    if not isinstance(calls, list) or not all(is_plain_call(function, call) for call in calls):
+        raise FileRejected(
+            f"{place} calls TensorFlow's 'tf.{function}' with arguments that it is not known to take. {REBUILD}"
+        )
 
 
 def _check_function(item: dict[str, Any], place: _Place) -> None:

@@ -11,6 +11,8 @@ Keras that is not an activation, initializer, regularizer or constraint: `keras.
 
 from __future__ import annotations
 
+from inference.formats.keras_operations import OPERATION_LAYERS
+
 LAYERS = frozenset(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
@@ -176,6 +178,7 @@ TRAINING_FUNCTIONS = frozenset(
 CLASSES = (
     LAYERS
     | APPLICATION_LAYERS
+    | OPERATION_LAYERS
     | MODELS
     | INITIALIZERS
     | REGULARIZERS
@@ -208,6 +211,6 @@ GONE = frozenset(
     """
     BatchNormalizationV1 ClassMethod CuDNNGRU CuDNNLSTM DenseFeatures GRUV2 Highway InstanceMethod
     InstanceProperty LSTMV2 LocallyConnected1D LocallyConnected2D MaxoutDense Merge RandomHeight RandomWidth
-    SequenceFeatures SlicingOpLambda SyncBatchNormalization TFOpLambda TensorFlowOpLayer ThresholdedReLU
+    SequenceFeatures SyncBatchNormalization TensorFlowOpLayer ThresholdedReLU
     """.split()
 )

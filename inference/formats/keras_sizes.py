@@ -19,7 +19,10 @@ MAX_COUNT = 1 << 31
 PRINTABLE = 10**15
 _SHAPES = ("batch_shape", "batch_input_shape", "input_shape", "target_shape", "output_shape")
 # Kernel sizes, paddings, repetitions: a million of them belongs to no real layer.
-_STEPS = ("kernel_size", "pool_size", "strides", "dilation_rate", "padding", "cropping", "size", "n", "height", "width")
+_STEPS = (
+    *("kernel_size", "pool_size", "strides", "dilation_rate", "padding", "cropping", "size", "n", "height", "width"),
+    *("multiples", "paddings", "block_size", "depth"),
+)
 _COUNTS = (
     *("units", "filters", "input_dim", "output_dim", "num_heads", "num_query_heads", "num_key_value_heads", "key_dim"),
     *("value_dim", "head_dim", "num_bins", "num_tokens", "max_tokens", "groups", "depth_multiplier", "projection_dim"),
