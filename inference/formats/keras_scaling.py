@@ -16,7 +16,7 @@ _MODELS = frozenset({"Sequential", "Functional", "Model"})
 _PASS_ON = frozenset({
     "InputLayer", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Identity", "Cast",
     "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop", "RandomContrast",
-    "RandomBrightness", "RandomHeight", "RandomWidth",
+    "RandomBrightness", "RandomHeight", "RandomWidth", "SlicingOpLambda",
 })  # fmt: skip
 _DIVISIONS = frozenset({"TrueDivide", "Divide"})
 
@@ -25,7 +25,7 @@ def scaling_notes(config: dict[str, Any]) -> tuple[str, ...]:
     """One sentence that begins with SCALES_ITSELF, or none. `config` has passed `check_config`."""
     for _, layer in zip(range(_MAX_LOOKED_AT), _layers(config), strict=False):
         name, inner = layer.get("class_name"), layer.get("config")
-        if name in _PASS_ON:
+        if name in _PASS_ON or (isinstance(inner, dict) and inner.get("function") == "cast"):
             continue
         how = ""
         if name == "Normalization":
@@ -34,6 +34,8 @@ def scaling_notes(config: dict[str, Any]) -> tuple[str, ...]:
             how = _rescaling(inner)
         elif name in _DIVISIONS:
             how = _division(layer)
+        elif name == "TFOpLambda" and isinstance(inner, dict):
+            how = _operation(inner.get("function"), layer)
         return (f"{SCALES_ITSELF} ({how}).",) if how else ()
     return ()
 
@@ -68,7 +70,24 @@ def _division(layer: dict[str, Any]) -> str:
     nodes = layer.get("inbound_nodes")
     node = nodes[0] if isinstance(nodes, list) and nodes else None
     arguments = node.get("args") if isinstance(node, dict) else None
-    divisor = arguments[1] if isinstance(arguments, list) and len(arguments) > 1 else None
+    return _divided(arguments[1] if isinstance(arguments, list) and len(arguments) > 1 else None)
+
+
+def _operation(function: Any, layer: dict[str, Any]) -> str:
+    """What `preprocess_input(inputs)` and `x / 255` left in a model of Keras 2."""
+    nodes = layer.get("inbound_nodes")
+    node = nodes[0] if isinstance(nodes, list) and nodes else None
+    given = node[3] if isinstance(node, list) and len(node) == 4 and isinstance(node[3], dict) else {}
+    y, bias = given.get("y"), given.get("bias")
+    if function in ("math.truediv", "math.divide"):
+        return _divided(y)
+    if function == "math.multiply" and _is_number(y) and y > 0:
+        return _divided(1 / y)
+    is_mean = isinstance(bias, list) and any(_is_number(one) and one <= -_PIXELS for one in bias)
+    return "less the mean of each channel" if function == "nn.bias_add" and is_mean else ""
+
+
+def _divided(divisor: Any) -> str:
     return f"divided by {divisor:.4g}" if _is_number(divisor) and divisor >= _PIXELS else ""
 
 
