@@ -39,6 +39,9 @@ _IDLE: dict[str, tuple[str, ...]] = {
 }
 """Class → arguments that are gone and changed no answer: they were for training, or repeat what the inputs say."""
 
+_OF_CONVNEXT = frozenset({"LayerScale", "StochasticDepth"})
+"""Keras finds them by their module, which Keras 2 did not write into HDF5."""
+
 _MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
 _POLICIES = frozenset({"Policy", "PolicyV1"})
 
@@ -57,6 +60,8 @@ def repair_layer(item: dict[str, Any]) -> None:
     _drop_arguments(class_name, config)
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
+    if class_name in _OF_CONVNEXT:
+        item.setdefault("module", "keras.src.applications.convnext")
     avoid_old_reader(item)
     _unpack_axis(class_name, config)
     _name_policy(config)
