@@ -13,6 +13,8 @@ from inference.protocols import json_text
 
 _KNOWN = frozenset({"config", "instances"})
 _FILE = "file:"
+_SLICE = 2**20
+"""A multiple of four: letters of base64 that are decoded at once."""
 _SETTINGS = ("labels", "preprocessing", "postprocessing", "options")
 STATES = {
     "loaded": "READY", "queued": "LOADING", "loading": "LOADING", "restarting": "LOADING", "unloading": "UNLOADING",
@@ -77,9 +79,17 @@ def _content(path: str, data: Any) -> tuple[str, bytes]:
     try:
         if not isinstance(data, str):
             raise ValueError
-        return inside, base64.b64decode(data, validate=True)
+        return inside, _decoded(data)
     except (ValueError, binascii.Error):
         raise ValidationFailed(f"The content of {path[:100]} is not base64.") from None
+
+
+def _decoded(text: str) -> bytes:
+    """In slices: the decoder lets no other thread in before it has read all, 0.3 s for 60 MB. Raises ValueError."""
+    if len(text) % 4 or text.find("=", 0, -2) >= 0:
+        raise ValueError
+    slices = (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
+    return b"".join(base64.b64decode(each, validate=True) for each in slices)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:

@@ -53,7 +53,8 @@ class Exchange:
         length = self._content_length()
         if length is not None and length > most_bytes:
             raise _too_large(most_bytes)
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while not self._pace.is_read:
             message = await self._pace.next()
             if message["type"] == "http.disconnect":
@@ -64,7 +65,10 @@ class Exchange:
                 raise _too_large(most_bytes)
             if size == length:
                 self._pace.is_read = True  # the server's last message is empty, and costs as much as the first
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(parts) == 1:
+            body = parts[0]
+        else:
+            body = b"".join(parts) if size < LARGE_BYTES else await asyncio.to_thread(b"".join, parts)
         coding = self.header(b"content-encoding")
         if coding is None:
             return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from django.contrib.auth.models import User
@@ -13,7 +14,7 @@ from inference.protocols.v2_repository import LoadRequest
 from models_app.api.views.base import ADD, ADD_MODEL, LOAD, UNLOAD
 from models_app.services import find, repository
 from models_app.services.keys import KnownKey
-from portal.lean.exchange import Exchange
+from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.routes import Work
 from portal.lean.threads import ThreadLender
 
@@ -33,7 +34,9 @@ class RepositoryCalls:
         return json_answer(await self._threads.run(repository.index, only_ready=only_ready))
 
     async def _load(self, name: str, exchange: Exchange, key: KnownKey | None) -> Answer:
-        request = v2_repository.read_load(await exchange.body())
+        body = await exchange.body()
+        read = partial(v2_repository.read_load, body)
+        request = read() if len(body) < LARGE_BYTES else await asyncio.to_thread(read)
         if request.files and (key is None or not (key.may(ADD) and key.may(ADD_MODEL))):
             raise PermissionRefused("A load with files is an upload: the user's rights do not allow it.")
         await self._threads.run(_load, name, request, key)
