@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import psutil
 
 from inference.engines import GPU_ENGINES
+from inference.processes import NO_GPU
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ def device_for(engine: str, devices: Sequence[Device]) -> Device:
 def visible_devices_environment(device: Device | None) -> dict[str, str]:
     """What a process's environment says, so that its engine sees this device only and takes memory as it needs it."""
     if device is None or device.kind == "cpu":
-        return {"CUDA_VISIBLE_DEVICES": "-1"}
+        return dict(NO_GPU)
     return {
         "CUDA_VISIBLE_DEVICES": device.uuid or str(_index(device)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi and NVML count; CUDA's own default is fastest first

@@ -29,6 +29,8 @@ _DEFAULTS = {"OPENBLAS_NUM_THREADS": "1"}
 """NumPy's own threads: no engine uses them, and they spin for 90 ms of processor time when NumPy is imported."""
 _ALWAYS = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 """Unbuffered: the last lines before a crash are the ones that people need. No bytecode: the sandbox forbids it."""
+NO_GPU: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": "-1"}
+"""What the environment of a process says that is to see none."""
 _NEVER_PREFIXES = ("PORTAL_", "DJANGO_", "DATABASE_URL", "REDIS_URL")
 _SECRET_WORDS = ("SECRET", "TOKEN", "PASSWORD", "KEY")
 

@@ -120,24 +120,11 @@ OPERATIONS = {line.split()[0]: frozenset(line.split()[1:]) for line in _TABLE.st
 """Function → its arguments after the first. Each is computed by tensors alone: it reads and writes nothing else, calls
 no function that it is given, and answers the same each time."""
 
-_WORDS = frozenset(
-    {
-        "bool",
-        "bfloat16",
-        "float16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-    }
-    | {"uint64", "area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest"}
-    | {"CONSTANT", "REFLECT", "SYMMETRIC", "NHWC", "NCHW", "euclidean"}
-)
+_WORDS = frozenset({
+    "bool", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64", "area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest",
+    "CONSTANT", "REFLECT", "SYMMETRIC", "NHWC", "NCHW", "euclidean",
+})  # fmt: skip
 """All words that the arguments can mean: dtypes, ways to resize and to pad, orders of axes, a norm."""
 
 _SLICE = {"start", "stop", "step"}

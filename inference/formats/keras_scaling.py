@@ -67,16 +67,14 @@ def _rescaling(inner: dict[str, Any]) -> str:
 
 def _division(layer: dict[str, Any]) -> str:
     """`x / 255` written in the model: the divisor stands among the arguments of the call."""
-    nodes = layer.get("inbound_nodes")
-    node = nodes[0] if isinstance(nodes, list) and nodes else None
+    node = _first_call(layer)
     arguments = node.get("args") if isinstance(node, dict) else None
     return _divided(arguments[1] if isinstance(arguments, list) and len(arguments) > 1 else None)
 
 
 def _operation(function: Any, layer: dict[str, Any]) -> str:
     """What `preprocess_input(inputs)` and `x / 255` left in a model of Keras 2."""
-    nodes = layer.get("inbound_nodes")
-    node = nodes[0] if isinstance(nodes, list) and nodes else None
+    node = _first_call(layer)
     given = node[3] if isinstance(node, list) and len(node) == 4 and isinstance(node[3], dict) else {}
     y, bias = given.get("y"), given.get("bias")
     if function in ("math.truediv", "math.divide"):
@@ -85,6 +83,11 @@ def _operation(function: Any, layer: dict[str, Any]) -> str:
         return _divided(1 / y)
     is_mean = isinstance(bias, list) and any(_is_number(one) and one <= -_PIXELS for one in bias)
     return "less the mean of each channel" if function == "nn.bias_add" and is_mean else ""
+
+
+def _first_call(layer: dict[str, Any]) -> Any:
+    nodes = layer.get("inbound_nodes")
+    return nodes[0] if isinstance(nodes, list) and nodes else None
 
 
 def _divided(divisor: Any) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inference.processes import scrubbed_environment, takes_more_than
+from inference.processes import NO_GPU, scrubbed_environment, takes_more_than
 from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
@@ -31,7 +31,6 @@ SAID_BYTES = 4 * 2**20
 LONGEST_DETAIL = 200
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
-NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
 _OUTPUT_TAIL_BYTES = 4000
 

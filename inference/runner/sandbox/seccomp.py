@@ -132,7 +132,7 @@ def build(machine: Architecture, pid: int, *, has_gpu: bool = False) -> list[Ste
         for name in names:
             steps += _when(name, machine, [_answer(error)])
     if has_gpu:
-        steps += _when("socket", machine, _connected_only())
+        steps += _when("socket", machine, _unix_only(_SOCK_STREAM, _SOCK_SEQPACKET))
     for name, body in _by_arguments(pid):
         steps += _when(name, machine, body)
     return [*steps, Step(_RETURN, _ALLOW)]
@@ -143,7 +143,7 @@ def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
     oneself = (0, pid)
     return [
         ("clone", _threads_only()),
-        ("socketpair", _stream_pairs_only()),
+        ("socketpair", _unix_only(_SOCK_STREAM)),
         ("sendto", _without_an_address()),
         ("kill", _only_if(0, (pid,), EPERM)),
         ("tgkill", _only_if(0, (pid,), EPERM)),
@@ -199,27 +199,14 @@ def _threads_only() -> list[Step]:
     ]
 
 
-def _stream_pairs_only() -> list[Step]:
-    """A pair of datagram sockets could still send to the name of any other socket."""
+def _unix_only(*kinds: int) -> list[Step]:
+    """Sockets of this machine and of these kinds. A datagram socket could send to the name of any other socket."""
     return [
         _low(0),
-        Step(_EQUAL, _AF_UNIX, if_false=3),
+        Step(_EQUAL, _AF_UNIX, if_false=2 + len(kinds)),
         _low(1),
         Step(_AND, _SOCK_TYPE_MASK),
-        Step(_EQUAL, _SOCK_STREAM, if_true=1),
-        _answer(EPERM),
-        Step(_RETURN, _ALLOW),
-    ]
-
-
-def _connected_only() -> list[Step]:
-    return [
-        _low(0),
-        Step(_EQUAL, _AF_UNIX, if_false=4),
-        _low(1),
-        Step(_AND, _SOCK_TYPE_MASK),
-        Step(_EQUAL, _SOCK_STREAM, if_true=2),
-        Step(_EQUAL, _SOCK_SEQPACKET, if_true=1),
+        *(Step(_EQUAL, kind, if_true=len(kinds) - i) for i, kind in enumerate(kinds)),
         _answer(EPERM),
         Step(_RETURN, _ALLOW),
     ]
