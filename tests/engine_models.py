@@ -39,6 +39,7 @@ def main(folder: Path) -> None:
     _loop(folder)
     _any_size(folder)
     _quantised(folder)
+    _stateful(folder)
     _mobilenet(folder)
 
 
@@ -149,6 +150,16 @@ def _quantised(folder: Path) -> None:
     model.quantize("int8")
     model.save(folder / "quantised.keras")
     kept(folder, "quantised", model, numbers=noise(3, 16))
+
+
+def _stateful(folder: Path) -> None:
+    """A layer that remembers the call before; the answers are those of a first call, three times the same."""
+    steps = keras.Input(batch_shape=(1, 5, 3), name="steps")
+    model = keras.Model(steps, layers.LSTM(4, stateful=True, name="answer")(steps))
+    model.save(folder / "stateful.keras")
+    given = noise(1, 5, 3)
+    answer = model(given, training=False).numpy()
+    keep(folder, "stateful", {"steps": given.repeat(3, axis=0)}, {"answer": answer.repeat(3, axis=0)})
 
 
 def _mobilenet(folder: Path) -> None:

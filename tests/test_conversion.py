@@ -75,6 +75,21 @@ def test_recurrent_layers_are_converted(tmp_path: Path, engine_models: Path, tar
     assert difference(ran.outputs, expected) < 1e-5
 
 
+def test_a_stateful_layer_begins_anew_with_each_call(tmp_path: Path, engine_models: Path) -> None:
+    given, expected = model_data(engine_models, "stateful")
+
+    (ran,) = run_engines(tmp_path, Task("tensorflow", "keras", engine_models / "stateful.keras", given))
+
+    assert difference(ran.outputs, expected) < 1e-6
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_stateful_layers_are_converted(tmp_path: Path, engine_models: Path, target: str) -> None:
+    ran, expected = as_converted(tmp_path, engine_models, "stateful", target)
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_functions_of_tensorflow_between_layers_are_converted(tmp_path: Path, engine_models: Path, target: str) -> None:
     ran, expected = as_converted(tmp_path, engine_models, "operations", target)
