@@ -40,6 +40,7 @@ def main(folder: Path) -> None:
     _any_size(folder)
     _quantised(folder)
     _stateful(folder)
+    _named_answers(folder)
     _mobilenet(folder)
 
 
@@ -160,6 +161,15 @@ def _stateful(folder: Path) -> None:
     given = noise(1, 5, 3)
     answer = model(given, training=False).numpy()
     keep(folder, "stateful", {"steps": given.repeat(3, axis=0)}, {"answer": answer.repeat(3, axis=0)})
+
+
+def _named_answers(folder: Path) -> None:
+    """Answers in a dict, whose keys are neither the layers' names nor in their order."""
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, {"verdict": layers.Dense(3, name="a")(x), "area": layers.Dense(2, name="b")(x)})
+    model.save(folder / "named_answers.keras")
+    given = noise(3, 4)
+    keep(folder, "named_answers", {"x": given}, {key: value.numpy() for key, value in model(given).items()})
 
 
 def _mobilenet(folder: Path) -> None:

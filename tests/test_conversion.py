@@ -60,6 +60,22 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path: Path, engine_mode
     assert sorted(spec["name"] for spec in ran.facts["inputs"]) == sorted(given)
 
 
+def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_models: Path) -> None:
+    given, expected = model_data(engine_models, "named_answers")
+
+    (ran,) = run_engines(tmp_path, Task("tensorflow", "keras", engine_models / "named_answers.keras", given))
+
+    assert [spec["name"] for spec in ran.facts["outputs"]] == ["area", "verdict"]
+    assert difference(ran.outputs, expected) < 1e-6
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_the_keys_of_a_dict_are_kept(tmp_path: Path, engine_models: Path, target: str) -> None:
+    ran, expected = as_converted(tmp_path, engine_models, "named_answers", target)
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 def as_converted(folder: Path, models: Path, name: str, target: str) -> tuple[Ran, Arrays]:
     """What the engine of `target` answers with the converted Keras file, and the right answers."""
     given, expected = model_data(models, name)

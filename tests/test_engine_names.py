@@ -35,3 +35,16 @@ def test_several_that_differ_in_their_output_numbers_only_are_told() -> None:
 def test_several_that_cannot_be_told_apart_are_refused(outputs: list[str]) -> None:
     with pytest.raises(ModelUnusable, match="Choose the engine that made the file"):
         other_names(_signature(["x"], outputs), _signature(["x"], ["a", "b"]))
+
+
+def test_several_are_told_by_their_order_where_it_is_the_same() -> None:
+    have, wanted = _signature(["x"], ["area", "verdict"]), _signature(["x"], ["dense", "dense_1"])
+
+    assert other_names(have, wanted, has_same_order=True) == {"area": "dense", "verdict": "dense_1"}
+
+
+def test_several_of_other_kinds_are_refused_in_any_order() -> None:
+    have = Signature(_signature(["x"], []).inputs, tuple(TensorSpec(name, "int64", (None, 2)) for name in ("c", "d")))
+
+    with pytest.raises(ModelUnusable, match="Choose the engine that made the file"):
+        other_names(have, _signature(["x"], ["a", "b"]), has_same_order=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -143,7 +143,10 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     _check_texts(engine, name)
     if settings.names:
         engine = RenamedEngine(engine, settings.names)
-    names = other_names(engine.signature, settings.signature) if settings.signature is not None else {}
+    if settings.signature is None:
+        return engine
+    # TensorFlow runs the file itself, whose order stays, also where its tensors were once called otherwise.
+    names = other_names(engine.signature, settings.signature, has_same_order=name == "tensorflow")
     return RenamedEngine(engine, names) if names else engine
 
 
@@ -198,11 +201,11 @@ class RenamedEngine:
         return TensorSpec(self._originals.get(spec.name, spec.name), spec.dtype, spec.shape)
 
 
-def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
+def other_names(have: Signature, wanted: Signature, *, has_same_order: bool = False) -> dict[str, str]:
     """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree.
 
     The order differs between engines, so only what differs in TensorFlow's `:0`, and then a single tensor that is
-    called otherwise, can be told. Raises ModelUnusable for more.
+    called otherwise, can be told, unless both are known to have the same order. Raises ModelUnusable for more.
     """
     names: dict[str, str] = {}
     for ours, theirs in ((have.inputs, wanted.inputs), (have.outputs, wanted.outputs)):
@@ -212,6 +215,9 @@ def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
         names |= {name: short[name.removesuffix(":0")] for name in extra if name.removesuffix(":0") in short}
         extra = [name for name in extra if name not in names]
         missing = [name for name in missing if name not in names.values()]
+        if len(extra) > 1 and has_same_order and [_kind(spec) for spec in ours] == [_kind(spec) for spec in theirs]:
+            names |= {mine.name: other.name for mine, other in zip(ours, theirs, strict=True) if mine != other}
+            continue
         if len(extra) > 1 or len(extra) != len(missing):
             raise ModelUnusable(
                 f"This engine calls the model's tensors {', '.join(extra) or 'otherwise'}, which cannot be told apart. "
@@ -219,6 +225,10 @@ def other_names(have: Signature, wanted: Signature) -> dict[str, str]:
             )
         names |= dict(zip(extra, missing, strict=True))
     return names
+
+
+def _kind(spec: TensorSpec) -> tuple[str, Sequence[int | None]]:
+    return spec.dtype, spec.shape
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -230,7 +230,12 @@ def _is_small(weight: Any) -> bool:
 
 
 def _output_names(model: Any, outputs: list[Any]) -> list[str]:
-    """The layers that answer. A Sequential does not name them; its tensors are numbered anew by each process."""
+    """The keys where the model answers a dict, else the layers that answer. A Sequential names neither; its tensors are
+    numbered anew by each process."""
+    structure = getattr(model, "output", None)  # which a Sequential that was never called does not have
+    if isinstance(structure, dict) and len(structure) == len(outputs):
+        numbers = keras.tree.pack_sequence_as(structure, range(len(outputs)))
+        return sorted(numbers, key=numbers.__getitem__)
     names = list(getattr(model, "output_names", None) or [])
     if not names and isinstance(model, keras.Sequential):
         names = [model.layers[-1].name]
