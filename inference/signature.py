@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from inference import texts
@@ -18,22 +18,31 @@ CHANNEL_COUNTS = (1, 3, 4)
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output. `shape` counts the batch axis; None is a free dimension. `dtype` is numpy's name, "string"
-    for texts."""
+    for texts. `below`: of an input that takes numbers of a vocabulary, its size; None where any value goes in."""
 
     name: str
     dtype: str
     shape: Shape
+    below: int | None = None
+
+    @property
+    def values(self) -> str:
+        """For people: `float32`, or `int32 from 0 to 99`."""
+        return self.dtype if self.below is None else f"{self.dtype} from 0 to {self.below - 1:,}"
 
     def as_json(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        """`below` only where there is one."""
+        said = {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        return said if self.below is None else {**said, "below": self.below}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TensorSpec:
         """Raises ValueError, KeyError or TypeError for what is no description of a tensor: a file may be its source."""
-        name, dtype, shape = value["name"], value["dtype"], value["shape"]
-        if not (is_text(name) and is_text(dtype) and isinstance(shape, list | tuple) and all(map(_is_size, shape))):
+        name, dtype, shape, below = value["name"], value["dtype"], value["shape"], value.get("below")
+        is_described = is_text(name) and is_text(dtype) and isinstance(shape, list | tuple)
+        if not (is_described and all(map(_is_size, shape)) and _is_size(below) and below != 0):
             raise ValueError("a tensor that makes no sense")
-        return cls(name, texts.DTYPE if dtype == "object" else dtype, tuple(shape))  # as texts were called once
+        return cls(name, texts.DTYPE if dtype == "object" else dtype, tuple(shape), below)  # as texts were called once
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,13 @@ class Signature:
             tuple(TensorSpec.from_json(t) for t in value["inputs"]),
             tuple(TensorSpec.from_json(t) for t in value["outputs"]),
         )
+
+
+def with_vocabularies(signature: Signature, known: Signature) -> Signature:
+    """The signature with `below` of those inputs of which `known` says it: formats but Keras' do not keep it."""
+    below = {spec.name: spec.below for spec in known.inputs}
+    inputs = tuple(replace(spec, below=below.get(spec.name, spec.below)) for spec in signature.inputs)
+    return replace(signature, inputs=inputs)
 
 
 def _is_size(size: object) -> bool:

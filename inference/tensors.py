@@ -141,7 +141,8 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
-    """The inputs in the signature's order, if names, dtypes and shapes fit. Raises BadInput: which one does not."""
+    """The inputs in the signature's order, if names, dtypes, shapes and vocabularies fit. Raises BadInput: which one
+    does not."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
         raise BadInput(
@@ -156,12 +157,22 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
                 f"The input {spec.name} takes the shape {show_shape(spec.shape)}; "
                 f"the request has {show_shape(array.shape)}."
             )
+        if spec.below is not None and array.size:
+            _check_vocabulary(array, spec.name, spec.below)
     rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
     if len(rows) > 1:
         raise BadInput("The inputs hold different numbers of examples.")
     if rows == {0}:
         raise BadInput("The request holds no example.")
     return {name: inputs[name] for name in names}
+
+
+def _check_vocabulary(array: Array, name: str, below: int) -> None:
+    """OpenVINO, and TensorFlow on a GPU, would answer as if a number beyond the vocabulary were none."""
+    least, most = array.min(), array.max()
+    if least < 0 or most >= below:
+        wrong = least if least < 0 else most
+        raise BadInput(f"The input {name} takes numbers from 0 to {below - 1:,}; the request holds {wrong:,}.")
 
 
 def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:

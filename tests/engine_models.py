@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
     _quantised(folder)
     _stateful(folder)
     _named_answers(folder)
+    _vocabulary(folder)
     _mobilenet(folder)
 
 
@@ -170,6 +171,19 @@ def _named_answers(folder: Path) -> None:
     model.save(folder / "named_answers.keras")
     given = noise(3, 4)
     keep(folder, "named_answers", {"x": given}, {key: value.numpy() for key, value in model(given).items()})
+
+
+def _vocabulary(folder: Path) -> None:
+    """Two inputs of words by their numbers, read by one Embedding; and a third, read by a smaller one too."""
+    question, answer, kind = (keras.Input((length,), dtype="int32", name=name) for length, name in
+                              ((6, "question"), (6, "answer"), (1, "kind")))  # fmt: skip
+    words, kinds = layers.Embedding(500, 4), layers.Embedding(3, 4)
+    read = [words(question), words(answer), words(kind), kinds(kind)]
+    seen = layers.Concatenate()([layers.GlobalAveragePooling1D()(part) for part in read])
+    model = keras.Model([question, answer, kind], layers.Dense(2, name="fits")(seen))
+    model.save(folder / "vocabulary.keras")
+    given = {"question": [[0, 499, 7, 7, 3, 1]], "answer": [[5, 4, 3, 2, 1, 0]], "kind": [[2]]}
+    kept(folder, "vocabulary", model, **{name: np.array(value, np.int32) for name, value in given.items()})
 
 
 def _mobilenet(folder: Path) -> None:

@@ -60,6 +60,27 @@ def test_auto_is_ready_with_the_engine_of_the_file_and_uses_the_measured_one_fro
     )
 
 
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "litert", "tensorflow"])
+def test_a_word_beyond_the_vocabulary_is_refused_in_every_engine(api: Api, engine_models: Path, engine: str) -> None:
+    name = f"words-{engine}"
+    version = api.upload(name, engine_models / "vocabulary.keras", engine=engine)
+    api.load(name)
+    right = {"question": [0, 499, 7, 7, 3, 1], "answer": [5, 4, 3, 2, 1, 0], "kind": [2]}
+    answers = [
+        api.post(f"/api/models/{name}/predict/", json={"instances": [{**right, **wrong}]})
+        for wrong in ({}, {"answer": [5, 4, 500, 2, 1, 0]}, {"kind": [3]}, {"question": [0, -1, 7, 7, 3, 1]})
+    ]
+    api.delete(f"/api/models/{name}/", params={"unload": "true"})
+
+    assert {spec["name"]: spec["below"] for spec in version["inputs"]} == {"question": 500, "answer": 500, "kind": 3}
+    assert [answer.status_code for answer in answers] == [200, 422, 422, 422]
+    assert [answer.json()["detail"] for answer in answers[1:]] == [
+        "The input answer takes numbers from 0 to 499; the request holds 500.",
+        "The input kind takes numbers from 0 to 2; the request holds 3.",
+        "The input question takes numbers from 0 to 499; the request holds -1.",
+    ]
+
+
 def test_an_engine_that_is_asked_for_is_converted_for_and_waited_for_at_the_load(
     api: Api, digit: Callable[[str], bytes]
 ) -> None:

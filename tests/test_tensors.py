@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from inference.errors import BadInput
-from inference.signature import TensorSpec
-from inference.tensors import from_lists
+from inference.signature import Signature, TensorSpec, with_vocabularies
+from inference.tensors import conform, from_lists
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,20 @@ def test_texts_and_lists_too_deep_for_a_tensor_are_told_apart(depth: int, leaf: 
 
     with pytest.raises(BadInput, match=f"^The lists for x .*{sentence}"):
         from_lists(value, TensorSpec("x", "float32", (None,)))
+
+
+@pytest.mark.parametrize(("word", "wrong"), [(500, "500"), (-1, "-1"), (123456, "123,456")])
+def test_a_number_beyond_the_vocabulary_is_refused_by_its_name(word: int, wrong: str) -> None:
+    known = Signature((TensorSpec("words", "int32", (None, 2), below=500),), ())
+    of_another_engine = Signature((TensorSpec("words", "int32", (None, 2)),), ())
+
+    with pytest.raises(BadInput, match=f"^The input words takes numbers from 0 to 499; the request holds {wrong}.$"):
+        conform({"words": np.array([[3, word]], np.int32)}, with_vocabularies(of_another_engine, known))
+
+
+def test_the_ends_of_a_vocabulary_are_taken() -> None:
+    known = Signature((TensorSpec("words", "float32", (None, 2), below=500),), ())
+    given = {"words": np.array([[0, 499]], np.float32)}
+
+    assert conform(given, known)["words"] is given["words"]
+    assert Signature.from_json(known.as_json()) == known

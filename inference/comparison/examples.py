@@ -32,9 +32,9 @@ _WHITE_NOISE_EVERY = 4
 def make_examples(
     signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
 ) -> dict[str, Array]:
-    """Values for each input: pictures and floats over `value_range` (what preprocessing makes of pixels), small
-    integers, words, free sizes chosen; `count` examples, fewer where the file fixes the batch above one or where they
-    are large. Raises TooLarge where not even one has room."""
+    """Values for each input: pictures and floats over `value_range` (what preprocessing makes of pixels), numbers of
+    the vocabulary where it is known, else small integers, words, free sizes chosen; `count` examples, fewer where the
+    file fixes the batch above one or where they are large. Raises TooLarge where not even one has room."""
     one_bytes = sum(math.prod(_shape(spec, 1)) * _dtype(spec).itemsize for spec in signature.inputs)
     if one_bytes > MAX_BYTES:
         raise TooLarge(
@@ -64,6 +64,9 @@ def _values(generator: np.random.Generator, spec: TensorSpec, rows: int, value_r
         return generator.choice(_WORDS, shape)
     if axes is not None and (dtype.kind == "f" or dtype == np.uint8):
         return _pictures(generator, shape, axes, (0.0, 255.0) if dtype == np.uint8 else value_range).astype(dtype)
+    if spec.below is not None:
+        has_room = spec.below if dtype.kind == "f" else min(spec.below, np.iinfo(dtype).max)
+        return generator.integers(0, has_room, shape).astype(dtype)
     if dtype.kind == "f":
         return _spread(generator.random(shape, np.float32), value_range).astype(dtype, copy=False)
     top = 2 if dtype.kind == "b" else 256 if spec.dtype == "uint8" else 10

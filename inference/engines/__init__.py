@@ -6,7 +6,7 @@ import errno
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -198,7 +198,7 @@ class RenamedEngine:
         return {self._originals.get(name, name): array for name, array in outputs.items()}
 
     def _renamed(self, spec: TensorSpec) -> TensorSpec:
-        return TensorSpec(self._originals.get(spec.name, spec.name), spec.dtype, spec.shape)
+        return replace(spec, name=self._originals.get(spec.name, spec.name))
 
 
 def other_names(have: Signature, wanted: Signature, *, has_same_order: bool = False) -> dict[str, str]:

@@ -204,8 +204,12 @@ def _of_keras(model: Any) -> Traced:
     outputs = _flatten(model.outputs)
     input_names = _unique([tensor.name for tensor in inputs])
     output_names = _unique(_output_names(model, outputs))
+    vocabularies = _vocabularies(model)
     signature = Signature(
-        tuple(_spec(name, tensor) for name, tensor in zip(input_names, inputs, strict=True)),
+        tuple(
+            replace(_spec(name, tensor), below=vocabularies.get(id(tensor)))
+            for name, tensor in zip(input_names, inputs, strict=True)
+        ),
         tuple(_spec(name, tensor) for name, tensor in zip(output_names, outputs, strict=True)),
     )
 
@@ -227,6 +231,17 @@ def _of_keras(model: Any) -> Traced:
 
 def _is_small(weight: Any) -> bool:
     return bool(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size <= _SMALL_BYTES)
+
+
+def _vocabularies(model: Any) -> dict[int, int]:
+    """Id of a tensor → how many entries the smallest Embedding has that reads it."""
+    sizes: dict[int, int] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Embedding):
+            for node in layer._inbound_nodes:
+                tensor = id(node.input_tensors[0])
+                sizes[tensor] = min(sizes.get(tensor, layer.input_dim), layer.input_dim)
+    return sizes
 
 
 def _output_names(model: Any, outputs: list[Any]) -> list[str]:

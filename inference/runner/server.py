@@ -29,6 +29,7 @@ from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
 from inference.runner.statistics import Spans, Statistics
+from inference.signature import Signature, with_vocabularies
 
 logger = logging.getLogger("runner")
 
@@ -63,7 +64,8 @@ class Server:
 
     def __init__(self, engine: Engine, config: RunnerConfig, rules: BatchRules) -> None:
         self._config = config
-        self._signature = engine.signature
+        known = Signature.from_json(config.signature) if config.signature else engine.signature
+        self._signature = with_vocabularies(engine.signature, known)
         self._decoders = Decoders(_end_process)
         self.statistics = Statistics()
         self.batcher = Batcher(

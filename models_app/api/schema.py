@@ -60,6 +60,7 @@ class Tensor(s.Serializer[Any]):
     name = s.CharField()
     dtype = s.CharField()
     shape = s.ListField(child=s.IntegerField(allow_null=True))
+    below = s.IntegerField(required=False, help_text="Of an input that takes numbers of a vocabulary: its size")
 
 
 class InstanceShape(s.Serializer[Any]):

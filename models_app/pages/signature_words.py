@@ -22,14 +22,14 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class TensorWords:
     name: str
-    dtype: str
+    values: str
     words: tuple[Word, ...]
 
 
 def input_words(spec: TensorSpec, preprocessing: Preprocessing) -> TensorWords:
     axes = image_axes(spec)
     rest = _plain(spec) if axes is None else _picture(axes, preprocessing)
-    return TensorWords(spec.name, spec.dtype, (*_batch(spec), *rest))
+    return TensorWords(spec.name, spec.values, (*_batch(spec), *rest))
 
 
 def output_words(spec: TensorSpec, label_count: int) -> TensorWords:

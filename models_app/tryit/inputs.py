@@ -58,7 +58,7 @@ def input_words(version: ModelVersion) -> str:
         low, high = _range(plan)
         is_inverted = not plan.per_image_standardize and low > high
         return f"{way}{_size(plan)}, {_COLOURS[plan.color]}" + (", inverted" if is_inverted else "")
-    return "; ".join(f"{_dimensions(spec.shape) or 'one value'}, {spec.dtype}" for spec in version.signature.inputs)
+    return "; ".join(f"{_dimensions(spec.shape) or 'one value'}, {spec.values}" for spec in version.signature.inputs)
 
 
 def seen_words(plan: ImagePlan) -> str:
@@ -81,7 +81,7 @@ def example_words(version: ModelVersion) -> str:
 
 def _value_words(spec: TensorSpec) -> str:
     size = _dimensions(spec.shape[1:])
-    return f"{f'a list of {size} values' if size else 'one value'}, {spec.dtype}"
+    return f"{f'a list of {size} values' if size else 'one value'}, {spec.values}"
 
 
 def is_small(version: ModelVersion) -> bool:
