@@ -169,8 +169,7 @@ def _named_answers(folder: Path) -> None:
     x = keras.Input((4,), name="x")
     model = keras.Model(x, {"verdict": layers.Dense(3, name="a")(x), "area": layers.Dense(2, name="b")(x)})
     model.save(folder / "named_answers.keras")
-    given = noise(3, 4)
-    keep(folder, "named_answers", {"x": given}, {key: value.numpy() for key, value in model(given).items()})
+    kept(folder, "named_answers", model, x=noise(3, 4))
 
 
 def _vocabulary(folder: Path) -> None:

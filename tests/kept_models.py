@@ -15,11 +15,15 @@ def kept(folder: Path, name: str, model: Any, **inputs: np.ndarray) -> None:
     values = list(inputs.values())
     is_dict = len(values) > 1 and isinstance(model.input, dict)
     answers = model(inputs if is_dict else values if len(values) > 1 else values[0], training=False)
+    outputs = answers if isinstance(answers, dict) else _named(model, tf.nest.flatten(answers))
+    keep(folder, name, inputs, {key: value.numpy() for key, value in outputs.items()})
+
+
+def _named(model: Any, answers: list[Any]) -> dict[str, Any]:
     names = getattr(model, "output_names", None) or [model.layers[-1].name]
     if len(set(names)) < len(names):
         names = [f"{name}_{i}" for i, name in enumerate(names)]
-    outputs = dict(zip(names, tf.nest.flatten(answers), strict=True))
-    keep(folder, name, inputs, {key: value.numpy() for key, value in outputs.items()})
+    return dict(zip(names, answers, strict=True))
 
 
 def keep(folder: Path, name: str, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
-from keras.src.applications import convnext
+from keras.src.applications import convnext, inception_resnet_v2
 
 from tests.kept_models import keep, kept, noise
 from tests.old_operations import age_operation, is_operation
@@ -162,14 +162,21 @@ def _operations() -> Any:
 
 
 def _channels(folder: Path) -> None:
-    """`preprocess_input` in mode "caffe", whose `...` Keras 2.15 cannot write into .keras; layers of ConvNeXt."""
+    """`preprocess_input` in mode "caffe", whose `...` Keras 2.15 cannot write into .keras; layers of applications."""
     pixels = keras.Input((8, 8, 3), name="pixels")
     seen = layers.Conv2D(4, 3)(pixels[..., ::-1] + np.array([-103.939, -116.779, -123.68], np.float32))
     seen = convnext.StochasticDepth(0.1)(convnext.LayerScale(0.002, 4)(seen))
+    seen = inception_resnet_v2.CustomScaleLayer(0.17)([seen, layers.Conv2D(4, 1)(seen)])
     model = keras.Model(pixels, layers.Dense(3, name="answer")(layers.Flatten()(seen)))
     kept(folder, "channels", model, pixels=255 * noise(3, 8, 8, 3))
+
+    def registered(item: dict[str, Any]) -> None:
+        aged(item)
+        if item["class_name"] == "CustomScaleLayer":
+            item["class_name"] = "Custom>CustomScaleLayer"
+
     model.save(folder / "channels.h5")
-    _edit(folder / "channels.h5", aged)
+    _edit(folder / "channels.h5", registered)
 
 
 def _gated(gate: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from inference.engines import ModelUnusable
+from inference.formats.keras_names import OLD_NAMES
 from inference.formats.keras_operations import OPERATION_LAYERS, OPERATIONS
 
 OLD_HARD_SIGMOID = "portal>hard_sigmoid"
@@ -39,7 +40,11 @@ _IDLE: dict[str, tuple[str, ...]] = {
 }
 """Class → arguments that are gone and changed no answer: they were for training, or repeat what the inputs say."""
 
-_OF_CONVNEXT = frozenset({"LayerScale", "StochasticDepth"})
+_OF_APPLICATIONS = {
+    "LayerScale": "convnext",
+    "StochasticDepth": "convnext",
+    "CustomScaleLayer": "inception_resnet_v2",
+}
 """Keras finds them by their module, which Keras 2 did not write into HDF5."""
 
 _MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
@@ -51,17 +56,21 @@ def repair_layer(item: dict[str, Any]) -> None:
 
     Raises ModelUnusable where Keras 3 has no such layer.
     """
-    class_name, config = item["class_name"], item.get("config")
+    config = item.get("config")
     if not isinstance(config, dict):
         return
+    if item["class_name"] in OLD_NAMES or item.get("registered_name") in OLD_NAMES:
+        item["class_name"] = OLD_NAMES.get(item["class_name"], item["class_name"])
+        item.pop("registered_name", None)
+    class_name = item["class_name"]
     if class_name in OPERATION_LAYERS:
         _name_operation(item)
         return
     _drop_arguments(class_name, config)
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
-    if class_name in _OF_CONVNEXT:
-        item.setdefault("module", "keras.src.applications.convnext")
+    if class_name in _OF_APPLICATIONS:
+        item.setdefault("module", f"keras.src.applications.{_OF_APPLICATIONS[class_name]}")
     avoid_old_reader(item)
     _unpack_axis(class_name, config)
     _name_policy(config)

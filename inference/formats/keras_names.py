@@ -48,6 +48,9 @@ APPLICATION_LAYERS = frozenset(
     """.split()
 )
 
+OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer"}
+"""Under which Keras 2 registered a class of its own, as others do theirs → its name."""
+
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 INITIALIZERS = frozenset(
