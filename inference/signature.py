@@ -66,7 +66,7 @@ class Signature:
 def with_vocabularies(signature: Signature, known: Signature) -> Signature:
     """The signature with `below` of those inputs of which `known` says it: formats but Keras' do not keep it."""
     below = {spec.name: spec.below for spec in known.inputs}
-    inputs = tuple(replace(spec, below=below.get(spec.name, spec.below)) for spec in signature.inputs)
+    inputs = tuple(replace(spec, below=below.get(spec.name) or spec.below) for spec in signature.inputs)
     return replace(signature, inputs=inputs)
 
 

@@ -216,7 +216,7 @@ def other_names(have: Signature, wanted: Signature, *, has_same_order: bool = Fa
         extra = [name for name in extra if name not in names]
         missing = [name for name in missing if name not in names.values()]
         if len(extra) > 1 and has_same_order and [_kind(spec) for spec in ours] == [_kind(spec) for spec in theirs]:
-            names |= {mine.name: other.name for mine, other in zip(ours, theirs, strict=True) if mine != other}
+            names |= {mine.name: other.name for mine, other in zip(ours, theirs, strict=True)}
             continue
         if len(extra) > 1 or len(extra) != len(missing):
             raise ModelUnusable(

@@ -47,7 +47,7 @@ _AROUND = re.compile(
 _CALLERS = 2
 """A call's threads wait for the slowest of them at each operation; meanwhile those of the other call go on. MobileNetV2
 on two busy cores: 76 pictures a second with two callers, 52 with one, 72 with three; on a GPU, 16 in a call, 2,700
-and 1,500."""
+with two, 1,500 with one."""
 
 _SMALL_BYTES = 16 * 1024
 """A weight up to this size (normalisation of 4,096 channels) becomes a constant of the traced graph. TensorFlow keeps
