@@ -1,0 +1,66 @@
+"""Files of Keras are read without drawing random values, and small weights become constants of the graph."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+DRAWN = """
+import json
+import keras
+from inference.engines.keras_initializers import no_random_values
+
+KINDS = ["glorot_uniform", "he_normal", "lecun_uniform", "random_uniform", "random_normal", "truncated_normal",
+         "orthogonal"]
+
+def drawn():
+    made = [keras.layers.Dense(4, kernel_initializer=kind) for kind in KINDS]
+    for layer in made:
+        layer.build((None, 4))
+    return [kind for kind, layer in zip(KINDS, made) if layer.kernel.numpy().any()]
+
+with no_random_values():
+    within = drawn()
+try:
+    with no_random_values():
+        raise ValueError
+except ValueError:
+    pass
+print(json.dumps([within, drawn() == KINDS]))
+"""
+
+
+READ_IN_A_CALL = """
+import json
+import sys
+from pathlib import Path
+import keras
+import tensorflow as tf
+from inference.engines import EngineSettings
+from inference.engines.tensorflow import load
+
+pixels = keras.Input((8, 8, 32))
+seen = keras.layers.BatchNormalization()(keras.layers.Conv2D(64, 3)(pixels))
+path = Path(sys.argv[1])
+keras.Model(pixels, keras.layers.Dense(2)(seen)).save(path)
+traced = load(path, "keras", EngineSettings()).traced
+called = tf.function(traced.call, autograph=False).get_concrete_function(tf.TensorSpec((None, 8, 8, 32)))
+print(json.dumps([len(traced.variables), [list(variable.shape) for variable in called.variables]]))
+"""
+
+
+def said(program: str, *arguments: str) -> Any:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_weights_begin_as_zeros_only_while_a_file_is_read() -> None:
+    assert said(DRAWN) == [[], True]
+
+
+def test_a_call_reads_large_weights_only(tmp_path: Path) -> None:
+    assert said(READ_IN_A_CALL, str(tmp_path / "model.keras")) == [8, [[3, 3, 32, 64]]]
