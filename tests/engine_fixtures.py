@@ -133,3 +133,10 @@ def page_inputs(picture: bytes, turned: int) -> np.ndarray:
     pixels = np.asarray(page.crop((left, top, left + 224, top + 224)), np.float32) / 255
     scaled = (pixels - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     return scaled.transpose(2, 0, 1)[None].astype(np.float32)
+
+
+def said_by(code: str, *arguments: str) -> str:
+    """What a fresh process prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout.strip()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference.formats import inspect_file
-from tests.engine_fixtures import ROOT, Ran, Task, converted, difference, model_data, run_engines
+from tests.engine_fixtures import Ran, Task, converted, difference, model_data, run_engines, said_by
 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
@@ -132,11 +130,3 @@ def test_no_engine_is_imported_before_one_is_opened() -> None:
     )
 
     assert said_by(code) == "[]"
-
-
-def said_by(code: str) -> str:
-    """What a fresh process prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout.strip()

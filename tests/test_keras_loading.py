@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.engine_fixtures import said_by
 
 DRAWN = """
 import json
@@ -53,9 +53,7 @@ print(json.dumps([len(traced.variables), [list(variable.shape) for variable in c
 
 
 def said(program: str, *arguments: str) -> Any:
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(said_by(program, *arguments).splitlines()[-1])
 
 
 def test_weights_begin_as_zeros_only_while_a_file_is_read() -> None:

@@ -57,7 +57,7 @@ such a constant some ten times over, so larger weights stay variables."""
 @dataclass(frozen=True, slots=True)
 class Traced:
     """What a file holds as one function: tensors in the order of the inputs → tensors in the order of the outputs.
-    `variables` are the weights that it reads, empty where they are constants in the graph."""
+    `variables` are the weights behind it, also those that became constants; empty where the file has constants only."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature

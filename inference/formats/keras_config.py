@@ -150,8 +150,7 @@ def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
     if class_name == "function":
         _check_function(item, place)
         return class_name
-    if class_name in names.OLD_NAMES:
-        item, class_name = {**item, "class_name": names.OLD_NAMES[class_name]}, names.OLD_NAMES[class_name]
+    class_name = names.OLD_NAMES.get(class_name, class_name)
     if class_name in names.CODE:
         raise FileRejected(
             f"{place} is a Lambda: it carries program code, which is not run here. Replace it by Keras' own layers or "
@@ -178,10 +177,10 @@ def _check_named(item: dict[str, Any], place: _Place, *, is_root: bool) -> str:
 
 def _is_of_keras(item: dict[str, Any]) -> bool:
     """Keras looks at `registered_name` first, then at `module`; HDF5 files of Keras 2 have neither."""
-    class_name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
+    class_name, registered = names.OLD_NAMES.get(item["class_name"], item["class_name"]), item.get("registered_name")
     if registered not in (None, class_name) and names.OLD_NAMES.get(str(registered)) != class_name:
         return False
-    return _is_keras_module(module)
+    return _is_keras_module(item.get("module"))
 
 
 def _is_keras_module(module: object) -> bool:

@@ -21,7 +21,9 @@ _UNCHANGED = frozenset(
     | {"Rescaling", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "UnitNormalization"}
     | {"LayerScale", "StochasticDepth"}
 )
-_ELEMENTWISE = frozenset({"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "CustomScaleLayer"})
+_ELEMENTWISE = frozenset(
+    {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "CustomScaleLayer", "Custom>CustomScaleLayer"}
+)
 _RESIZING = frozenset({"Cropping", "UpSampling", "ZeroPadding"})
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 _AXES = {"1D": 1, "2D": 2, "3D": 3}
