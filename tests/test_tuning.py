@@ -62,6 +62,28 @@ def test_a_call_takes_as_many_rows_as_cost_no_throughput(
     assert least <= tuned.max_batch <= most
 
 
+def test_a_busy_moment_does_not_end_the_measurement() -> None:
+    calls = 0
+
+    def seconds(rows: int) -> float:
+        nonlocal calls
+        calls += rows == 2
+        return 0.06 if rows == 2 and calls <= 2 else 0.004  # the first time that two rows are measured
+
+    assert tune(Sleeper(seconds)).max_batch == MOST_BATCH
+
+
+def test_a_busy_moment_is_not_taken_for_more_rows_a_second() -> None:
+    calls = 0
+
+    def seconds(rows: int) -> float:
+        nonlocal calls
+        calls += rows == 1
+        return 0.06 if rows == 1 and calls <= 4 else 0.004 * rows  # the warm-up and the first time of one row
+
+    assert tune(Sleeper(seconds, parallel=2)).max_batch == 1
+
+
 def test_calls_side_by_side_take_one_row_unless_more_bring_much() -> None:
     assert tune(Sleeper(lambda rows: 0.004 * rows, parallel=2)).max_batch == 1
     assert tune(Sleeper(lambda rows: 0.004, parallel=2)).max_batch == MOST_BATCH

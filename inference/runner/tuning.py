@@ -38,7 +38,8 @@ Open = Callable[[int, int | None], Engine]
 
 BUDGET_S = 1.0
 """Half of it ended at two rows for MobileNetV2 in TensorFlow on a busy machine: 4 or 8 in a call are a third faster."""
-WINDOW_S = 0.05
+WINDOW_S = 0.03
+"""Of each size, each time."""
 WARM_UP_S = 0.01
 MAY_COST = 0.9
 """Where one call takes all cores, more rows in it are taken while they keep this much of the best throughput: what
@@ -54,7 +55,7 @@ threads of OpenVINO would spin between calls: the 8×8 digits then cost 0.70 ms 
 BRIEF_S = 0.001
 """A call this short, with all its rows, is made by the thread that reads the requests: nobody notices the wait."""
 _FILE = "tuned.json"
-_RULES = 5
+_RULES = 6
 """Counts the changes of what is measured: what older rules found is not taken."""
 
 
@@ -137,14 +138,23 @@ class Tuning:
         return alone, replace(self._measure(alone, call_s, until), threads=threads)
 
     def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
-        """The largest batch that is worth it, as far as the time allows."""
+        """The largest batch that is worth it, as far as the time allows. All sizes are measured twice, one after the
+        other, and the faster of both counts: a busy moment would otherwise end it, and be kept."""
         if not is_batchable(engine.signature):
-            return Tuned(engine.parallel, 1, per_second=1 / max(call_s, 1e-6))
-        best, per_second, batch = 1, 0.0, 1
-        worth = self._worth(engine)
-        can_batch = True
+            return Tuned(engine.parallel, 1, per_second=1 / call_s)
+        worth, fastest = self._worth(engine), {1: call_s}
+        for _ in range(2):
+            if not self._measure_sizes(engine, fastest, worth, until):
+                return Tuned(engine.parallel, 1, None, False, 1 / fastest[1])
+        best, per_second = _largest_worth(fastest, worth)
+        return Tuned(engine.parallel, best, None, True, per_second)
+
+    def _measure_sizes(self, engine: Engine, fastest: dict[int, float], worth: float, until: float) -> bool:
+        """One row in a call, two, four, as long as they are worth it: the fastest call of each. Whether the answers can
+        be told apart."""
+        batch = 1
         while batch <= (self.config.max_batch or MOST_BATCH):
-            cost_s = call_s if batch == 1 else 2 * call_s  # of one call, as far as can be told
+            cost_s = fastest.get(batch, 2 * fastest[max(1, batch // 2)])  # of one call, as far as can be told
             if time.monotonic() + 2 * cost_s > until:
                 break
             inputs = self.inputs(engine, batch)
@@ -154,22 +164,32 @@ class Tuning:
                 if batch == 1:
                     raise
                 logger.info("%d rows in a call failed: %s", batch, str(error)[:200])
+                fastest[batch] = float("inf")
                 break
             if any(tensor.shape[:1] != (batch,) for tensor in outputs.values()):
-                can_batch = False  # it mixes its rows: what belongs to whom cannot be told
-                best = 1
-                break
+                return False
             call_s = _best_call(engine, inputs, min(until, time.monotonic() + WINDOW_S))
-            if batch > 1 and batch / call_s < worth * per_second:
+            fastest[batch] = min(call_s, fastest.get(batch, call_s))
+            if _largest_worth(fastest, worth)[0] < batch:
                 break
-            best, per_second, batch = batch, max(per_second, batch / call_s), batch * 2
-        return Tuned(engine.parallel, best, None, can_batch, per_second)
+            batch *= 2
+        return True
 
     def _worth(self, engine: Engine) -> float:
         """How the throughput has to change for twice as many rows."""
         if engine.parallel > 1:
             return WORTH_MORE_ROWS_SIDE_BY_SIDE
         return WORTH_MEMORY if self.config.memory_limit_bytes else MAY_COST
+
+
+def _largest_worth(fastest: Mapping[int, float], worth: float) -> tuple[int, float]:
+    """Of the seconds of calls by their rows: the most rows that are worth it, and the most rows a second."""
+    best, per_second = 1, 1 / fastest[1]
+    for batch, seconds in sorted(fastest.items()):
+        if batch / seconds < worth * per_second and batch > 1:
+            break
+        best, per_second = batch, max(per_second, batch / seconds)
+    return best, per_second
 
 
 def _best_call(engine: Engine, inputs: Mapping[str, Array], until: float) -> float:
@@ -212,7 +232,8 @@ def _recall(config: RunnerConfig) -> Tuned | None:
         tuned = Tuned(**said["tuned"])
         cores = len(os.sched_getaffinity(0))
         counts = (tuned.streams, tuned.threads or 1)
-        is_sound = all(1 <= int(count) <= cores for count in counts) and 1 <= int(tuned.max_batch) <= MOST_BATCH
+        most_rows = config.max_batch or MOST_BATCH
+        is_sound = all(1 <= int(count) <= cores for count in counts) and 1 <= int(tuned.max_batch) <= most_rows
         return tuned if is_sound else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
