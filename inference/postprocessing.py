@@ -22,6 +22,8 @@ ACTIVATIONS = ("none", "softmax", "sigmoid")
 KINDS = ("classes", "vector")
 DEFAULT_TOP = 5
 MAX_TOP = 100_000
+FEW = 10
+"""So many of the best scores are found one by one."""
 MAX_LABELS = 1_000_000
 MAX_LABEL_LENGTH = 1000
 
@@ -286,13 +288,15 @@ def _best(
     count = top if top is not None else postprocessing.top or DEFAULT_TOP
     return [
         {"index": index, "label": labels[index] if index < len(labels) else str(index), "score": _plain(scores[index])}
-        for index in best_indices(scores, count).tolist()
+        for index in best_indices(scores, count)
     ]
 
 
-def best_indices(scores: Array, count: int) -> NDArray[np.intp]:
+def best_indices(scores: Array, count: int) -> list[int]:
     """The indices of the `count` largest of (C,) scores: largest first, ties by the lower index, NaN last."""
     count = max(0, min(count, len(scores)))
+    if count <= FEW and scores.dtype.kind == "f" and (few := _one_by_one(scores, count)) is not None:
+        return few
     candidates = np.arange(len(scores))
     if 0 < count < len(scores):
         bound = np.partition(scores, len(scores) - count)[-count:].min()  # NaN where one is among them: NaN sorts last
@@ -300,7 +304,20 @@ def best_indices(scores: Array, count: int) -> NDArray[np.intp]:
             candidates = np.flatnonzero(scores >= bound)  # with all ties at the bound
     chosen = scores[candidates].astype(np.float64)
     order = np.lexsort((candidates, -chosen, np.isnan(chosen)))
-    return candidates[order][:count]
+    return cast("list[int]", candidates[order][:count].tolist())
+
+
+def _one_by_one(scores: Array, count: int) -> list[int] | None:
+    """The same; None where a NaN or -Infinity is met. One function of numpy's, called again and again: after a model
+    has filled the caches, eleven of them take 0.16 ms, and this 0.08."""
+    rest, best = scores.copy(), []
+    for _ in range(count):
+        index = int(rest.argmax())
+        if not rest[index] > -np.inf:
+            return None
+        best.append(index)
+        rest[index] = -np.inf
+    return best
 
 
 def _tensor(name: str, array: Array) -> dict[str, Any]:

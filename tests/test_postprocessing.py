@@ -109,17 +109,20 @@ def test_activations_are_computed_in_double_precision() -> None:
     np.testing.assert_allclose(sigmoid(x), 0.5 * (1 + np.tanh(x.astype(np.float64) / 2)), atol=1e-7)
 
 
-def test_the_best_are_those_of_a_full_sort() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.1], ids=["numbers", "some NaN"])
+@pytest.mark.parametrize("size", [1, 2, 10, 1000, 50_000])
+def test_the_best_are_those_of_a_full_sort(size: int, share: float) -> None:
     chance = np.random.default_rng(5)
-    for size in (1, 2, 10, 1000, 50_000):
-        for values in (chance.normal(size=size), chance.integers(0, 4, size).astype(float), np.zeros(size)):
-            scores = values.astype(np.float32)
-            scores[chance.random(size) < 0.1] = np.nan
-            wanted = sorted(
-                range(size), key=lambda i: (np.isnan(scores[i]), -scores[i] if scores[i] == scores[i] else 0, i)
-            )
-            for count in (1, 5, size, size + 3):
-                assert best_indices(scores, count).tolist() == wanted[:count]
+    four_values = chance.integers(0, 4, size).astype(float)
+    mostly_infinite = np.where(four_values == 3, 0, -np.inf)
+    for values in (chance.normal(size=size), four_values, np.zeros(size), mostly_infinite):
+        scores = values.astype(np.float32)
+        scores[chance.random(size) < share] = np.nan
+        wanted = sorted(
+            range(size), key=lambda i: (np.isnan(scores[i]), -scores[i] if scores[i] == scores[i] else 0, i)
+        )
+        for count in (1, 5, size, size + 3):
+            assert best_indices(scores, count) == wanted[:count]
 
 
 def test_scores_that_are_no_numbers_come_last_and_as_text() -> None:

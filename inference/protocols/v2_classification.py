@@ -30,7 +30,7 @@ def classes(array: Array, count: int, labels: Sequence[str], name: str) -> tuple
     texts = [
         f"{_value(row[index])}:{index}:{label_of(labels, index)}".encode()
         for row in rows
-        for index in best_indices(row, count).tolist()
+        for index in best_indices(row, count)
     ]
     return texts, [count] if array.ndim == 1 else [len(rows), count]
 
