@@ -54,6 +54,17 @@ def test_no_page_is_wider_than_the_window(open_page: Callable[..., Page], long_n
     assert not too_wide
 
 
+def test_the_words_of_an_empty_panel_stand_in_its_middle(open_page: Callable[..., Page]) -> None:
+    page = open_page(width=1280)
+    log_in(page, "/try/")
+    page.goto("/try/?search=nothing-is-called-this")
+
+    panel, words = page.locator(".panel.empty").bounding_box(), page.locator(".panel.empty > p").bounding_box()
+
+    assert panel is not None and words is not None
+    assert abs((panel["x"] + panel["width"] / 2) - (words["x"] + words["width"] / 2)) < 2
+
+
 def test_the_button_of_a_long_name_stays_one_word(open_page: Callable[..., Page], long_name: str) -> None:
     page = open_page()
     log_in(page, "/try/")
