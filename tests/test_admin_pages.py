@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from models_app.choices import InstanceState
+from models_app.choices import FileStatus, InstanceState
 from models_app.models import ModelVersion, Transition
 from models_app.pages.version_page import history
 from tests.admin_rows import (
@@ -186,6 +186,23 @@ def test_a_fragment_changes_with_the_state() -> None:
     assert client.get(address, headers={"If-None-Match": etag}).status_code == 200
 
 
+def test_the_first_page_offers_the_sample_as_soon_as_it_is_checked() -> None:
+    sample = make_version("digits", status=FileStatus.CHECKING)
+    client = logged_in(make_superuser())
+    address = "/admin/?fragment=first-run"
+
+    checking = text_of(client.get(address))
+    assert text_of(client.get("/admin/")).count("digits, is being checked") == 1
+    assert "data-moving" in checking and "Load digits" not in checking
+
+    ModelVersion.objects.filter(pk=sample.pk).update(status=FileStatus.READY)
+    ready = text_of(client.get(address))
+    assert "data-moving" not in ready and "Load digits and try it" in ready
+
+    make_version("another")
+    assert client.get(address).status_code == 404
+
+
 def test_fragments_need_the_right_to_view() -> None:
     version = make_version()
     client = logged_in(make_staff())
@@ -193,6 +210,7 @@ def test_fragments_need_the_right_to_view() -> None:
     assert client.get(f"{LIST}?fragment=rows").status_code == 403
     assert client.get(f"{LIST}{version.pk}/change/?fragment=head").status_code == 403
     assert client.get("/admin/?fragment=wall").status_code == 403
+    assert client.get("/admin/?fragment=first-run").status_code == 403
 
 
 def test_chips_count_and_filter() -> None:

@@ -7,7 +7,7 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.db.models.base import ModelBase
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
@@ -20,7 +20,11 @@ from models_app.pages.wall import build_wall
 HIDDEN_APPS = frozenset({"django_q"})
 """Not shown and not editable: a row of django-q's schedule runs any function that it names."""
 
-WALL_FRAGMENTS = {"wall": "portal/_wall.html", "events": "portal/_wall_events.html"}
+WALL_FRAGMENTS = {
+    "wall": "portal/_wall.html",
+    "events": "portal/_wall_events.html",
+    "first-run": "portal/_first_run.html",
+}
 
 
 class PortalAdminSite(AdminSite):
@@ -51,8 +55,10 @@ class PortalAdminSite(AdminSite):
         if fragment in WALL_FRAGMENTS and not rights.can_view:
             raise PermissionDenied
         wall = build_wall(rights)
+        if fragment == "first-run" and not wall.is_first_run:
+            raise Http404  # the page that asks loads itself again, as the wall
         if (template := WALL_FRAGMENTS.get(fragment)) is not None:
-            response = fragment_response(request, template, {"wall": wall})
+            response = fragment_response(request, template, {"wall": wall, "rights": rights})
             response.headers["X-Updated"] = wall.updated
             return response  # type: ignore[return-value]
         context = {"wall": wall, "rights": rights, "is_wall": True}
