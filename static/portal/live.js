@@ -58,10 +58,12 @@ function swap(element, fresh) {
   }
 }
 
-/** Calls `refresh` for ever; it answers whether something moves. */
+/** Calls `refresh` for ever, and at once when the tab is looked at again or the network is back; it answers whether
+    something moves. */
 function poll(refresh, isPressed) {
-  let misses = 0;
-  const step = async () => {
+  let misses = 0, timer = setTimeout(look, 2000);
+  async function look() {
+    timer = null;
     let isMoving = false;
     if (!document.hidden && !isPressed()) {
       try {
@@ -74,9 +76,15 @@ function poll(refresh, isPressed) {
       }
       document.body.classList.toggle("stale", isLost > 0);
     }
-    setTimeout(step, Math.min(30000, (isMoving || misses ? 2000 : 10000) * 2 ** misses));
+    timer = setTimeout(look, Math.min(30000, (isMoving || misses ? 2000 : 10000) * 2 ** misses));
+  }
+  const lookNow = () => {
+    if (timer === null || document.hidden) return;
+    clearTimeout(timer);
+    look();
   };
-  setTimeout(step, 2000);
+  addEventListener("online", lookNow);
+  document.addEventListener("visibilitychange", lookNow);
 }
 
 for (let element of document.querySelectorAll("[data-live]")) {
