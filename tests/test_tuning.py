@@ -116,6 +116,15 @@ def test_a_file_that_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert engine.rows_run < MOST_BATCH  # the warm-up, one row a call
 
 
+def test_more_rows_than_usual_are_kept_where_the_version_asks_for_them(tmp_path: Path) -> None:
+    options = {"cache_directory": str(tmp_path), "max_batch": 4 * MOST_BATCH}
+    first, engine = tune(Sleeper(lambda rows: 0.004), **options), Sleeper(lambda rows: 0.004)
+
+    assert first.max_batch == 4 * MOST_BATCH
+    assert tune(engine, **options) == first
+    assert engine.rows_run < MOST_BATCH
+
+
 def test_what_was_measured_on_one_device_is_not_taken_on_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
