@@ -1,4 +1,7 @@
-"""One start: set-up, then three children that are watched; a child that ends is started again, all end together."""
+"""One start: set-up, then children that are watched; a child that ends is started again, all end together.
+
+The port is held here: while a web process is started again, who connects waits instead of being refused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +42,8 @@ _STEADY_S = 30.0
 _LONGEST_PAUSE_S = 10.0
 _LOOK_EVERY_S = 0.2
 _SOON_READY_S = 60.0
+_WEB = "web"
+_MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
 class AlreadyRunning(Exception):
@@ -56,8 +61,10 @@ class Child:
     command: list[str]
     environment: Mapping[str, str]
     grace_s: float
-    clean_up: Callable[[], None] = lambda: None
-    """Called before it is started again: what the one that ended left behind."""
+    clean_up: Callable[[int], None] = lambda pid: None
+    """Called with the pid of one that ended: removes what it left behind."""
+    descriptors: Sequence[int] = ()
+    """Files of ours that it gets."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -72,6 +79,7 @@ class Child:
                 self.command,
                 env={**os.environ, **self.environment},
                 process_group=0,
+                pass_fds=self.descriptors,
                 preexec_fn=partial(die_with_parent, os.getpid()),  # an exec keeps it
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -81,11 +89,11 @@ class Child:
         """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
         if self.process is None:
             if time.monotonic() >= self.start_again_at:
-                self.clean_up()
                 self.start()
             return
         code = self.process.poll()
         if code is not None:
+            self.clean_up(self.process.pid)
             self._start_again(f"ended with {code}")
 
     def _start_again(self, what: str) -> None:
@@ -130,8 +138,8 @@ class Portal:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
         try:
-            with _hold_data_directory(), _probe_port():
-                self._set_up()
+            with _hold_data_directory(), _hold_port() as listener:
+                self._set_up(listener)
         except AlreadyRunning as error:
             self._say(str(error))
             return ALREADY_RUNNING
@@ -148,7 +156,7 @@ class Portal:
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self.is_stopping = True
 
-    def _set_up(self) -> None:
+    def _set_up(self, listener: socket.socket) -> None:
         os.umask(0o077)
         for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
             datadir.make_private(directory)
@@ -158,7 +166,7 @@ class Portal:
         _make_database_private()
         for line in first_start.prepare():
             self._say(line)
-        self.children = _children()
+        self.children = [*_web(listener), *_clusters()]
         try:
             for child in self.children:
                 child.start()
@@ -190,42 +198,41 @@ class Portal:
     def _stop(self) -> None:
         """The web first, so that nobody is left waiting for a model that ends; then the clusters."""
         self.is_stopping = True
-        web, *clusters = self.children
-        web.ask_to_stop()
-        web.wait_or_kill()
-        for cluster in clusters:
-            cluster.ask_to_stop()
-        for cluster in clusters:
-            cluster.wait_or_kill()
+        web = [child for child in self.children if child.name.startswith(_WEB)]
+        for together in (web, [child for child in self.children if child not in web]):
+            for child in together:
+                child.ask_to_stop()
+            for child in together:
+                child.wait_or_kill()
         remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of those that were cut off
         self._say("The portal has stopped.")
 
 
-def _children() -> list[Child]:
-    manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-    web = [
-        sys.executable, "-m", "granian", "portal.asgi:application", "--interface", "asgi",
-        "--host", settings.PORTAL_HOST, "--port", str(settings.PORTAL_PORT),
-        "--workers", str(settings.PORTAL_WEB_WORKERS), "--respawn-failed-workers", "--respawn-interval", "1",
-        "--workers-kill-timeout", str(int(WEB_GRACE_S) - 5), "--backlog", "2048", "--no-ws", "--log-level", "warning",
-        "--working-dir", str(settings.BASE_DIR),
-    ]  # fmt: skip
-    children = [
+def _web(listener: socket.socket) -> list[Child]:
+    """The processes that take turns at the port."""
+    count = settings.PORTAL_WEB_WORKERS
+    command = [*_MANAGE, "run_web", str(listener.fileno()), "--grace", str(int(WEB_GRACE_S) - 5)]
+    return [
         Child(
-            "web",
-            web,
-            {"DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_SERVED_BY": "serve"},
+            _WEB if count == 1 else f"{_WEB} {number}",
+            command,
+            {"PORTAL_SERVED_BY": "serve"},
             WEB_GRACE_S,
             clean_up=_remove_part_files,
-        ),
-        Child(
-            "jobs cluster", [*manage, "run_cluster", "jobs"], {"Q_CLUSTER_NAME": settings.JOBS_CLUSTER}, CLUSTER_GRACE_S
-        ),
+            descriptors=[listener.fileno()],
+        )
+        for number in range(1, count + 1)
     ]
+
+
+def _clusters() -> list[Child]:
+    names = {"jobs": settings.JOBS_CLUSTER}
     if settings.PORTAL_SLOTS:
-        environment = {"Q_CLUSTER_NAME": settings.MODELS_CLUSTER}
-        children.append(Child("models cluster", [*manage, "run_cluster", "models"], environment, CLUSTER_GRACE_S))
-    return children
+        names["models"] = settings.MODELS_CLUSTER
+    return [
+        Child(f"{kind} cluster", [*_MANAGE, "run_cluster", kind], {"Q_CLUSTER_NAME": name}, CLUSTER_GRACE_S)
+        for kind, name in names.items()
+    ]
 
 
 @contextlib.contextmanager
@@ -251,20 +258,21 @@ def _holder(file: IO[str]) -> str:
 
 
 @contextlib.contextmanager
-def _probe_port() -> Iterator[None]:
-    """Raises AlreadyRunning where somebody else listens on the port: seen before anything was touched."""
+def _hold_port() -> Iterator[socket.socket]:
+    """A socket at our address, on which the web processes will listen. Raises AlreadyRunning where somebody else does:
+    seen before anything was touched."""
     family = socket.AF_INET6 if ":" in settings.PORTAL_HOST else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.PORTAL_HOST, settings.PORTAL_PORT))
+            listener.bind((settings.PORTAL_HOST, settings.PORTAL_PORT))
         except OSError as error:
             if error.errno in {errno.EADDRINUSE, errno.EACCES}:
                 said = f"port {settings.PORTAL_PORT} is taken: {error.strerror}. Set PORTAL_PORT."
             else:
                 said = f"There is no address {settings.PORTAL_HOST} on this machine: {error.strerror}. Set PORTAL_HOST."
             raise AlreadyRunning(said) from None
-    yield
+        yield listener
 
 
 def _compile_for_runners() -> None:
@@ -287,10 +295,10 @@ def _remove_leftovers() -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_part_files() -> None:
-    """Uploads that were cut off. Only while no web process runs: they end with their main process."""
+def _remove_part_files(pid: int | None = None) -> None:
+    """Uploads that were cut off: those of a process that ended, or all of them."""
     if settings.PORTAL_UPLOADS_DIR.is_dir():
-        for path in settings.PORTAL_UPLOADS_DIR.glob("*.part"):
+        for path in settings.PORTAL_UPLOADS_DIR.glob("*.part" if pid is None else f"{pid}-*.part"):
             path.unlink(missing_ok=True)
 
 

@@ -231,6 +231,7 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.request": {"level": "ERROR"},
+        "uvicorn.error": {"level": "ERROR"},  # not that it started, nor each request that is no HTTP
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }

@@ -193,8 +193,8 @@ class RunningPortal:
         return self.children_at("inference.runner")
 
     def web(self) -> list[psutil.Process]:
-        """The web server's main process and its workers."""
-        return self.children_at("granian")
+        """The processes of the web server."""
+        return self.children_at("run_web")
 
     def spares(self) -> list[psutil.Process]:
         """The runners that hold no model, once they have imported the engine and rest for a second."""

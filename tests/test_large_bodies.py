@@ -69,8 +69,8 @@ def test_others_are_answered_while_sixty_megabytes_are_read(settings: Any, tmp_p
 
 FEWEST_TURNS_A_MESSAGE = 4
 """One where all is done on the loop, between two messages; a hundred where it is not."""
-MESSAGE_BYTES = 417_792
-"""As granian has them where a client sends at full speed."""
+MESSAGE_BYTES = 262_144
+"""As the server has them where a client sends at full speed."""
 
 
 def messages(body: bytes) -> Any:

@@ -336,7 +336,7 @@ def test_a_gigabyte_goes_up_and_down_through_little_memory(portal: RunningPortal
 
     print(f"1 GB up in {up_s:.1f} s, down in {down_s:.1f} s, growth {[n // 10**6 for n in growth.values()]} MB")
     assert received == Zeros.size
-    assert len(growth) >= 2
+    assert growth
     assert max(growth.values()) < GROWTH_LIMIT_BYTES
     version = api.checked("gigabyte")
     assert version["status"] == "rejected"

@@ -38,8 +38,9 @@ class ReceivedFile:
 
 
 def new_upload_path() -> Path:
+    """A name for a file to come. It tells whose it is: `serve` removes what a process that ended left."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(settings.PORTAL_UPLOADS_DIR) / f"{secrets.token_hex(16)}.part"
+    return Path(settings.PORTAL_UPLOADS_DIR) / f"{os.getpid()}-{secrets.token_hex(16)}.part"
 
 
 def check_disk(size_bytes: int) -> None:

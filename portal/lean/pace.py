@@ -1,4 +1,4 @@
-"""How fast a body has to come. Neither granian nor uvicorn ends one that stalls or dribbles."""
+"""How fast a body has to come. The server ends none that stalls or dribbles."""
 
 from __future__ import annotations
 

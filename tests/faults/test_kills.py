@@ -182,7 +182,7 @@ def mains(portal: RunningPortal, main: str) -> list[psutil.Process]:
 
 def _is_main(process: psutil.Process, main: str) -> bool:
     arguments = process.cmdline() if is_alive(process) else []
-    return "granian" in arguments if main == "web" else arguments[-2:] == ["run_cluster", main]
+    return "run_web" in arguments if main == "web" else arguments[-2:] == ["run_cluster", main]
 
 
 def is_alive(process: psutil.Process) -> bool:

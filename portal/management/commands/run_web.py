@@ -1,0 +1,22 @@
+"""`manage.py run_web`: one process of the web server. `serve` starts it, on the socket that it holds."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from portal.web import answer_requests
+
+
+class Command(BaseCommand):
+    help = "Answer requests on a bound socket that was inherited. `serve` starts it."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("descriptor", type=int, help="number of the socket")
+        parser.add_argument("--grace", type=int, default=15, help="seconds for requests under way at the end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        answer_requests(socket.socket(fileno=options["descriptor"]), options["grace"])

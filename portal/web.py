@@ -1,0 +1,124 @@
+"""One process of the web server: uvicorn on a socket that `serve` holds, with an end for who sends no whole request.
+
+uvicorn bounds neither how long the head of a request may take nor how large it may become: it leaves that to a proxy,
+which nobody needs here. Bodies have limits of their own: portal/lean/pace.py.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import socket
+import sys
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import orjson
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_LIMIT_S = 30.0
+"""So long a connection may bring no whole head: new, between two requests, or in the middle of one."""
+HEAD_LIMIT_BYTES = 64 * 1024
+"""Looked at after each piece that was read, so one may be larger by as much as comes at once."""
+MOST_CONNECTIONS = 2048
+_LOOK_EVERY_TICKS = 10
+_ALLOW = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One client. Every moment it either has a request under way, or its time for the next head runs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rests_since = self.loop.time()
+        self._head_bytes = 0
+        self._is_in_head = False
+
+    def end_if_late(self) -> None:
+        """Close the connection where no whole head came in time."""
+        if self.loop.time() - self._rests_since > HEAD_LIMIT_S and not self.transport.is_closing():
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+                sentence = f"The head of a request may have {HEAD_LIMIT_BYTES:,} bytes."
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", sentence)
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls this for what the parser does not take."""
+        if isinstance(sys.exc_info()[1], httptools.HttpParserInvalidMethodError):
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This is no method of HTTP.", _ALLOW)
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, "validation_error", "This is no request in HTTP/1.1.")
+
+    def _refuse(self, status: HTTPStatus, code: str, sentence: str, *headers: str) -> None:
+        """Answer what never becomes a request, in the form of all errors, and end the connection."""
+        body = orjson.dumps({"code": code, "detail": sentence})
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            *headers,
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._is_in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head, self._rests_since = False, math.inf
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # else the next request came with this one, and has begun
+            self._rests_since = self.loop.time()
+
+
+class WebServer(uvicorn.Server):
+    """Looks at all connections once a second: a timer for each costs more than a look."""
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _LOOK_EVERY_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, HttpConnection):
+                    connection.end_if_late()
+        return await super().on_tick(counter)
+
+
+def answer_requests(listener: socket.socket, grace_s: int) -> None:
+    """Serve until SIGTERM; requests under way then have so many seconds. Listens once it can answer."""
+    _allow_files(2 * MOST_CONNECTIONS)
+    config = uvicorn.Config(
+        "portal.asgi:application",
+        http=HttpConnection,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        backlog=MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=int(HEAD_LIMIT_S),
+        timeout_graceful_shutdown=grace_s,
+        proxy_headers=False,  # who asks is who connects: anybody may write a header
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )
+    WebServer(config).run(sockets=[listener])
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files, as far as this user may: each connection takes one, and so does the database."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        count = min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

@@ -1,0 +1,154 @@
+"""Connections that bring no whole request: too slow, too large, or no HTTP; those that do are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from portal import web
+from portal.web import HttpConnection, WebServer
+from tests.running_portal import wait_for
+
+LIMIT_S = 1.5
+REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    """Answers at once, `/slow` after twice the time that a head may take."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(2 * LIMIT_S)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(web, "HEAD_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(web, "_LOOK_EVERY_TICKS", 1)
+    config = uvicorn.Config(
+        hello, http=HttpConnection, loop="uvloop", ws="none", lifespan="off", log_config=None, timeout_keep_alive=60
+    )
+    server = WebServer(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=[[listener]])
+        thread.start()
+        wait_for(lambda: server.started, 10, "it listens")
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(10)
+
+
+def connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 10)
+    connection.settimeout(10)
+    return connection
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    said = b""
+    while data := connection.recv(65536):
+        said += data
+    return said
+
+
+def refusal(said: bytes) -> tuple[int, dict[str, str]]:
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head and b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize("drop", [b"", b"X-A: b\r\n", b"\r\n"], ids=["silent", "headers", "empty lines"])
+@pytest.mark.parametrize("before", [b"", REQUEST], ids=["new", "after a request"])
+def test_who_brings_no_whole_head_in_time_is_ended(port: int, before: bytes, drop: bytes) -> None:
+    with connect(port) as connection:
+        connection.sendall(before)
+        if before:
+            assert b"hello" in connection.recv(65536)
+        if drop.startswith(b"X"):
+            connection.sendall(REQUEST[:-2])
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - began < 10:
+                connection.sendall(drop)
+                if not drop:
+                    connection.settimeout(10)
+                    assert connection.recv(1) == b""
+                    raise OSError
+                time.sleep(0.1)
+        took = time.monotonic() - began
+
+    assert LIMIT_S * 0.8 < took < LIMIT_S + 3
+
+
+def test_who_waits_for_an_answer_is_not_ended(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n")
+        said = connection.recv(65536)
+        connection.sendall(REQUEST)
+        again = connection.recv(65536)
+
+    assert b"hello" in said and b"hello" in again
+
+
+def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n" + REQUEST + REQUEST[:-2])
+        said = b""
+        while said.count(b"hello") < 2:
+            said += connection.recv(65536)
+        connection.sendall(b"\r\n")
+        while said.count(b"hello") < 3:
+            said += connection.recv(65536)
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n"], ids=["alone", "behind another"])
+def test_a_head_without_end_is_refused(port: int, before: bytes) -> None:
+    sent = 0
+    with connect(port) as connection:
+        connection.sendall(before + REQUEST[:-2] + b"X-A: ")
+        try:
+            while sent < 32 * web.HEAD_LIMIT_BYTES:
+                connection.sendall(b"a" * 8192)
+                sent += 8192
+                time.sleep(0.01)
+        except OSError:
+            pass
+        said = b""
+        try:
+            said = read_to_end(connection)
+        except ConnectionResetError:
+            pass  # the rest of what was sent met a closed socket
+
+    assert web.HEAD_LIMIT_BYTES <= sent < 16 * web.HEAD_LIMIT_BYTES
+    if said:
+        status, error = refusal(said)
+        assert (status, error["code"]) == (431, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 405, "method_not_allowed"),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "validation_error"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "validation_error"),
+        (b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n", 400, "validation_error"),
+        (b"BREW / HTTP/1.1\r\nHost: here\r\n\r\n", 405, "method_not_allowed"),
+    ],
+    ids=["tls", "length", "two lengths", "address", "method"],
+)
+def test_what_is_no_http_is_refused_in_the_form_of_all_errors(port: int, sent: bytes, status: int, code: str) -> None:
+    with connect(port) as connection:
+        connection.sendall(sent)
+        said = read_to_end(connection)
+
+    found, error = refusal(said)
+    assert (found, error["code"]) == (status, code)
+    assert error["detail"].endswith(".")
