@@ -176,7 +176,7 @@ class Portal:
                     child.look()
                 time.sleep(_LOOK_EVERY_S)
         finally:
-            self._stop()
+            self._stop(listener)
 
     def _announce(self) -> None:
         """Say that it is ready once the web answers; where that takes long, say what it waits for."""
@@ -195,17 +195,23 @@ class Portal:
                 child.look()
             time.sleep(0.05)
 
-    def _stop(self) -> None:
+    def _stop(self, listener: socket.socket) -> None:
         """The web first, so that nobody is left waiting for a model that ends; then the clusters."""
         self.is_stopping = True
         web = [child for child in self.children if child.name.startswith(_WEB)]
-        for together in (web, [child for child in self.children if child not in web]):
-            for child in together:
-                child.ask_to_stop()
-            for child in together:
-                child.wait_or_kill()
+        _end(web)
+        listener.close()  # from here on who connects is refused instead of waiting
+        _end([child for child in self.children if child not in web])
         remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of those that were cut off
         self._say("The portal has stopped.")
+
+
+def _end(children: Sequence[Child]) -> None:
+    """All at once; they share one grace."""
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.wait_or_kill()
 
 
 def _web(listener: socket.socket) -> list[Child]:
