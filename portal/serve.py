@@ -222,7 +222,7 @@ def _web(listener: socket.socket) -> list[Child]:
         Child(
             _WEB if count == 1 else f"{_WEB} {number}",
             command,
-            {"PORTAL_SERVED_BY": "serve"},
+            {},
             WEB_GRACE_S,
             clean_up=_remove_part_files,
             descriptors=[listener.fileno()],

@@ -6,7 +6,9 @@ which nobody needs here. Bodies have limits of their own: portal/lean/pace.py.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import resource
 import socket
 import sys
@@ -97,6 +99,10 @@ class WebServer(uvicorn.Server):
 def answer_requests(listener: socket.socket, grace_s: int) -> None:
     """Serve until SIGTERM; requests under way then have so many seconds. Listens once it can answer."""
     _allow_files(2 * MOST_CONNECTIONS)
+    with contextlib.suppress(OSError):  # whoever wakes up does not interrupt a model: docs/adr/0012
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # A page is made on a thread that keeps Python's lock from the event loop, and its predictions, for this long.
+    sys.setswitchinterval(0.0005)
     config = uvicorn.Config(
         "portal.asgi:application",
         http=HttpConnection,
