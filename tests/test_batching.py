@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from inference.errors import BadImage, BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.runner import batching
 from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.signature import Signature, TensorSpec
 from tests.running_portal import wait_for
@@ -76,16 +77,28 @@ def rows(*values: float) -> np.ndarray[Any, Any]:
     return np.array([[value, 0] for value in values], np.float32)
 
 
+def values(engine: Doubler) -> list[float]:
+    """What it was asked for, in order."""
+    return sorted(float(call[0, 0]) for call in engine.calls)
+
+
 def never(bug: BaseException) -> None:
     raise AssertionError(bug)
 
 
 @pytest.fixture
 def line() -> Callable[..., Line]:
-    def make(engine: Doubler, *, max_batch: int = 4, queue_limit: int = 100, max_wait_s: float = 0.0) -> Line:
+    def make(
+        engine: Doubler,
+        *,
+        max_batch: int = 4,
+        queue_limit: int = 100,
+        max_wait_s: float = 0.0,
+        alone: Doubler | None = None,
+    ) -> Line:
         calls: list[Call] = []
         rules = BatchRules(max_batch, max_wait_s)
-        batcher = Batcher(engine, rules, queue_limit=queue_limit, on_done=calls.append, on_bug=never)
+        batcher = Batcher(engine, rules, queue_limit=queue_limit, on_done=calls.append, on_bug=never, alone=alone)
         batcher.start()
         return Line(batcher, calls)
 
@@ -269,6 +282,38 @@ def test_several_threads_run_as_many_calls_at_once_and_share_a_request(line: Cal
     assert engine.most_inside == 4
     assert running_s > 0
     wait_for(lambda: queue.batcher.running_s == 0, 5, "all threads are idle")
+
+
+def test_a_lone_request_gets_all_cores_and_those_beside_it_one_each(line: Callable[..., Line]) -> None:
+    engine, alone = Doubler(callers=4), Doubler()
+    queue = line(engine, max_batch=1, alone=alone)
+    first = queue.send(1)
+    first_runs(alone)
+
+    beside = [queue.send(2), queue.send(3)]
+    first_runs(engine, 2)
+    alone.gate.set()
+    engine.gate.set()
+
+    assert [queue.answer(work) for work in (first, *beside)] == [[2], [4], [6]]
+    assert (values(alone), values(engine)) == ([1], [2, 3])
+
+
+def test_a_request_shortly_after_a_crowd_does_not_count_as_alone(
+    line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, alone = Doubler(callers=4), Doubler()
+    engine.gate.set()
+    alone.gate.set()
+    queue = line(engine, max_batch=1, alone=alone)
+    monkeypatch.setattr(batching, "ALONE_FOR_S", 3600)
+    queue.answer(queue.send(1, 2, 3))
+
+    queue.answer(queue.send(4))
+    monkeypatch.setattr(batching, "ALONE_FOR_S", 0)
+    queue.answer(queue.send(5))
+
+    assert (values(engine), values(alone)) == ([1, 2, 3, 4], [5])
 
 
 def test_inputs_are_made_on_the_engines_threads_where_there_are_several(line: Callable[..., Line]) -> None:

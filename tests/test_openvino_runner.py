@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ import sys
 from pathlib import Path
 import numpy as np
 from inference.engines import EngineSettings, open_engine
-engine = open_engine("openvino", Path(sys.argv[1]), "openvino", EngineSettings(streams=int(sys.argv[2])))
-(spec,) = engine.signature.inputs
-for _ in range(3):
-    engine.run({spec.name: np.zeros((1, *spec.shape[1:]), np.float32)})
+engines = [open_engine("openvino", Path(sys.argv[1]), "openvino", EngineSettings(streams=int(n))) for n in sys.argv[2:]]
+for engine in engines:
+    (spec,) = engine.signature.inputs
+    for _ in range(3):
+        engine.run({spec.name: np.zeros((1, *spec.shape[1:]), np.float32)})
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -73,10 +75,11 @@ def test_it_is_ready_soon_and_compiled_once(portal: RunningPortal, loaded: Api) 
 
 def test_it_takes_hardly_more_memory_than_a_bare_process(loaded: Api, mobilenet: Path) -> None:
     log = loaded.get("/api/models/mobilenet/versions/1/log/").json()["lines"]
-    streams = next(line for line in reversed(log) if "at a time" in line).split("; ")[1].split()[0]
+    how = next(line for line in reversed(log) if "at a time" in line).split("; ")[1]
+    streams = [how.split()[0], *(["1"] if "a lone one on all cores" in how else [])]
     pid = loaded.pid("mobilenet")
     with subprocess.Popen(
-        [sys.executable, "-c", BARE, str(mobilenet), streams],
+        [sys.executable, "-c", BARE, str(mobilenet), *streams],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as bare:  # fmt: skip
         assert bare.stdin is not None and bare.stdout is not None
@@ -88,3 +91,15 @@ def test_it_takes_hardly_more_memory_than_a_bare_process(loaded: Api, mobilenet:
     assert of_runner is not None and of_bare is not None
     print(f"runner {of_runner / 1e6:.0f} MB, bare process {of_bare / 1e6:.0f} MB: {of_runner / of_bare:.2f}")
     assert of_runner < 1.5 * of_bare
+
+
+def test_a_picture_alone_and_one_in_a_crowd_are_answered_alike(loaded: Api, digit: Callable[[str], bytes]) -> None:
+    picture = digit("seven")
+
+    alone = loaded.ask("mobilenet", picture).json()["predictions"][0]["top"]
+    with ThreadPoolExecutor(8) as pool:
+        crowd = list(pool.map(lambda _: loaded.ask("mobilenet", picture).json()["predictions"][0]["top"], range(24)))
+
+    for top in crowd:
+        assert [best["index"] for best in top] == [best["index"] for best in alone]
+        assert [best["score"] for best in top] == pytest.approx([best["score"] for best in alone], abs=1e-5)

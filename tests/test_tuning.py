@@ -1,4 +1,4 @@
-"""How many rows a call takes, as it is measured at a load: engines whose time is known stand for real ones."""
+"""How an engine is asked, as it is measured at a load: engines whose time is known stand for real ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inference.runner import tuning
 from inference.runner.config import MOST_BATCH, RunnerConfig
-from inference.runner.tuning import Tuned, Tuning
+from inference.runner.tuning import Loaded, Tuned, Tuning
 from inference.signature import Signature, TensorSpec
 
 FREE = Signature((TensorSpec("x", "float32", (None, 2)),), (TensorSpec("y", "float32", (None, 2)),))
@@ -37,12 +38,18 @@ class Sleeper:
 
 
 def tune(engine: Sleeper, **options: Any) -> Tuned:
-    config = RunnerConfig("model", "keras", "tensorflow", **options)
+    return load(engine, engine, **options).tuned
+
+
+def load(*engines: Sleeper, **options: Any) -> Loaded:
+    """Of `engines` the second is what is opened for a lone call, or for one call at a time."""
+    config = RunnerConfig(__file__, "keras", "tensorflow", **options)
+    left = list(engines)
 
     def rows(engine: Any, count: int) -> dict[str, Any]:
         return {"x": np.zeros((count, 2), np.float32)}
 
-    return Tuning(config, lambda streams, threads: engine, rows).load()[1]
+    return Tuning(config, lambda streams, threads: left.pop(0), rows).load()
 
 
 @pytest.mark.parametrize(
@@ -145,3 +152,29 @@ def test_a_model_that_mixes_its_rows_is_said_to() -> None:
     tuned = tune(Summing(lambda rows: 0.0))
 
     assert (tuned.is_batchable, tuned.max_batch) == (False, 1)
+
+
+def test_a_lone_call_gets_all_cores_where_it_gains_by_them(tmp_path: Path) -> None:
+    slow, fast = Sleeper(lambda rows: 0.008 * rows, parallel=2), Sleeper(lambda rows: 0.004 * rows)
+    options = {"cache_directory": str(tmp_path)}
+
+    first = load(slow, fast, **options)
+    again = load(slow, fast, **options)
+
+    assert (first.engine, first.alone) == (slow, fast)
+    assert (again.engine, again.alone, again.tuned) == (slow, fast, first.tuned)
+
+
+@pytest.mark.parametrize("why", ["no gain", "all cores anyhow", "memory is limited", "a large file"])
+def test_a_model_is_not_compiled_twice_for_nothing(why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Sleeper(lambda rows: 0.008 * rows, parallel=1 if why == "all cores anyhow" else 2)
+    fast = Sleeper(lambda rows: (0.008 if why == "no gain" else 0.004) * rows)
+    options: dict[str, Any] = {"memory_limit_bytes": 10**9} if why == "memory is limited" else {}
+    if why == "a large file":
+        monkeypatch.setattr(tuning, "MOST_COMPILED_TWICE_BYTES", 10)
+
+    first = load(slow, fast, cache_directory=str(tmp_path), **options)
+    again = load(slow, cache_directory=str(tmp_path), **options)  # a second one would be missed
+
+    assert (first.engine, first.alone, first.tuned.is_faster_alone) == (slow, None, False)
+    assert again.tuned == first.tuned

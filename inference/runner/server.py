@@ -62,14 +62,19 @@ class Request(Work):
 class Server:
     """One model behind one listening unix socket. `drain` ends it: what was accepted is answered first."""
 
-    def __init__(self, engine: Engine, config: RunnerConfig, rules: BatchRules) -> None:
+    def __init__(self, engine: Engine, config: RunnerConfig, rules: BatchRules, alone: Engine | None = None) -> None:
         self._config = config
         known = Signature.from_json(config.signature) if config.signature else engine.signature
         self._signature = with_vocabularies(engine.signature, known)
         self._decoders = Decoders(_end_process)
         self.statistics = Statistics()
         self.batcher = Batcher(
-            engine, rules, queue_limit=config.queue_limit, on_done=self._call_done, on_bug=_end_process
+            engine,
+            rules,
+            alone=alone,
+            queue_limit=config.queue_limit,
+            on_done=self._call_done,
+            on_bug=_end_process,
         )
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}

@@ -37,7 +37,7 @@ from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
 from inference.runner.shortage import is_for_memory, is_of_gpu
 from inference.runner.status import StatusLine
-from inference.runner.tuning import Tuned, Tuning
+from inference.runner.tuning import Loaded, Tuning
 from inference.signature import Signature, TensorSpec, image_axes
 from inference.workspace import Workspace
 
@@ -64,7 +64,7 @@ def serve_model(
     began = time.monotonic()
     try:
         tuning = Tuning(config, functools.partial(_open, config), _zeros_for(config))
-        engine, tuned = computing.submit(tuning.load).result()
+        loaded = computing.submit(tuning.load).result()
     except ModelUnusable as error:
         if not is_for_memory(error):
             status.say("failed", reason=str(error), is_final=True)
@@ -73,10 +73,11 @@ def serve_model(
     except MemoryError as error:
         _fail_for_memory(status, error)
     load_s = time.monotonic() - began
-    logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, engine.device, load_s, tuned.sentence(config))
+    device, how = loaded.engine.device, loaded.tuned.sentence(config)
+    logger.info("engine %s on %s, loaded in %.2f s; %s", config.engine, device, load_s, how)
     keep_what_is_there()
     listener = socket.socket(fileno=listener_descriptor)
-    asyncio.run(_serve(engine, config, tuned, listener, status_socket, status, sandbox))
+    asyncio.run(_serve(loaded, config, listener, status_socket, status, sandbox))
 
 
 def _fail_for_memory(status: StatusLine, error: Exception) -> NoReturn:
@@ -148,19 +149,18 @@ def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int) -> list[in
 
 
 async def _serve(
-    engine: Engine,
+    loaded: Loaded,
     config: RunnerConfig,
-    tuned: Tuned,
     listener: socket.socket,
     status_socket: socket.socket,
     status: StatusLine,
     sandbox: str,
 ) -> None:
-    server = Server(engine, config, tuned.rules(config))
+    server = Server(loaded.engine, config, loaded.tuned.rules(config), loaded.alone)
     await server.start(listener)
     status.say(
         "ready",
-        device=engine.device,
+        device=loaded.engine.device,
         engine=config.engine,
         precision=config.precision,
         sandbox=sandbox,
