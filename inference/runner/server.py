@@ -28,6 +28,7 @@ from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
+from inference.runner.gathering import Gathering
 from inference.runner.statistics import Spans, Statistics
 from inference.signature import Signature, with_vocabularies
 
@@ -76,6 +77,9 @@ class Server:
             on_done=self._call_done,
             on_bug=_end_process,
         )
+        self._ended = Gathering()
+        self._crowd = engine.callers
+        """So many waiting requests, and each of the engine's threads has its next one."""
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
@@ -158,6 +162,7 @@ class Server:
         """One clock for all requests: a timer each costs more than a small model takes."""
         assert self._loop is not None
         self._loop.call_later(LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
+        self._take_calls()  # whose crowd has gone meanwhile
         now = time.monotonic()
         for request in [request for request in self._requests if request.deadline <= now]:
             limit_s = request.deadline - request.began
@@ -289,9 +294,13 @@ class Server:
 
     def _call_done(self, call: Call) -> None:
         """On the thread that ran it."""
-        if self.batcher.has_threads:
-            self._in_loop(self._take_call, call)
-        else:
+        if not self.batcher.has_threads:
+            self._take_call(call)
+        elif self._ended.add(call, is_crowded=self.batcher.depth >= self._crowd):
+            self._in_loop(self._take_calls)
+
+    def _take_calls(self) -> None:
+        for call in self._ended.take():
             self._take_call(call)
 
     def _take_call(self, call: Call) -> None:
