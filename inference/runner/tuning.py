@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import PARALLEL_ENGINES, Engine
+from inference.engines import PARALLEL_ENGINES, Engine, ModelUnusable
 from inference.runner.batching import BatchRules, is_batchable
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.shortage import is_for_memory
@@ -157,12 +157,12 @@ class Tuning:
     def _perhaps_alone(self, engine: Engine, tuned: Tuned) -> Loaded:
         """With the model compiled once more for a lone call, where that is worth it. Both are measured in turn, as the
         machine is busy now and then."""
-        if not self._may_compile_twice(engine):
+        alone = self._open_alone() if self._may_compile_twice(engine) else None
+        if alone is None:
             return Loaded(engine, tuned)
-        alone = self._open_alone()
         inputs = self.inputs(engine, 1)
         call_s = alone_s = float("inf")
-        for _ in range(2):
+        for _ in range(4):
             call_s = min(call_s, _best_call(engine, inputs, time.monotonic() + WINDOW_S))
             alone_s = min(alone_s, _best_call(alone, inputs, time.monotonic() + WINDOW_S))
         if call_s > WORTH_COMPILING_TWICE * alone_s:
@@ -175,10 +175,14 @@ class Tuning:
         has_room = not self.config.memory_limit_bytes
         return engine.parallel > 1 and has_room and self.config.path.stat().st_size <= MOST_COMPILED_TWICE_BYTES
 
-    def _open_alone(self) -> Engine:
-        """The model for one call on all cores that the version may use, warm."""
-        alone = self.open(1, self.config.threads)
-        self._warm_up(alone)
+    def _open_alone(self) -> Engine | None:
+        """The model for one call on all cores that the version may use, warm. None where there is no memory for it."""
+        try:
+            alone = self.open(1, self.config.threads)
+            self._warm_up(alone)
+        except (ModelUnusable, MemoryError) as error:
+            logger.warning("not compiled once more for lone calls: %s", error or "too little memory")
+            return None
         return alone
 
     def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
