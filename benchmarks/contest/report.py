@@ -27,7 +27,8 @@ def _explanation(results: Sequence[Result], plan: Plan) -> str:
         f"Against others: the same MobileNetV2 (OpenVINO f32 unless it says TensorFlow), the same JPEGs (500×375), the "
         f"best five out, every answer compared with Keras'. The median of {plan.rounds} rounds in turn, windows of "
         f"{plan.window_s:g} s with {MANY} clients and of {plan.window_s * SHARE_OF_ONE_CLIENT:g} s with one. The load "
-        f"generator took {cpu_s:.1f} s of processor time, {cpu_s / max(1, requests) * 1000:.3f} ms a request."
+        f"generator took {cpu_s:.1f} s of processor time, {cpu_s / max(1, requests) * 1000:.3f} ms a request. For one "
+        "client the loop and the portal compute a picture on all cores, the others on one."
     )
 
 
