@@ -172,6 +172,7 @@ def test_a_conversion_that_is_killed_fails_with_a_reason_and_the_version_stays_u
     api.delete("/api/models/interrupted/", params={"unload": "true"})
 
 
+@pytest.mark.long
 def test_a_full_comparison_measures_each_precision(api: Api, chosen: dict[str, Any]) -> None:
     asked = api.post("/api/models/chosen/versions/1/compare/")
     twice = api.post("/api/models/chosen/versions/1/compare/")

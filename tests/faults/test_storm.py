@@ -42,7 +42,7 @@ from tests.running_portal import Api, RunningPortal, wait_for
 pytestmark = pytest.mark.portal
 
 SEED = int(os.environ.get("PORTAL_STORM_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-SHORT_S, LONG_S = 12, 60 * SCALE
+SHORT_S, LONG_S = 8, 60 * SCALE
 NAMES = [f"storm-{i}" for i in range(4)]
 KILL_EVERY_S = (2.0, 5.0)
 ANSWER_LIMIT_S = 60.0
