@@ -192,3 +192,13 @@ def test_a_model_that_cannot_be_compiled_twice_is_loaded_nevertheless() -> None:
     loaded = load(slow)
 
     assert (loaded.engine, loaded.alone, loaded.tuned.is_faster_alone) == (slow, None, False)
+
+
+def test_a_model_whose_calls_take_long_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "BUDGET_S", 0.0)
+    slow, fast = Sleeper(lambda rows: 0.08 * rows, parallel=2), Sleeper(lambda rows: 0.04 * rows)
+
+    loaded = load(slow, fast)
+
+    assert loaded.alone is fast
+    assert fast.rows_run == 3, "two to warm up"

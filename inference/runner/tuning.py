@@ -156,15 +156,18 @@ class Tuning:
 
     def _perhaps_alone(self, engine: Engine, tuned: Tuned) -> Loaded:
         """With the model compiled once more for a lone call, where that is worth it. Both are measured in turn, as the
-        machine is busy now and then."""
+        machine is busy now and then: four times, or once where a call takes long."""
         alone = self._open_alone() if self._may_compile_twice(engine) else None
         if alone is None:
             return Loaded(engine, tuned)
         inputs = self.inputs(engine, 1)
         call_s = alone_s = float("inf")
+        until = time.monotonic() + BUDGET_S
         for _ in range(4):
             call_s = min(call_s, _best_call(engine, inputs, time.monotonic() + WINDOW_S))
             alone_s = min(alone_s, _best_call(alone, inputs, time.monotonic() + WINDOW_S))
+            if time.monotonic() > until:
+                break
         if call_s > WORTH_COMPILING_TWICE * alone_s:
             return Loaded(engine, replace(tuned, is_faster_alone=True), alone)
         del alone
@@ -172,8 +175,9 @@ class Tuning:
         return Loaded(engine, tuned)
 
     def _may_compile_twice(self, engine: Engine) -> bool:
-        has_room = not self.config.memory_limit_bytes
-        return engine.parallel > 1 and has_room and self.config.path.stat().st_size <= MOST_COMPILED_TWICE_BYTES
+        if engine.parallel == 1 or self.config.memory_limit_bytes:
+            return False
+        return self.config.path.stat().st_size <= MOST_COMPILED_TWICE_BYTES
 
     def _open_alone(self) -> Engine | None:
         """The model for one call on all cores that the version may use, warm. None where there is no memory for it."""
