@@ -28,7 +28,7 @@ def _explanation(results: Sequence[Result], plan: Plan) -> str:
         f"best five out, every answer compared with Keras'. The median of {plan.rounds} rounds in turn, windows of "
         f"{plan.window_s:g} s with {MANY} clients and of {plan.window_s * SHARE_OF_ONE_CLIENT:g} s with one. The load "
         f"generator took {cpu_s:.1f} s of processor time, {cpu_s / max(1, requests) * 1000:.3f} ms a request. For one "
-        "client the loop and the portal compute a picture on all cores, the others on one."
+        "client the loop and the portal compute a picture on all cores, the other servers with OpenVINO on one."
     )
 
 

@@ -145,6 +145,11 @@ class Batcher:
         return self._waiting
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether each of the engine's threads has its next call waiting."""
+        return self._waiting >= self._threads
+
+    @property
     def running_s(self) -> float:
         """Seconds since the oldest call that still runs began, 0 while idle."""
         began = [since for since in self._running_since if since is not None]

@@ -78,8 +78,6 @@ class Server:
             on_bug=_end_process,
         )
         self._ended = Gathering()
-        self._crowd = engine.callers
-        """So many waiting requests, and each of the engine's threads has its next one."""
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
@@ -296,7 +294,7 @@ class Server:
         """On the thread that ran it."""
         if not self.batcher.has_threads:
             self._take_call(call)
-        elif self._ended.add(call, is_crowded=self.batcher.depth >= self._crowd):
+        elif self._ended.add(call, is_crowded=self.batcher.is_crowded):
             self._in_loop(self._take_calls)
 
     def _take_calls(self) -> None:
