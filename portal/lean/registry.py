@@ -153,13 +153,12 @@ class Registry:
 
     async def _hear(self, subject: str) -> None:
         """Where the bell rang for it, wait for a reading that began afterwards; not long where the database does not
-        answer. What it rang for besides is read soon."""
+        answer. What it rang for besides waits for the next look: a load moves six times, each reading takes
+        milliseconds, and whoever asks the model that moved has it read at once."""
         for _ in range(2):
             if self._is_read(subject):
                 break
             await self._read_once()
-        if not self._is_read():
-            self._wake.set()
 
     def _is_read(self, subject: str = ALL) -> bool:
         """Whether the last reading began after the bell last rang for it."""
@@ -206,7 +205,7 @@ class Registry:
         is_woken = self._wake.is_set()
         self._wake.clear()
         with contextlib.suppress(Error):
-            if await self._on_thread(self._has_changed) or is_woken:
+            if await self._on_thread(self._has_changed) or is_woken or not self._is_read():
                 await self._read_once()
         if self._used and time.monotonic() - self._noted_at > NOTE_USES_EVERY_S:
             self._noted_at, used, self._used = time.monotonic(), self._used, set()
