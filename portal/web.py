@@ -1,7 +1,9 @@
-"""One process of the web server: uvicorn on a socket that `serve` holds, with an end for who sends no whole request.
+"""One process of the web server: uvicorn on a socket that `serve` holds, with an end for who sends no whole request or
+does not read the answer.
 
-uvicorn bounds neither how long the head of a request may take nor how large it may become: it leaves that to a proxy,
-which nobody needs here. Bodies have limits of their own: portal/lean/pace.py.
+uvicorn bounds neither how long the head of a request may take nor how large it may become, and keeps what a client does
+not read for ever: it leaves that to a proxy, which nobody needs here. Bodies have limits of their own:
+portal/lean/pace.py.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT_S = 30.0
 """So long a connection may bring no whole head: new, between two requests, or in the middle of one."""
+UNREAD_LIMIT_S = 30.0
+"""So long a client may read nothing of what waits for it in this process's memory."""
 HEAD_LIMIT_BYTES = 64 * 1024
 """Looked at after each piece that was read, so one may be larger by as much as comes at once."""
 MOST_CONNECTIONS = 2048
@@ -30,17 +34,25 @@ _ALLOW = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One client. Every moment it either has a request under way, or its time for the next head runs."""
+    """One client. Every moment it either has a request under way, or its time for the next head runs; and beside that
+    the time for what it has not read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._rests_since = self.loop.time()
+        self._rests_since = self._unread_since = self.loop.time()
+        self._unread_bytes = 0
         self._head_bytes = 0
         self._is_in_head = False
 
     def end_if_late(self) -> None:
-        """Close the connection where no whole head came in time."""
-        if self.loop.time() - self._rests_since > HEAD_LIMIT_S and not self.transport.is_closing():
+        """Close the connection where no whole head came in time; drop it, with what it holds, where nothing was read."""
+        now = self.loop.time()
+        unread_bytes = self.transport.get_write_buffer_size()
+        if unread_bytes == 0 or unread_bytes != self._unread_bytes:
+            self._unread_bytes, self._unread_since = unread_bytes, now
+        if now - self._unread_since > UNREAD_LIMIT_S:
+            self.transport.abort()  # to close it would wait for the reader
+        elif now - self._rests_since > HEAD_LIMIT_S and not self.transport.is_closing():
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:

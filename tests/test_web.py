@@ -1,4 +1,4 @@
-"""Connections that bring no whole request: too slow, too large, or no HTTP; those that do are kept."""
+"""Connections that bring no whole request (too slow, too large, or no HTTP) or do not read; all others are kept."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from tests.running_portal import wait_for
 
 LIMIT_S = 1.5
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+LARGE = b"x" * 2**24
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once, `/slow` after twice the time that a head may take."""
+    """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece."""
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * LIMIT_S)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-    await send({"type": "http.response.body", "body": b"hello"})
+    body = LARGE if scope["path"] == "/large" else b"hello"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WebServer, int]]:
     monkeypatch.setattr(web, "HEAD_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(web, "UNREAD_LIMIT_S", LIMIT_S)
     monkeypatch.setattr(web, "_LOOK_EVERY_TICKS", 1)
     config = uvicorn.Config(
         hello, http=HttpConnection, loop="uvloop", ws="none", lifespan="off", log_config=None, timeout_keep_alive=60
@@ -41,9 +44,14 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         thread = threading.Thread(target=server.run, args=[[listener]])
         thread.start()
         wait_for(lambda: server.started, 10, "it listens")
-        yield listener.getsockname()[1]
+        yield server, listener.getsockname()[1]
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture
+def port(server: tuple[WebServer, int]) -> int:
+    return server[1]
 
 
 def connect(port: int) -> socket.socket:
@@ -96,6 +104,30 @@ def test_who_waits_for_an_answer_is_not_ended(port: int) -> None:
         again = connection.recv(65536)
 
     assert b"hello" in said and b"hello" in again
+
+
+def test_who_does_not_read_the_answer_is_dropped_with_it(server: tuple[WebServer, int]) -> None:
+    connections = server[0].server_state.connections
+    with connect(server[1]) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        wait_for(lambda: any(c.transport.get_write_buffer_size() > 2**20 for c in connections), 10, "it is answered")
+        began = time.monotonic()
+        wait_for(lambda: not connections, 10, "the connection is gone")
+        took = time.monotonic() - began
+
+    assert LIMIT_S * 0.8 < took < LIMIT_S + 3
+
+
+def test_who_reads_slowly_gets_the_whole_answer(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        began, read = time.monotonic(), 0
+        while read < len(LARGE):
+            read += len(connection.recv(2**20))
+            time.sleep(LIMIT_S / 6)
+        took = time.monotonic() - began
+
+    assert took > 2 * LIMIT_S
 
 
 def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: int) -> None:
