@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from inference import wire
+from inference.alarm import Alarm
 from inference.errors import ERRORS_BY_CODE, Busy, DeadlinePassed, PortalError, RunnerDied
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +25,6 @@ SHUNNED_S = 1.0
 _QUEUED = frozenset({"images", "tensors"})
 FULL_S = 0.05
 """So long a full queue is taken for full, unless an answer comes first."""
-_LOOK_AT_DEADLINES_EVERY_S = 0.1
 
 
 class NotConnected(RunnerDied):
@@ -65,8 +65,8 @@ class _Waiting:
 class Connection(asyncio.Protocol):
     """One stream to one runner, shared by all requests of an event loop.
 
-    One clock for all its requests looks at their deadlines, and one write sends a request: a timer, a task and a lock
-    for each cost more than a small model takes.
+    One timer for the deadlines of all its requests, and one write sends a request: a timer, a task and a lock for each
+    cost more than a small model takes.
     """
 
     def __init__(self, path: str) -> None:
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._decoder = wire.Decoder(wire.Limits())
         self._transport: asyncio.Transport | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._clock: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._look_at_deadlines)
         self._room: asyncio.Event | None = None
         self._shunned_until = 0.0
         self._queue_limit = 0
@@ -131,9 +131,9 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
         future: asyncio.Future[wire.Frame] = loop.create_future()
-        self._waiting[number] = _Waiting(future, loop.time() + timeout_s + ANSWER_MARGIN_S, timeout_s)
-        if self._clock is None:
-            self._clock = loop.call_later(_LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
+        until = loop.time() + timeout_s + ANSWER_MARGIN_S
+        self._waiting[number] = _Waiting(future, until, timeout_s)
+        self._alarm.set(until)
         self._tell_refused()
         transport.write(wire.joined({"id": number, "timeout_s": timeout_s, **header}, body))
         try:
@@ -160,14 +160,13 @@ class Connection(asyncio.Protocol):
             self._opening = None
 
     def _look_at_deadlines(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = asyncio.get_running_loop().time()
         for waiting in self._waiting.values():
-            if waiting.until <= now and not waiting.future.done():
+            if waiting.until > now:
+                self._alarm.set(waiting.until)
+            elif not waiting.future.done():
                 sentence = f"The model did not answer within {waiting.timeout_s:g} s."
                 waiting.future.set_exception(DeadlinePassed(sentence))
-        is_needed = bool(self._waiting)
-        self._clock = loop.call_later(_LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines) if is_needed else None
 
     # ---- asyncio.Protocol
 
@@ -213,6 +212,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = self._places = None
         self._full_until = 0.0
+        self._alarm.stop()
         if self._room is not None:
             self._room.set()
             self._room = None

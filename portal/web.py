@@ -45,7 +45,7 @@ class HttpConnection(HttpToolsProtocol):
         self._is_in_head = False
 
     def end_if_late(self) -> None:
-        """Close the connection where no whole head came in time; drop it, with what it holds, where nothing was read."""
+        """Close the connection where no whole head came in time; drop it, with what it holds, where nothing is read."""
         now = self.loop.time()
         unread_bytes = self.transport.get_write_buffer_size()
         if unread_bytes == 0 or unread_bytes != self._unread_bytes:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 import requests
 
@@ -176,3 +177,15 @@ def test_a_client_that_leaves_frees_its_place(served: RunningPortal, digit: Call
     assert "unexpected error" not in log
     assert "Task exception was never retrieved" not in log
     assert "CancelledError" not in log
+
+
+def test_a_model_that_nobody_asks_sleeps(served: RunningPortal) -> None:
+    runner = psutil.Process(served.client().pid("seen"))
+    served.client("predict").get("/v2/models/seen/stats")
+    time.sleep(1)
+    before = runner.num_ctx_switches().voluntary
+    time.sleep(3)
+    wakes = (runner.num_ctx_switches().voluntary - before) / 3
+
+    print(f"{wakes:.1f} wakes a second")
+    assert wakes < 5  # a heartbeat every second

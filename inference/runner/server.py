@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from inference import images, tensors, wire
+from inference.alarm import Alarm
 from inference.engines import Engine
 from inference.errors import BadImage, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError, ValidationFailed
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
@@ -35,7 +36,8 @@ from inference.signature import Signature, with_vocabularies
 logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
-LOOK_AT_DEADLINES_EVERY_S = 0.05
+GATHERED_AT_MOST_S = 0.05
+"""After this a gathered answer goes even if the call that was to take it along still runs."""
 BRIEF_TURN_S = 0.005
 """So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
 _QUIET = frozenset({"busy", "not_loaded"})
@@ -81,6 +83,7 @@ class Server:
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
+        self._alarm = Alarm(self._look_at_deadlines)
         self._is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._will_run = False
@@ -94,7 +97,6 @@ class Server:
         self.batcher.start()
         self._decoders.start()
         await self._loop.create_unix_server(self._connect, sock=listener)
-        self._look_at_deadlines()
 
     async def drain(self, grace_s: float) -> tuple[int, int]:
         """Refuse what is new, finish what is there. Returns how many requests were finished and how many cut off."""
@@ -156,15 +158,19 @@ class Server:
         self._requests.discard(request)
         self._by_number.pop((request.connection, request.number), None)
 
+    def _watch(self, request: Request) -> None:
+        """See to it that somebody looks when its time is over, and at what is gathered before."""
+        until = request.deadline
+        self._alarm.set(min(until, time.monotonic() + GATHERED_AT_MOST_S) if self.batcher.has_threads else until)
+
     def _look_at_deadlines(self) -> None:
-        """One clock for all requests: a timer each costs more than a small model takes."""
-        assert self._loop is not None
-        self._loop.call_later(LOOK_AT_DEADLINES_EVERY_S, self._look_at_deadlines)
         self._take_calls()  # whose crowd has gone meanwhile
         now = time.monotonic()
         for request in [request for request in self._requests if request.deadline <= now]:
             limit_s = request.deadline - request.began
             self._refuse(request, DeadlinePassed(f"The model did not answer within {limit_s:g} s."))
+        if self._requests:
+            self._watch(min(self._requests, key=lambda request: request.deadline))
 
     # ---- from frame to queue
 
@@ -176,6 +182,7 @@ class Server:
             kind = header["kind"]
         except (KeyError, TypeError, ValueError):
             raise ValidationFailed("The frame has no kind or no timeout.") from None
+        self._watch(request)
         if kind == "tensors":
             self._submit(request, tensors.conform(wire.read_tensors(header.get("tensors", ()), body), self._signature))
         elif kind == "images":
