@@ -23,7 +23,7 @@ def test_the_page_of_the_api_leads_back_and_has_no_inline_style(client: Client) 
     assert '<html lang="en"' in text and '<a href="/try/">Try</a>' in text
     assert "Log out" not in text
     assert "<style" not in text
-    assert "portal/docs.css" in text
+    assert "portal/docs.css" in text and "portal/docs.js" in text
     assert "swagger-ui-bundle.js" in text
 
 
