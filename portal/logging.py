@@ -1,4 +1,7 @@
-"""Request ids: one for each request, in the answer's header, in every log line, and in the text of a 500."""
+"""Request ids: one for each request, in the answer's header, in every log line, and in the text of a 500.
+
+And which answers are no line of the log.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextvars
 import logging
 import secrets
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 
@@ -16,6 +20,13 @@ class RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
         return True
+
+
+class NotNowFilter(logging.Filter):
+    """A 503 tells the client to come again: while the portal starts or all slots are taken nothing is broken."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class RequestIdMiddleware:

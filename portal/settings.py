@@ -219,7 +219,10 @@ Q_CLUSTER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "portal.logging.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "portal.logging.RequestIdFilter"},
+        "not_now": {"()": "portal.logging.NotNowFilter"},
+    },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)-7s %(processName)s %(name)s [%(request_id)s] %(message)s"},
     },
@@ -230,7 +233,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["not_now"]},
         "uvicorn.error": {"level": "ERROR"},  # not that it started, nor each request that is no HTTP
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
