@@ -24,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT_S = 30.0
 """So long a connection may bring no whole head: new, between two requests, or in the middle of one."""
-UNREAD_LIMIT_S = 30.0
-"""So long a client may read nothing of what waits for it in this process's memory."""
+UNREAD_LIMIT_S = 60.0
+"""So long a client may read nothing of what waits for it in this process's memory; as nginx's send_timeout."""
 HEAD_LIMIT_BYTES = 64 * 1024
 """Looked at after each piece that was read, so one may be larger by as much as comes at once."""
 MOST_CONNECTIONS = 2048
