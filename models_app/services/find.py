@@ -66,16 +66,17 @@ def what_to_unload(model: RegisteredModel) -> list[ModelVersion]:
 
     One that is to be loaded after its check is on its way too. Where nothing is, the newest, if there is one.
     """
-    known = list(versions().filter(model=model).order_by("-number"))
+    known = list(model.versions.select_related("model").prefetch_related("instances").order_by("-number"))
     return [v for v in known if v.replaces_older or v.state is not VersionState.UNLOADED] or known[:1]
 
 
 def newest_ready(name: str) -> ModelVersion:
     """What a load without a version means."""
-    model = find_model(name)
-    version = model.versions.filter(status=FileStatus.READY).order_by("-number").first()
+    known = ModelVersion.objects.select_related("model").filter(model__name=name).order_by("-number")
+    version = known.filter(status=FileStatus.READY).first()
     if version is None:
-        raise NotReady(_why_not_ready(versions().filter(model=model).order_by("-number").first(), name))
+        find_model(name)
+        raise NotReady(_why_not_ready(known.first(), name))
     return version
 
 

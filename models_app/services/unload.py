@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from inference.owner import nudge
-from models_app.choices import LIVE, OWNED, InstanceState
+from models_app.choices import LIVE, InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.services.actor import Actor, actor_name
 from models_app.services.move import move
@@ -49,12 +49,13 @@ def unload(
 
 def _wish_end(instance: Instance, by: str, reason: str) -> bool:
     """Write the wish for an instance that is held. True where a process has to end first."""
-    still = (InstanceState.QUEUED, InstanceState.FAILED)
-    if move(instance, InstanceState.STOPPED, before=still, reason=reason, by=by):
+    before = InstanceState(instance.state)
+    if before in {InstanceState.QUEUED, InstanceState.FAILED}:
+        move(instance, InstanceState.STOPPED, before=[before], reason=reason, by=by)
         return False
-    running = (InstanceState.READY, InstanceState.LOADING, InstanceState.RESTARTING)
-    move(instance, InstanceState.UNLOADING, before=running, reason=reason, by=by)
-    return instance.state in OWNED
+    if before is not InstanceState.UNLOADING:
+        move(instance, InstanceState.UNLOADING, before=[before], reason=reason, by=by)
+    return True
 
 
 def _receipt(versions: Sequence[ModelVersion], rows: Sequence[Instance]) -> dict[str, Any]:
