@@ -70,9 +70,9 @@ def run_engines(folder: Path, *tasks: Task) -> list[Ran]:
     ]
 
 
-def write_models(module: str, folder: Path, limit_s: float) -> Path:
-    """The folder, filled by `python -m module folder`: a process of its own, because TensorFlow stays in memory."""
-    command = [sys.executable, "-m", module, str(folder)]
+def write_models(module: str, folder: Path, limit_s: float, *names: str) -> Path:
+    """The folder, filled by `python -m module folder names`, a process of its own: TensorFlow stays in memory."""
+    command = [sys.executable, "-m", module, str(folder), *names]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder

@@ -1,8 +1,8 @@
-"""Writes real models of Keras into a folder: python -m tests.keras_applications FOLDER
+"""Writes real models of Keras into a folder: python -m tests.keras_applications FOLDER [ARCHITECTURE …]
 
 For the tests of inference.formats; a process of its own, because they import no engine. Writes NAME.json and NAME.count
-(how many weights) for architectures without trained weights, whole files for some, and unknown.json: names on the
-allow-list that the installed Keras does not have.
+(how many weights) for these architectures, without trained weights. Where none is named: for MobileNetV2, with whole
+files of it, of small models, and unknown.json: names on the allow-list that the installed Keras does not have.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ from keras import layers
 
 from inference.formats import keras_names as names
 
-ARCHITECTURES = (
-    *("MobileNetV2", "ResNet50", "VGG16", "EfficientNetB0", "DenseNet121", "InceptionV3", "Xception", "NASNetMobile"),
-    *("ConvNeXtTiny", "MobileNetV3Small", "EfficientNetV2B0", "InceptionResNetV2"),
-)
 SMALL_MODELS = ("text", "operations", "nested", "vocabulary", "mixed", "int8")
 
 
-def main(folder: Path) -> None:
-    for name in ARCHITECTURES:
-        model = getattr(keras.applications, name)(weights=None)
-        (folder / f"{name}.json").write_text(model.to_json())
-        (folder / f"{name}.count").write_text(str(model.count_params()))
-        if name == "MobileNetV2":
-            model.save(folder / "whole.keras")
-            model.save(folder / "whole.h5")
-        del model
-        keras.backend.clear_session()
-        gc.collect()
+def main(folder: Path, architectures: list[str]) -> None:
+    if architectures:
+        for name in architectures:
+            _write_architecture(folder, name)
+            keras.backend.clear_session()
+            gc.collect()
+        return
+    model = _write_architecture(folder, "MobileNetV2")
+    model.save(folder / "whole.keras")
+    model.save(folder / "whole.h5")
     for name, model in zip(
         SMALL_MODELS, (_text(), _operations(), _nested(), _vocabulary(), _mixed(), _int8()), strict=True
     ):
         model.save(folder / f"{name}.keras")
     _old_custom().save(folder / "custom.h5")
     (folder / "unknown.json").write_text(json.dumps(_unknown_names()))
+
+
+def _write_architecture(folder: Path, name: str) -> keras.Model:
+    model = getattr(keras.applications, name)(weights=None)
+    (folder / f"{name}.json").write_text(model.to_json())
+    (folder / f"{name}.count").write_text(str(model.count_params()))
+    return model
 
 
 def _text() -> keras.Model:
@@ -115,4 +117,4 @@ def _unknown_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -17,7 +17,7 @@ from portal import web
 from portal.web import HttpConnection, WebServer
 from tests.running_portal import wait_for
 
-LIMIT_S = 1.5
+LIMIT_S = 0.8
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = b"x" * 2**24
 
