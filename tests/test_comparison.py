@@ -70,6 +70,7 @@ def test_mobilenet_answers_differ_from_picture_to_picture(engine_models: Path) -
     assert scores.max(axis=1).min() > 0.02
 
 
+@pytest.mark.long
 def test_the_engines_agree_on_mobilenet(mobilenet: Comparison) -> None:
     for row in mobilenet.rows:
         print(row.as_json())
@@ -85,6 +86,7 @@ def test_the_engines_agree_on_mobilenet(mobilenet: Comparison) -> None:
     assert mobilenet.recommended != "tensorflow"
 
 
+@pytest.mark.long
 def test_openvino_is_faster_with_one_picture(
     tmp_path: Path, mobilenet_files: dict[str, Path], engine_models: Path, mobilenet: Comparison
 ) -> None:
@@ -105,12 +107,14 @@ def test_openvino_is_faster_with_one_picture(
     assert best["tensorflow"] > best["openvino"]  # 16.3 and 11.0 ms were seen at a load of 8 on two cores
 
 
+@pytest.mark.long
 def test_a_precision_that_the_processor_lacks_is_a_row_with_a_sentence(mobilenet: Comparison) -> None:
     (row,) = [row for row in mobilenet.rows if row.precision == "f16"]
 
     assert row.error in ("", "This processor does not compute in f16. Choose f32.")
 
 
+@pytest.mark.long
 def test_a_row_has_the_columns_of_the_contract(mobilenet: Comparison) -> None:
     assert all(tuple(row.as_json()) == COLUMNS for row in mobilenet.rows)
     assert replace(FAST, max_abs_diff=float("inf")).as_json()["max_abs_diff"] is None
