@@ -18,6 +18,8 @@ MOST_S = 0.025
 """So long an answer is kept at most; a call that takes longer by itself is answered at once."""
 SHARE_OF_WAIT = 0.4
 """And at most this much of the time that its request has waited in the queue."""
+LONGEST_S = 0.05
+"""After this the loop takes it even if the call that was to take it along still runs."""
 
 
 class Gathering:

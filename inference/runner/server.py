@@ -29,15 +29,13 @@ from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
-from inference.runner.gathering import Gathering
+from inference.runner.gathering import LONGEST_S, Gathering
 from inference.runner.statistics import Spans, Statistics
 from inference.signature import Signature, with_vocabularies
 
 logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
-GATHERED_AT_MOST_S = 0.05
-"""After this a gathered answer goes even if the call that was to take it along still runs."""
 BRIEF_TURN_S = 0.005
 """So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
 _QUIET = frozenset({"busy", "not_loaded"})
@@ -159,9 +157,9 @@ class Server:
         self._by_number.pop((request.connection, request.number), None)
 
     def _watch(self, request: Request) -> None:
-        """See to it that somebody looks when its time is over, and at what is gathered before."""
+        """See to it that somebody looks when its time is over, and before at what is gathered."""
         until = request.deadline
-        self._alarm.set(min(until, time.monotonic() + GATHERED_AT_MOST_S) if self.batcher.has_threads else until)
+        self._alarm.set(min(until, time.monotonic() + LONGEST_S) if self.batcher.has_threads else until)
 
     def _look_at_deadlines(self) -> None:
         self._take_calls()  # whose crowd has gone meanwhile
