@@ -160,6 +160,24 @@ def test_a_model_that_mixes_its_rows_is_said_to() -> None:
     assert (tuned.is_batchable, tuned.max_batch) == (False, 1)
 
 
+def test_a_row_that_is_answered_otherwise_beside_others_is_noticed() -> None:
+    class Centring(Sleeper):
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": inputs["x"] - inputs["x"].mean(axis=0)}
+
+    tuned = tune(Centring(lambda rows: 0.0))
+
+    assert (tuned.is_batchable, tuned.max_batch) == (False, 1)
+
+
+def test_a_model_that_answers_otherwise_each_time_takes_many_rows_nevertheless() -> None:
+    class Rolling(Sleeper):
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": np.random.default_rng().random(inputs["x"].shape)}
+
+    assert tune(Rolling(lambda rows: 0.0)).is_batchable
+
+
 def test_a_lone_call_gets_all_cores_where_it_gains_by_them(tmp_path: Path) -> None:
     slow, fast = Sleeper(lambda rows: 0.008 * rows, parallel=2), Sleeper(lambda rows: 0.004 * rows)
     options = {"cache_directory": str(tmp_path)}

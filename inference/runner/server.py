@@ -23,7 +23,16 @@ import numpy as np
 from inference import images, tensors, wire
 from inference.alarm import Alarm
 from inference.engines import Engine
-from inference.errors import BadImage, Busy, DeadlinePassed, EngineFailed, NotLoaded, PortalError, ValidationFailed
+from inference.errors import (
+    BadImage,
+    BadInput,
+    Busy,
+    DeadlinePassed,
+    EngineFailed,
+    NotLoaded,
+    PortalError,
+    ValidationFailed,
+)
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.runner.batching import Batcher, BatchRules, Call, Work
 from inference.runner.config import MOST_PICTURES, RunnerConfig
@@ -333,7 +342,7 @@ class Server:
         parts = request.parts
         outputs = parts[0].outputs
         if len(parts) > 1:
-            outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in outputs}
+            outputs = {name: _joined([part.outputs[name] for part in parts]) for name in outputs}
         began, ended = min(part.began for part in parts), max(part.ended for part in parts)
         spans = Spans(began - request.queued_at, request.decode_s, ended - began)
         described, buffers = wire.describe_tensors(outputs)
@@ -372,6 +381,14 @@ class Server:
             # A bad picture is the sender's error, not the model's.
             self.statistics.count_error(code, time.monotonic() - request.began, is_ours=is_ours)
         self._answer(request, {"error": {"code": code, "message": message, "retry_after_s": retry_after_s}}, ())
+
+
+def _joined(answers: list[Array]) -> Array:
+    """One output of all parts of a request. Raises BadInput where their shapes differ (as many boxes as were found)."""
+    try:
+        return np.concatenate(answers)
+    except ValueError:
+        raise BadInput("The answers to its examples have different shapes. Ask about one at a time.") from None
 
 
 def _end_process(bug: BaseException) -> None:

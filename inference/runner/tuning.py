@@ -28,6 +28,7 @@ import numpy as np
 from inference.engines import PARALLEL_ENGINES, Engine, ModelUnusable
 from inference.runner.batching import BatchRules, is_batchable
 from inference.runner.config import MOST_BATCH, RunnerConfig
+from inference.runner.independence import answers_rows_alone
 from inference.runner.shortage import is_for_memory
 
 logger = logging.getLogger("runner")
@@ -60,7 +61,7 @@ they are threads of one core), and it takes 27 MB and 0.05 s of the load."""
 MOST_COMPILED_TWICE_BYTES = 2**29
 """The second compilation has weights of its own, so a larger file is compiled once."""
 _FILE = "tuned.json"
-_RULES = 7
+_RULES = 8
 """Counts the changes of what is measured: what older rules found is not taken."""
 
 
@@ -122,7 +123,7 @@ class Tuning:
         if known is not None:
             return Loaded(engine, known, self._open_alone() if known.is_faster_alone else None)
         if call_s is None:
-            return Loaded(engine, Tuned(engine.parallel, MOST_BATCH))
+            return Loaded(engine, Tuned(engine.parallel, 1, is_batchable=False))
         until = time.monotonic() + BUDGET_S
         if engine.parallel > 1 and call_s < TINY_S:
             loaded = self._one_at_a_time(engine, until)
@@ -132,7 +133,8 @@ class Tuning:
         return loaded
 
     def _warm_up(self, engine: Engine) -> float | None:
-        """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none."""
+        """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none, so
+        that nothing is known of it."""
         try:
             inputs = self.inputs(engine, 1)
             engine.run(inputs)
@@ -194,6 +196,9 @@ class Tuning:
         other, and the faster of both counts: a busy moment would otherwise end it, and be kept."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / call_s)
+        if not answers_rows_alone(engine, self.inputs(engine, 2)):
+            logger.info("its rows depend on each other: each request is run by itself, and whole")
+            return Tuned(engine.parallel, 1, None, False, 1 / call_s)
         worth, fastest = self._worth(engine), {1: call_s}
         for _ in range(2):
             if not self._measure_sizes(engine, fastest, worth, until):

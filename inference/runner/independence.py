@@ -1,0 +1,71 @@
+"""Whether a model answers each of its rows by itself: only then may rows of several requests go into one call.
+
+A free first axis does not say so. A model of pairs (each picture against each text) or one that looks at the whole
+batch (`x - mean(x, axis=0)`) answers a row otherwise beside others: somebody would get numbers that depend on rows of
+strangers, or columns that belong to them. No file tells which it is, so it is tried: two different rows by themselves,
+then together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from inference.engines import Engine
+
+Array = np.ndarray[Any, Any]
+Rows = Mapping[str, Array]
+
+TOLERANCE = 0.02
+"""Of the largest value of an output: engines round otherwise for another number of rows, bf16 by up to 1 %. Statistics
+over two different rows move the values by a tenth and more."""
+
+
+def answers_rows_alone(engine: Engine, zeros: Rows) -> bool:
+    """Whether two rows together are answered as each of them alone. `zeros`: two rows of the model's inputs.
+
+    Where the model takes no such rows, it cannot be told: False. A model that answers one row otherwise each time, or
+    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True.
+    """
+    pair = {name: _varied(array) for name, array in zeros.items()}
+    rows = [{name: array[i : i + 1] for name, array in pair.items()} for i in range(2)]
+    try:
+        alone = [engine.run(row) for row in rows]
+    except Exception:  # real requests say why
+        return False
+    try:
+        together = engine.run(pair)
+    except Exception:
+        return True
+    return _is_same(alone, together) or not _is_same([engine.run(rows[0])], alone[0])
+
+
+def _varied(array: Array) -> Array:
+    """Values that every model of such an input takes: 0 and 1 are in every vocabulary."""
+    generator = np.random.default_rng(1)
+    if array.dtype.kind == "f":
+        return np.asarray(generator.random(array.shape), array.dtype)
+    if array.dtype.kind in "iub":
+        top = 256 if array.dtype == np.uint8 else 2
+        return np.asarray(generator.integers(0, top, array.shape), array.dtype)
+    return array
+
+
+def _is_same(alone: list[dict[str, Array]], together: dict[str, Array]) -> bool:
+    for name, found in together.items():
+        parts = [answer[name] for answer in alone]
+        if any(part.ndim == 0 or part.shape[0] != 1 or part.shape[1:] != found.shape[1:] for part in parts):
+            return False
+        if found.shape[:1] != (len(parts),) or not _is_close(np.concatenate(parts), found):
+            return False
+    return True
+
+
+def _is_close(expected: Array, found: Array) -> bool:
+    if expected.dtype.kind not in "fc":
+        return bool(np.array_equal(expected, found))
+    finite = np.abs(expected[np.isfinite(expected)])
+    largest = float(finite.max(initial=0.0))
+    return bool(np.allclose(expected, found, rtol=0.0, atol=TOLERANCE * largest, equal_nan=True))

@@ -1,0 +1,76 @@
+"""Models that answer a row otherwise beside others: scores of pairs, statistics over the batch. Each request is then
+run by itself and whole, so that nobody gets numbers of strangers' rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.running_portal import Api, RunningPortal
+
+pytestmark = pytest.mark.portal
+ENGINES = ("onnxruntime", "openvino")
+
+
+def write(path: Path, nodes: list[Any], inputs: list[str], output: list[Any]) -> None:
+    def value(name: str, shape: list[Any]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(nodes, "g", [value(name, ["n", 4]) for name in inputs], [value("y", output)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+
+
+@pytest.fixture(scope="module")
+def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("rows")
+    pairs = [helper.make_node("Transpose", ["b"], ["t"]), helper.make_node("MatMul", ["a", "t"], ["y"])]
+    write(folder / "pairs.onnx", pairs, ["a", "b"], ["n", "m"])
+    centred = [helper.make_node("ReduceMean", ["a"], ["mean"], axes=[0]), helper.make_node("Sub", ["a", "mean"], ["y"])]
+    write(folder / "centred.onnx", centred, ["a"], ["n", 4])
+    client = portal.client("manage")
+    names = [f"{kind}-{engine}" for kind in ("pairs", "centred") for engine in ENGINES]
+    for name in names:
+        kind, engine = name.split("-")
+        client.upload(name, folder / f"{kind}.onnx", engine=engine)
+        client.load(name)
+    yield client
+    for name in names:
+        client.delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
+def ask(api: Api, name: str, rows: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """What the portal answers, and what is right."""
+    a, b = np.random.default_rng(rows).random((2, rows, 4), np.float32)
+    inputs = {"a": a.tolist()} | ({"b": b.tolist()} if name.startswith("pairs") else {})
+    answer = api.post(f"/api/models/{name}/predict/", json={"inputs": inputs})
+    assert answer.status_code == 200, answer.text
+    (output,) = answer.json()["predictions"][0]["outputs"]
+    right = a @ b.T if name.startswith("pairs") else a - a.mean(axis=0)
+    return np.reshape(output["data"], output["shape"]), right
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["pairs", "centred"])
+def test_many_rows_are_answered_as_the_file_says(api: Api, kind: str, engine: str) -> None:
+    for rows in (1, 2, 40, 300):
+        found, right = ask(api, f"{kind}-{engine}", rows)
+
+        np.testing.assert_allclose(found, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["pairs", "centred"])
+def test_nobody_gets_anything_of_others_rows(api: Api, kind: str, engine: str) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda n: ask(api, f"{kind}-{engine}", 2 + n % 3), range(160)))
+
+    for found, right in answers:
+        np.testing.assert_allclose(found, right, atol=1e-5)
