@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from inference.errors import NotFound, PermissionRefused, PortalError
 from models_app.api.errors import error_body
@@ -41,5 +42,6 @@ def _told(request: HttpRequest, title: str, error: PortalError) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse(error_body(error), status=error.status)
     is_known = hasattr(request, "user") and request.user.is_authenticated
-    context = {"title": title, "sentence": error.message, "has_permission": is_known}
+    is_admins = request.path.startswith(reverse("admin:index"))
+    context = {"title": title, "sentence": error.message, "has_permission": is_known, "is_admins": is_admins}
     return render(request, "try/sorry.html", context, status=error.status)

@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.browser_zone.BrowserZoneMiddleware",
     "portal.synchronous.OneThreadMiddleware",  # last: keeps the whole stack above it on one thread
 ]
 ROOT_URLCONF = "portal.urls"

@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import ModelVersion, Transition
@@ -227,6 +228,52 @@ def test_chips_count_and_filter() -> None:
     assert "rejected v1" in shown["attention"] and "failed v1" in shown["attention"]
 
 
+def test_a_search_finds_a_version_as_it_is_printed_and_the_chips_count_what_it_finds() -> None:
+    make_node()
+    make_version("cats")
+    make_instance(make_version("cats"))
+    make_version("dogs")
+    client = logged_in(make_superuser())
+
+    found = text_of(client.get(LIST, {"q": "cats v2"}))
+    nothing = text_of(client.get(LIST, {"q": "dogs", "state": "loaded"}))
+
+    assert "cats v2" in found and "cats v1" not in found
+    assert re.search(r">All <b>1</b>", found) and re.search(r">Loaded <b>1</b>", found)
+    assert "Under “Loaded” there is no model called “dogs”." in nothing
+    assert 'href="/admin/models_app/modelversion/?q=dogs"' in nothing
+
+
+def test_the_wall_stays_short() -> None:
+    make_node(slots=1)
+    for number in range(7):
+        make_instance(make_version(f"queued{number}"), InstanceState.QUEUED)
+        make_instance(make_version(f"failed{number}"), InstanceState.FAILED)
+    replaced = make_version("cats", FileStatus.REJECTED)
+    replaced.jobs.create(kind="check", state="done", finished_at=timezone.now())
+    make_version("cats")
+
+    text = text_of(logged_in(make_superuser()).get("/admin/"))
+
+    assert "queued4 v1</a>" in text and "queued5 v1</a>" not in text and "2 more wait for a slot" in text
+    assert "2 more need you" in text
+    assert "cats v1" not in text
+
+
+def test_moments_are_in_the_zone_of_the_browser() -> None:
+    make_node()
+    make_instance(make_version())
+    client = logged_in(make_superuser())
+
+    def updated(zone: str) -> datetime:
+        client.cookies["zone"] = zone
+        return datetime.strptime(client.get("/admin/?fragment=wall").headers["X-Updated"], "%H:%M:%S")
+
+    ahead = (updated("Asia/Tokyo") - updated("no/such/zone")).total_seconds() % 86400
+    assert abs(ahead - 9 * 3600) < 60
+    assert client.get("/admin/", headers={"Cookie": "zone=../../etc/passwd"}).status_code in {200, 302}
+
+
 def test_a_load_that_has_a_free_slot_is_about_to_start_and_the_others_have_a_place() -> None:
     make_node(slots=2)
     make_instance(make_version("loaded"))
@@ -332,6 +379,26 @@ def test_name_and_number_lead_to_the_page() -> None:
 
     assert response.headers["Location"] == reverse("admin:models_app_modelversion_change", args=[version.pk])
     assert client.get(f"{LIST}open/cats/9/").status_code == 404
+
+
+def test_who_may_change_may_see_what_the_page_offers() -> None:
+    version = make_version(with_file=True)
+    client = logged_in(make_staff("change"))
+
+    assert client.get(f"{LIST}{version.pk}/change/").status_code == 200
+    assert client.get(f"{LIST}{version.pk}/log/").status_code == 200
+    assert client.get(f"{LIST}{version.pk}/file/").status_code == 200
+
+
+def test_who_may_only_upload_is_told_that_it_worked() -> None:
+    make_version("cats")
+    client = logged_in(make_staff("add"))
+
+    assert f'href="{LIST}add/"' in text_of(client.get("/admin/"))
+    told = client.get(f"{LIST}open/cats/1/", follow=True)
+    assert told.redirect_chain == [(f"{LIST}add/", 302)]
+    assert "cats v1 was uploaded and is being checked." in text_of(told)
+    assert logged_in(make_staff("load")).get(f"{LIST}open/cats/1/").status_code == 403
 
 
 def test_a_version_has_no_history_of_an_earlier_model_of_its_name() -> None:

@@ -40,7 +40,7 @@ def test_a_new_name_makes_a_model(client: Client) -> None:
     response = client.post(ADD, form(size="224 × 200", resize="fit", activation="softmax"))
 
     version = ModelVersion.objects.get()
-    assert response.headers["Location"].endswith(f"/{version.pk}/change/")
+    assert response.headers["Location"].endswith("/open/plankton/1/")
     assert version.path.read_bytes() == b"bytes of a model"
     assert version.sha256 == hashlib.sha256(b"bytes of a model").hexdigest()
     assert (version.file_name, version.labels) == ("plankton.keras", ["a", "b"])

@@ -46,6 +46,16 @@ def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:
 
     assert version.instances.get().state == InstanceState.QUEUED
     assert response.headers["Location"] == here
+    assert words(response) == "cats v1 is loading."
+
+
+def test_a_load_that_finds_no_slot_is_said_to_wait() -> None:
+    make_node(slots=1)
+    make_instance(make_version("first"))
+    version = make_version()
+
+    response = client_with("load").post(f"{LIST}{version.pk}/load/")
+
     assert words(response) == "cats v1 was put into the queue."
 
 
@@ -131,6 +141,28 @@ def test_bulk_load_counts_what_begins_and_names_what_cannot() -> None:
         "1 model is loading. 2 models are loaded already. 1 model is on the way already. "
         "vgg-old v1 cannot be loaded: it was rejected."
     )
+
+
+def test_bulk_load_tells_what_waits_for_a_slot() -> None:
+    make_node(slots=2)
+    chosen = [make_version(name).pk for name in ("a", "b", "c")]
+
+    response = client_with("load").post(LIST, {"action": "load_selected", "_selected_action": chosen, "index": 0})
+
+    assert words(response) == "2 models are loading. 1 model is waiting for a slot."
+
+
+def test_bulk_unload_tells_what_was_taken_out_of_the_queue() -> None:
+    make_node()
+    chosen = [make_version(name) for name in ("unloaded", "queued", "queued-too")]
+    for version in chosen[1:]:
+        make_instance(version, InstanceState.QUEUED)
+
+    response = client_with("unload").post(
+        LIST, {"action": "unload_selected", "_selected_action": [version.pk for version in chosen], "index": 0}
+    )
+
+    assert words(response) == "2 models were taken out of the queue. 1 model had no process to end."
 
 
 @pytest.mark.parametrize("action", ["load_selected", "unload_selected", "ask_selected", "delete_selected"])

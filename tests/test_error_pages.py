@@ -11,14 +11,15 @@ from models_app.api.views.missing import server_error
 from tests.admin_client import client_with, text_of
 from tests.registry import make_user
 
-WAY_BACK = '<a class="btn" href="/try/">All models</a>'
+TO_MODELS = '<a class="btn" href="/try/">All models</a>'
+TO_WALL = '<a class="btn" href="/admin/">To the wall</a>'
 
 
-def assert_page(response: Any, status: int, *sentences: str) -> None:
+def assert_page(response: Any, status: int, *sentences: str, way_back: str = TO_WALL) -> None:
     assert response.status_code == status
     text = text_of(response)
     assert "portal/portal.css" in text
-    assert WAY_BACK in text
+    assert way_back in text
     assert "<style" not in text
     assert all(sentence in text for sentence in sentences), text
 
@@ -35,7 +36,7 @@ def test_a_version_that_is_gone_is_told_on_a_page(verb: str) -> None:
 def test_an_unknown_address_is_told_to_a_visitor_too(client: Client) -> None:
     response = client.get("/nothing/")
 
-    assert_page(response, 404, "There is nothing at this address")
+    assert_page(response, 404, "There is nothing at this address", way_back=TO_MODELS)
     assert "Log out" not in text_of(response)
 
 
@@ -69,4 +70,4 @@ def test_below_api_the_answers_stay_json(client: Client) -> None:
 def test_a_bug_is_told_on_a_page_without_the_database(rf: RequestFactory) -> None:
     response = server_error(rf.get("/admin/"))
 
-    assert_page(response, 500, "The portal met an error of its own")
+    assert_page(response, 500, "The portal met an error of its own", way_back=TO_MODELS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin
@@ -83,6 +84,14 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     # ---- the list
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ModelVersion], search_term: str
+    ) -> tuple[QuerySet[ModelVersion], bool]:
+        """A part of a name, or a version as it is printed: `digits v2`."""
+        name, number = _printed(search_term)
+        found, may_repeat = super().get_search_results(request, queryset, name)
+        return found if number is None else found.filter(number=number), may_repeat
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
         return find.versions()
 
@@ -93,12 +102,13 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if request.GET.get("fragment") == "rows":
             return self._rows_fragment(request)
         state, search = request.GET.get("state", ""), request.GET.get("q", "")
-        counts, node = group_counts(), first_node()
+        node = first_node()
+        figures = self._figures(request, node)
         context = {
-            **_figures(counts, node, state, search),
+            **figures,
             "rights": Rights.of(request.user),
             "banner": silence_banner(node, timezone.now()),
-            "nothing_found": _nothing_found(state, search, counts[""]),
+            "nothing_found": _nothing_found(state, search, figures["chips"][0]["count"]),
             "fragment_url": _rows_address(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -111,9 +121,19 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         request.GET = query  # type: ignore[assignment]
         rows = self.get_changelist_instance(request)
         rows.formset = None
-        figures = _figures(group_counts(), first_node(), query.get("state", ""), query.get("q", ""))
-        context = {"cl": rows, "opts": self.opts, **figures}
+        context = {"cl": rows, "opts": self.opts, **self._figures(request, first_node())}
         return fragment_response(request, "portal/_rows.html", context)
+
+    def _figures(self, request: HttpRequest, node: Node) -> dict[str, Any]:
+        """What stands above the table: the chips, which count what the search finds, and how many slots are free."""
+        state, search = request.GET.get("state", ""), request.GET.get("q", "")
+        found, _ = self.get_search_results(request, ModelVersion.objects.all(), search)
+        counts, held = group_counts(found), Instance.objects.filter(state__in=OWNED).count()
+        chips = [
+            {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
+            for name, word in GROUP_WORDS.items()
+        ]
+        return {"chips": chips, "slots_line": slots_line(node, held, len(queue_places()))}
 
     # ---- one version
 
@@ -146,14 +166,10 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [jump, *one, *super().get_urls()]
 
 
-def _figures(counts: dict[str, int], node: Node, state: str, search: str) -> dict[str, Any]:
-    """What stands above the table: the chips, and how many slots are free."""
-    chips = [
-        {"word": word, "count": counts[name], "href": _query(name, search), "is_on": name == state}
-        for name, word in GROUP_WORDS.items()
-    ]
-    held = Instance.objects.filter(state__in=OWNED).count()
-    return {"chips": chips, "slots_line": slots_line(node, held, len(queue_places()))}
+def _printed(words: str) -> tuple[str, int | None]:
+    """What stands before a trailing `v2`, and its number; all of it and None where there is none."""
+    match = re.fullmatch(r"(.*?)\s*\bv(\d{1,9})", words.strip())
+    return (match[1], int(match[2])) if match else (words, None)
 
 
 def _rows_address(request: HttpRequest) -> str:
@@ -172,7 +188,10 @@ def _nothing_found(state: str, search: str, count: int) -> dict[str, str]:
     """What an empty list says, and the link that helps."""
     everything = reverse("admin:models_app_modelversion_changelist")
     if search:
-        return {"text": f"No model is called “{search}”.", "word": f"Show all {count}.", "href": everything}
+        if state and state in GROUP_WORDS:
+            text = f"Under “{GROUP_WORDS[state]}” there is no model called “{search}”."
+            return {"text": text, "word": "Look among all.", "href": f"{everything}{_query('', search)}"}
+        return {"text": f"No model is called “{search}”.", "word": "Show all.", "href": everything}
     texts = {
         "attention": "Nothing failed and nothing was rejected.",
         "moving": "Nothing is on the way.",

@@ -22,13 +22,14 @@ from models_app.pages.version_row import version_row
 from models_app.pages.words import plural, size_words
 from models_app.services import delete, find
 from models_app.services.load import load
+from models_app.services.places import queue_places, waits_for_slot
 from models_app.services.predict import Picture
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 from models_app.tryit.answers import Answer, Answered, answer_pictures
 
 MOST_RECEIPTS = 5
 Versions = QuerySet[ModelVersion]
-_ON_THE_WAY = "on the way already"
+_LOADING, _WAITING, _ON_THE_WAY = "loading", "waiting for a slot", "on the way already"
 _LOAD_WORDS = {
     VersionState.LOADED: "loaded already",
     VersionState.QUEUED: _ON_THE_WAY,
@@ -40,16 +41,23 @@ _LOAD_WORDS = {
 
 @admin.action(description="Load", permissions=["load"])
 def load_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
-    """Counts what begins, what is loaded and what is on its way already, and names what cannot be loaded."""
-    counts, failures = Counter[str](), []
+    """Counts what begins, what waits, what is loaded and on its way already, and names what cannot be loaded."""
+    counts, begun, failures = Counter[str](), [], []
     for version in queryset:
-        words = _LOAD_WORDS.get(version.state, "loading")
+        words = _LOAD_WORDS.get(version.state)
         try:
-            load(version, by=request.user)
-            counts[words] += 1
+            asked = load(version, by=request.user)
         except PortalError as error:
             failures.append(_not_loaded(version, error))
-    order = dict.fromkeys(("loading", *_LOAD_WORDS.values()))
+            continue
+        if words is None:
+            begun.append(asked)
+        else:
+            counts[words] += 1
+    places = queue_places()
+    counts[_WAITING] = sum(waits_for_slot(version, places) for version in begun)
+    counts[_LOADING] = len(begun) - counts[_WAITING]
+    order = dict.fromkeys((_LOADING, _WAITING, *_LOAD_WORDS.values()))
     told = [f"{plural(counts[words], 'model is', 'models are')} {words}." for words in order if counts[words]]
     _tell(request, " ".join(told), failures)
 
@@ -61,17 +69,20 @@ def _not_loaded(version: ModelVersion, error: PortalError) -> str:
 
 @admin.action(description="Unload", permissions=["unload"])
 def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
-    """Receipts of the first few, then a sum. All of them together may take as long as one."""
+    """Receipts of the first few, then a sum. All of them together may take as long as one.
+
+    What waits is taken out of the queue first, else it would take the slots that become free and be ended at once.
+    """
     deadline = time.monotonic() + DEFAULT_WAIT_S
-    receipts, failures, without_process = [], [], 0
-    for version in queryset:
+    receipts, failures, ends = [], [], Counter[bool]()
+    for version in sorted(queryset, key=lambda version: version.state is not VersionState.QUEUED):
         receipt = unload([version], by=request.user, wait_s=max(0.0, deadline - time.monotonic()))
         if receipt is None:
             failures.append(f"{version} has not ended yet.")
         elif receipt["pids"]:
             receipts.append((version, receipt))
         else:
-            without_process += 1
+            ends[version.state is VersionState.QUEUED] += 1  # as it was fetched, before the unload
     for version, receipt in receipts[:MOST_RECEIPTS]:
         tell_receipt(request, version, receipt)
     rest = receipts[MOST_RECEIPTS:]
@@ -79,8 +90,10 @@ def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
     if rest:
         freed = size_words(sum(receipt["memory_freed_bytes"] for _, receipt in rest))
         texts.append(f"{plural(len(rest), 'more model', 'more models')} unloaded, {freed} back.")
-    if without_process:
-        texts.append(f"{plural(without_process, 'model', 'models')} had no process to end.")
+    if ends[True]:
+        texts.append(f"{plural(ends[True], 'model was', 'models were')} taken out of the queue.")
+    if ends[False]:
+        texts.append(f"{plural(ends[False], 'model')} had no process to end.")
     _tell(request, " ".join(texts), failures)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -34,8 +33,9 @@ from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "graph_inputs"}
 """Where an error of the settings is shown."""
+NAME_PATTERN = r"\s*[a-zA-Z0-9_\-]+\s*"
 SIZE_PATTERN = r"\s*(\d{1,5})[\s,×xX]+(\d{1,5})\s*"
-"""Of a size as it is typed; the browser keeps it too, so that no large file is sent beside a wrong one."""
+"""As they are typed; the browser keeps to them too, so that no large file is sent beside a wrong one."""
 SIZE_WANTED = "Write height and width as two numbers, like 224 × 224."
 
 
@@ -132,8 +132,9 @@ def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
     except PortalError as error:
         form.refuse(error)
         return _page(admin, request, form, status=error.status)
-    messages.info(request, f"{version} was uploaded.")
-    return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
+    return HttpResponseRedirect(
+        reverse("admin:models_app_modelversion_open", args=[version.model.name, version.number])
+    )
 
 
 def _receive(request: HttpRequest, form: UploadForm, wish: upload.VersionSettings) -> ModelVersion:
@@ -162,6 +163,8 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "name_hint": name_hint(name, known),
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
         "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
+        "name_pattern": NAME_PATTERN,
+        "name_wanted": upload.NAME_WANTED,
         "size_pattern": SIZE_PATTERN,
         "size_wanted": SIZE_WANTED,
         "steps": STEPS_AHEAD,

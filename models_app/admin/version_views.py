@@ -31,6 +31,7 @@ from models_app.pages.words import short_seconds, size_words
 from models_app.services import delete, find, trust
 from models_app.services.keep import log_path
 from models_app.services.load import load
+from models_app.services.places import queue_places, waits_for_slot
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 from models_app.tryit.snippets import snippets
 
@@ -52,8 +53,8 @@ def get_version(object_id: str) -> ModelVersion:
 
 
 def need(request: HttpRequest, verb: str) -> None:
-    """Raises PermissionDenied unless the user may `verb` versions."""
-    if not request.user.has_perm(f"models_app.{verb}_modelversion"):
+    """Raises PermissionDenied unless the user may `verb` versions: view, load, delete and so on."""
+    if not getattr(Rights.of(request.user), f"can_{verb}"):
         raise PermissionDenied
 
 
@@ -94,11 +95,16 @@ def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
 
 
 def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpResponse:
-    """From name and number to the page; where an upload jumps to."""
+    """From name and number to the page; where an upload jumps to, also of who may upload and not look."""
+    if not (rights := Rights.of(request.user)).can_view and not rights.can_add:
+        raise PermissionDenied
     try:
         version = find.find_version(name, number)
     except NotFound as error:
         raise Http404(error.message) from None
+    if not rights.can_view:
+        messages.success(request, f"{version} was uploaded and is being checked. You may not see what becomes of it.")
+        return HttpResponseRedirect(reverse("admin:models_app_modelversion_add"))
     return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
 
 
@@ -134,9 +140,11 @@ def try_address(version: ModelVersion) -> str:
 
 
 def tell_load(request: HttpRequest, version: ModelVersion) -> None:
-    row: VersionRow = version_row(version, Rights.of(request.user))
+    places = queue_places()
+    row: VersionRow = version_row(version, Rights.of(request.user), places=places)
     if row.state != "loaded":
-        messages.info(request, f"{row} was put into the queue.")
+        end = "was put into the queue" if waits_for_slot(version, places) else "is loading"
+        messages.info(request, f"{row} {end}.")
         return
     ready = next(i for i in version.shown_instances if i.state == InstanceState.READY)
     facts = f"process {ready.pid}, {short_seconds(ready.load_seconds or 0)}, {size_words(ready.memory_bytes)}"
@@ -199,8 +207,7 @@ def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
 
 
 def trust_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    need(request, "trust")
     version = get_version(object_id)
     error = ""
     if request.method == "POST":

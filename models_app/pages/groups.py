@@ -39,9 +39,9 @@ def in_group(versions: QuerySet[ModelVersion], group: str) -> QuerySet[ModelVers
     return with_group(versions).filter(Q(group=group)) if group else versions
 
 
-def group_counts() -> dict[str, int]:
-    """How many versions each group holds: one query."""
-    grouped = with_group(ModelVersion.objects.order_by())
+def group_counts(versions: QuerySet[ModelVersion]) -> dict[str, int]:
+    """How many of the versions each group holds: one query."""
+    grouped = with_group(versions.order_by())
     counted = {name or "all": Count("pk", filter=Q(group=name) if name else None) for name in GROUP_WORDS}
     found = grouped.aggregate(**counted)
     return {name: found[name or "all"] for name in GROUP_WORDS}

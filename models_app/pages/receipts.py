@@ -12,7 +12,8 @@ from models_app.pages.words import plural, short_seconds, size_words
 
 @dataclass(frozen=True, slots=True)
 class ReceiptWords:
-    """`processes` is "process 4711 is" or "processes 4711, 4712 are"; empty where no process had to end."""
+    """`processes` is "process 4711 is" or "processes 4711, 4712 are"; empty where no process had to end, as `untouched`
+    is where no other model is loaded."""
 
     name: str
     seconds: str
@@ -35,7 +36,7 @@ def receipt_words(version: ModelVersion, receipt: Mapping[str, Any], untouched: 
         processes=f"process {pids[0]} is" if len(pids) == 1 else f"processes {', '.join(pids)} are" if pids else "",
         memory_freed=size_words(receipt["memory_freed_bytes"]),
         device_memory_freed=size_words(on_device) if on_device else "",
-        untouched=plural(untouched, "other model"),
+        untouched=plural(untouched, "other model") if untouched else "",
         drained_requests=int(receipt["drained_requests"]),
         failed_requests=int(receipt["failed_requests"]),
     )

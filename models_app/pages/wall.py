@@ -23,6 +23,8 @@ from models_app.services.places import queue_places
 
 SAMPLE_NAME = "digits"
 ATTENTION_FOR = timedelta(days=1)
+ATTENTION_SHOWN = WAITING_SHOWN = 5
+"""More of them are a link to the list: what is loaded stays in sight."""
 EVENTS_SHOWN = 8
 
 
@@ -45,7 +47,9 @@ class Wall:
     waiting: int
     devices: tuple[DeviceBar, ...]
     loaded: tuple[VersionRow, ...]
+    waiting_unshown: int
     attention: tuple[VersionRow, ...]
+    attention_unshown: int
     events: tuple[Event, ...]
     sample: VersionRow | None
     is_first_run: bool
@@ -61,6 +65,7 @@ def build_wall(rights: Rights, now: datetime | None = None) -> Wall:
     places = queue_places()
     rows = {v.pk: version_row(v, rights, places=places, slots=slots, now=now) for v in versions}
     pairs = [(rows[i.version_id], i) for i in held]
+    attention = [rows[v.pk] for v in versions if _needs_somebody(v, rows[v.pk])]
     loaded_count = sum(row.state == "loaded" for row in rows.values())
     is_first_run = _is_first_run()
     return Wall(
@@ -72,8 +77,10 @@ def build_wall(rights: Rights, now: datetime | None = None) -> Wall:
         slots_free=max(0, node.slots - len(held)),
         waiting=len(places),
         devices=tuple(device_bar(device, pairs) for device in node.devices),
-        loaded=tuple(sorted((r for r in rows.values() if r.state == "loaded" or r.is_moving), key=_order)),
-        attention=tuple(r for r in rows.values() if r.state in {"failed", "rejected"}),
+        loaded=tuple(sorted((row for row in rows.values() if _is_shown(row)), key=_order)),
+        waiting_unshown=sum(row.place > WAITING_SHOWN for row in rows.values() if row.state == "queued"),
+        attention=tuple(attention[:ATTENTION_SHOWN]),
+        attention_unshown=len(attention[ATTENTION_SHOWN:]),
         events=recent_events(list(Transition.objects.all()[:EVENTS_SHOWN]), now),
         sample=_sample(rights) if is_first_run else None,
         is_first_run=is_first_run,
@@ -131,6 +138,18 @@ def _shown_versions(now: datetime) -> QuerySet[ModelVersion]:
         | Q(status=FileStatus.REJECTED, jobs__finished_at__gt=since)
     )
     return find.versions().filter(is_shown).distinct()
+
+
+def _needs_somebody(version: ModelVersion, row: VersionRow) -> bool:
+    """What failed, and what was rejected unless its model has had a version since."""
+    is_latest = version.number == version.model.last_number
+    return row.state == "failed" or (row.state == "rejected" and is_latest)
+
+
+def _is_shown(row: VersionRow) -> bool:
+    if row.state == "queued":
+        return row.place <= WAITING_SHOWN
+    return row.state == "loaded" or row.is_moving
 
 
 def _order(row: VersionRow) -> tuple[bool, int, int, str, int]:

@@ -79,8 +79,8 @@ def rate_words(per_second: float) -> str:
 
 
 def milliseconds_words(ms: float) -> str:
-    """`0.62`, `7.3`, `140`: three digits are enough."""
-    return f"{ms:.2f}" if ms < 1 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
+    """`0.009`, `0.62`, `7.3`, `140`: three digits are enough."""
+    return f"{ms:.3f}" if ms < 0.1 else f"{ms:.2f}" if ms < 1 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
 
 
 def percent_words(share: float) -> str:

@@ -131,18 +131,18 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
     comparison = compare_version(job.version, progress)
-    fields = patiently(lambda: _take_winner(job, comparison))
+    fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's own, whoever uploaded the file
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
 def compare_fully(job: Job, progress: Progress) -> Outcome:
     """The job: all engines at all precisions. Where the choice is left to the portal, it follows what was measured."""
     comparison = compare_version(job.version, progress, FULL, all_precisions=True)
-    patiently(lambda: _take_winner(job, comparison))
+    patiently(lambda: _take_winner(job, comparison, by=job.by))
     return Outcome(comparison.reason, {"recommended": comparison.recommended})
 
 
-def _take_winner(job: Job, comparison: Comparison) -> dict[str, str]:
+def _take_winner(job: Job, comparison: Comparison, *, by: str) -> dict[str, str]:
     """What `auto` means after this comparison; saved, with a line of history, where nobody chose an engine."""
     with transaction.atomic():
         version = lock(job.version)
@@ -151,7 +151,7 @@ def _take_winner(job: Job, comparison: Comparison) -> dict[str, str]:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)
             if fields["engine_selected"] != version.engine_selected:
                 reason = f"Changed: {fields['engine_selected']} from the next load. {fields['engine_reason']}"
-                record(version, version.status, version.status, reason=reason, by=job.by)
+                record(version, version.status, version.status, reason=reason, by=by)
     return fields
 
 

@@ -39,6 +39,11 @@ def queue_places() -> Places:
     }
 
 
+def waits_for_slot(version: ModelVersion, places: Places) -> bool:
+    """Whether a load of it stands in the queue and no slot is free for it yet."""
+    return any(i.pk in places and not places[i.pk].has_slot for i in version.shown_instances)
+
+
 def keeps_older(version: ModelVersion, place: Place) -> bool:
     """Whether it waits for a slot that what it replaces does not free: that serves until this one is ready."""
     return version.replaces_older and not place.has_slot

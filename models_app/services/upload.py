@@ -22,6 +22,7 @@ from models_app.services.check import request_check
 from models_app.services.find import find_model
 from models_app.services.move import record
 
+NAME_WANTED = "A name has at most 100 letters, digits, hyphens and underscores, and nothing else."
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,100}\Z")
 DESCRIPTION_LENGTH = 10_000
 
@@ -71,9 +72,7 @@ def check_name(name: object, field: str = "name") -> str:
     if not isinstance(name, str) or not name:
         raise ValidationFailed.of(field, "A name is needed.")
     if not _SLUG.match(name):
-        raise ValidationFailed.of(
-            field, "A name has at most 100 letters, digits, hyphens and underscores, and nothing else."
-        )
+        raise ValidationFailed.of(field, NAME_WANTED)
     return name
 
 

@@ -1,25 +1,41 @@
 /* Polling: each [data-live] element is replaced by the fragment its address gives. Every page is whole without it.
    A fragment that prints the same (304) is left alone; a hidden tab and a pressed button pause it; failures double the
-   pause up to 30 s. A page that is no longer there (logged out, deleted) is loaded again, which says so. The list swaps
-   single cells instead, so that ticked boxes stay (rows.js). */
+   pause up to 30 s. A page that is no longer there (logged out, deleted) is loaded again, which says so; one with pictures
+   or words in its form says it itself. The list swaps single cells instead, so that ticked boxes stay (rows.js). */
 "use strict";
 
 const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
+// Moments are printed in the zone of who reads them (portal/browser_zone.py).
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+
+const LOGGED_OUT = "You are logged out, or this is no longer there. Log in in another tab, then go on here.";
 const etags = new WeakMap();
-let isLost = 0;
+const lost = document.getElementById("lost");
+let isLost = 0, seenAt = new Date();
 
 /** The fragment as an element, or null where nothing has changed. */
 async function fetchFragment(address, key) {
   const headers = { "X-Fragment": "1" };
   if (etags.has(key)) headers["If-None-Match"] = etags.get(key);
   const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
-  if (answer.redirected || [403, 404].includes(answer.status)) { location.reload(); return new Promise(() => {}); }
+  if (answer.redirected || [403, 404].includes(answer.status)) {
+    if (holdsInput()) throw new Error(LOGGED_OUT);
+    location.reload();
+    return new Promise(() => {});
+  }
   const updated = answer.headers.get("X-Updated");
   if (updated) for (const clock of document.querySelectorAll("[data-clock]")) clock.textContent = `Updated ${updated}`;
+  if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
+  seenAt = new Date();
   if (answer.status === 304) return null;
-  if (!answer.ok) throw new Error(String(answer.status));
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body.firstElementChild;
   return { fresh, etag: answer.headers.get("ETag") };
+}
+
+/** Whether somebody has chosen or written something, which a new page would lose. */
+function holdsInput() {
+  return [...document.querySelectorAll("input[type=file], textarea")].some((field) => field.value !== field.defaultValue);
 }
 
 /** States by the name of what has them, for telling changes only. */
@@ -70,9 +86,11 @@ function poll(refresh, isPressed) {
         isMoving = await refresh();
         if (misses > 2) isLost -= 1;
         misses = 0;
-      } catch {
+      } catch (error) {
         misses += 1;
         if (misses === 3) isLost += 1;
+        const figures = `The figures are from ${seenAt.toLocaleTimeString()}.`;
+        lost.textContent = error.message === LOGGED_OUT ? LOGGED_OUT : `Connection lost, trying again. ${figures}`;
       }
       document.body.classList.toggle("stale", isLost > 0);
     }

@@ -17,6 +17,7 @@
     list.setAttribute("aria-label", "Chosen pictures");
     for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]])
       zone.addEventListener(event, () => zone.classList.toggle("over", isOver));
+    for (const event of ["dragover", "drop"]) zone.addEventListener(event, refuseFolder);
     input.addEventListener("change", showPreviews);
     document.addEventListener("paste", paste);
     form.addEventListener("submit", ask);
@@ -90,10 +91,10 @@
       say(sent.loaded < sent.total ? `${Math.round((100 * sent.loaded) / sent.total)} % sent` : "Waiting for the answer");
     };
     request.onload = () => showAnswers(request, items);
-    request.onerror = () => end("The connection broke. Ask again.");
+    request.onerror = () => end("The connection broke, or a picture is gone or has changed since it was chosen. Ask again, or choose the pictures again.");
     request.open("POST", `${form.getAttribute("action")}&fragment=answers`);
     request.setRequestHeader("X-Fragment", "1");
-    request.send(new FormData(form));
+    request.send(body());
     say("Sending");
 
     function end(text) {
@@ -105,15 +106,37 @@
 
     function showAnswers(answer, chosen) {
       const fresh = new DOMParser().parseFromString(answer.responseText, "text/html").getElementById("answers");
-      if (!fresh || (answer.responseURL && !answer.responseURL.includes("fragment=answers"))) {
-        end(answer.status === 413 ? "These pictures are too many or too large for one request. Send fewer." : "The portal did not answer this. Load the page again.");
+      if (!fresh || !answer.responseURL.includes("fragment=answers")) {
+        end(whyNot(answer));
         return;
       }
       document.getElementById("answers").replaceWith(fresh);
+      if (fresh.getBoundingClientRect().top > 0.7 * innerHeight) fresh.scrollIntoView({ behavior: "smooth" }); // below, on a phone
       const cards = fresh.querySelectorAll(".answer");
       if (cards.length === chosen.length) chosen.forEach((item, i) => item.classList.add(cards[i].querySelector(".card.bad") ? "bad" : "done"));
       end(chosen.length === 1 ? "1 picture chosen" : `${chosen.length} pictures chosen`);
     }
+  }
+
+  /** The fields, with the token that a log-in in another tab has changed meanwhile. */
+  function body() {
+    const data = new FormData(form), token = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
+    if (token) data.set("csrfmiddlewaretoken", token);
+    return data;
+  }
+
+  function whyNot(answer) {
+    if (answer.status === 413) return "These pictures are too many or too large for one request. Send fewer.";
+    if (!answer.responseURL.includes("fragment=answers") || answer.status === 403) return "You are logged out. Log in in another tab, then ask again.";
+    return "The portal did not answer this. Load the page again.";
+  }
+
+  /** Of a folder the browser would send nothing: it takes the pictures inside, one by one. */
+  function refuseFolder(event) {
+    const items = [...event.dataTransfer.items];
+    if (!items.some((item) => item.webkitGetAsEntry()?.isDirectory)) return;
+    event.preventDefault();
+    if (event.type === "drop") say("Drop pictures, not a folder.");
   }
 
   // ---- field and button follow the state, which polling swaps in

@@ -32,6 +32,7 @@ function showFile() {
   if (nameField.value && nameField.value !== madeName) return;
   nameField.value = chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
   madeName = nameField.value;
+  checkPattern(nameField);
   tellName();
 }
 file.addEventListener("change", showFile);
@@ -57,8 +58,13 @@ function duration(seconds) {
   return seconds < 100 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
+/** A field that does not fit its pattern says what is wanted, before a large file is sent beside it. */
+function checkPattern(field) {
+  field.setCustomValidity("");
+  field.setCustomValidity(field.validity.patternMismatch ? field.title : "");
+}
 const sizeField = form.elements.size;
-sizeField.addEventListener("input", () => sizeField.setCustomValidity(sizeField.validity.patternMismatch ? sizeField.title : ""));
+for (const field of [nameField, sizeField]) field.addEventListener("input", () => checkPattern(field));
 sizeField.addEventListener("invalid", () => sizeField.closest("details").setAttribute("open", ""));
 
 function clearErrors(root) {
@@ -86,10 +92,12 @@ function showErrors(answer) {
   const note = document.createElement("p");
   note.className = "errornote";
   note.setAttribute("role", "alert");
-  const told = fields.length ? rest.join(" ") : answer.detail || "The server did not take the file. Try again.";
+  const wrong = form.querySelector(".field.error :is(input, textarea, select)");
+  const told = fields.length ? [...(wrong ? ["Something is to be corrected below."] : []), ...rest].join(" ") : answer.detail || "The server did not take the file. Try again.";
   note.textContent = told === LOGGED_OUT ? told : `${told} Nothing was kept of the file.`.trim();
   form.querySelector(".fields").prepend(note);
   note.scrollIntoView({ block: "nearest" });
+  wrong?.focus({ preventScroll: true });
 }
 
 /** The fields of the form as the API takes them. */

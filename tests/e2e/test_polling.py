@@ -63,5 +63,5 @@ def test_a_page_says_that_what_it_showed_was_deleted(
 
     expect(version.get_by_text("There is nothing at this address. It may have been deleted.")).to_be_visible()
     expect(form.get_by_text(f"There is no model called {digits_copy}.")).to_be_visible()
-    for tab in (version, form):
-        expect(tab.get_by_role("link", name="All models")).to_be_visible()
+    expect(version.get_by_role("link", name="To the wall")).to_be_visible()
+    expect(form.get_by_role("link", name="All models")).to_be_visible()
