@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from urllib.parse import quote
 
 from inference.runner.config import MOST_PICTURES
 from models_app.cluster_names import models_cluster
@@ -96,7 +97,7 @@ TEMPLATES = [
 ]
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
-DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{PORTAL_DATA_DIR / 'portal.sqlite3'}")}
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{quote(str(PORTAL_DATA_DIR / 'portal.sqlite3'))}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # With Django's defaults 534 of 1200 concurrent transactions failed with "database is locked"; with these none.
     DATABASES["default"]["OPTIONS"] = {

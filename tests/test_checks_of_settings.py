@@ -153,6 +153,15 @@ def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path
     assert "PORTAL_HOST" in ended.stdout + ended.stderr
 
 
+def test_the_database_lies_in_the_data_directory_whatever_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a#b ?c=1 %41"
+    portal = RunningPortal(folder)
+
+    shown = portal.manage("shell", "-v0", "-c", "from django.db import connection as c; print(c.settings_dict['NAME'])")
+
+    assert shown.stdout.strip() == str(folder / "portal.sqlite3"), shown.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value", "setting", "found"),
     [

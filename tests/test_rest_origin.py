@@ -42,6 +42,8 @@ def test_a_model_is_put_asked_replaced_kept_and_removed(
     kept = api.delete("/api/model/", data={"model_id": "origin"}, params={"keep": "true"})
     assert (kept.status_code, kept.json()["pids"], kept.json()["state"]) == (200, [pid], "unloaded")
     assert api.version("origin", 2)["state"] == "unloaded"
+    kept_again = api.delete("/api/model/", data={"model_id": "origin", "keep": "true"})
+    assert (kept_again.status_code, len(api.get("/api/models/origin/").json()["versions"])) == (200, 3)
     removed = api.delete("/api/model/", params={"model_id": "origin"})
     assert (removed.status_code, removed.json()["pids"]) == (200, [])
     assert api.get("/api/models/origin/").status_code == 404

@@ -21,6 +21,7 @@ from inference.postprocessing import activated
 from inference.protocols import json_text, v2_binary, v2_classification
 from inference.protocols.answer import Answer
 from inference.protocols.datatypes import DTYPES, datatype_of
+from inference.protocols.v2_metadata import takes_batches
 from inference.runner.config import MOST_PICTURES
 from inference.served import Pictures, Question, Served, Tensors
 from inference.signature import TensorSpec
@@ -306,6 +307,8 @@ def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[
     """What the JSON says of one output; its bytes go to `buffers` where it is binary."""
     if wanted.classes:
         labels = served.labels if served.answer is None or wanted.name == served.answer.name else ()
+        if array.ndim == 1 and takes_batches(served):  # a number for each example, not a row of classes
+            array = array[:, None]
         best, shape = v2_classification.classes(array, wanted.classes, labels, wanted.name)
         described: dict[str, Any] = {"name": wanted.name, "datatype": "BYTES", "shape": shape}
         data = texts.pack(best) if wanted.is_binary else b""

@@ -65,8 +65,11 @@ def read_count(request: Request, name: str, *, least: int, most: int) -> int | N
 
 
 def read_flag(request: Request, name: str) -> bool:
-    """`?name=true`; anything but true, 1, yes, false, 0, no is refused."""
-    value = request.query_params.get(name, "false").lower()
+    """`name=true` in the query or as a field; anything but true, 1, yes, false, 0, no is refused."""
+    given = request.query_params.get(name)
+    if given is None and isinstance(request.data, Mapping):
+        given = request.data.get(name)
+    value = "false" if given is None else str(given).lower()
     if value not in {"true", "1", "yes", "false", "0", "no"}:
         raise ValidationFailed.of(name, f"{name} is true or false.")
     return value in {"true", "1", "yes"}

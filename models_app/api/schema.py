@@ -181,12 +181,39 @@ class PredictBody(s.Serializer[Any]):
     inputs = s.DictField(required=False, help_text="Tensors by name, batch included")
 
 
+class Score(s.Serializer[Any]):
+    index = s.IntegerField()
+    label = s.CharField()  # type: ignore[assignment]
+    score = s.JSONField(help_text='A number; "NaN", "Infinity" and "-Infinity" as texts')
+
+
+class Output(s.Serializer[Any]):
+    name = s.CharField()
+    dtype = s.CharField()
+    shape = s.ListField(child=s.IntegerField())
+    data = s.JSONField(help_text="Nested lists of this shape")  # type: ignore[assignment]
+
+
+class OneAnswer(s.Serializer[Any]):
+    image = s.JSONField(required=False, help_text="The name of its file, or which it was, from 0")
+    top = Score(many=True, required=False)
+    outputs = Output(many=True, required=False)
+    note = s.CharField(required=False)
+
+
+class Timing(s.Serializer[Any]):
+    queue = s.FloatField()
+    decode = s.FloatField()
+    inference = s.FloatField()
+    total = s.FloatField()
+
+
 class Prediction(s.Serializer[Any]):
     model = s.CharField()
     version = s.IntegerField()
     engine = s.CharField()
-    predictions = s.ListField(child=s.DictField())
-    timing_ms = s.DictField(child=s.FloatField())
+    predictions = OneAnswer(many=True)
+    timing_ms = Timing()
 
 
 class Event(s.Serializer[Any]):
@@ -209,11 +236,18 @@ class Trust(s.Serializer[Any]):
     reason = s.CharField()
 
 
+class DeviceShape(s.Serializer[Any]):
+    id = s.CharField()
+    kind = s.ChoiceField(["cpu", "gpu"])
+    memory_bytes = s.IntegerField()
+    free_bytes = s.IntegerField()
+
+
 class NodeShape(s.Serializer[Any]):
     name = s.CharField()
     slots = s.IntegerField()
     slots_free = s.IntegerField()
-    devices = s.ListField(child=s.DictField())
+    devices = DeviceShape(many=True)
     last_seen = s.DateTimeField(allow_null=True)
 
 
