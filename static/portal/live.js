@@ -6,10 +6,10 @@
 
 const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
 // Moments are printed in the zone of who reads them (portal/browser_zone.py).
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-document.cookie = `zone=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+document.cookie = `zone=${browserZone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
 
-const LOGGED_OUT = "You are logged out, or this is no longer there. Log in in another tab, then go on here.";
+const GONE = "You are logged out, or this is no longer there. Log in in another tab, then go on here.";
 const etags = new WeakMap();
 const lost = document.getElementById("lost");
 let isLost = 0, seenAt = new Date();
@@ -20,7 +20,7 @@ async function fetchFragment(address, key) {
   if (etags.has(key)) headers["If-None-Match"] = etags.get(key);
   const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
   if (answer.redirected || [403, 404].includes(answer.status)) {
-    if (holdsInput()) throw new Error(LOGGED_OUT);
+    if (holdsInput()) throw new Error(GONE);
     location.reload();
     return new Promise(() => {});
   }
@@ -90,7 +90,7 @@ function poll(refresh, isPressed) {
         misses += 1;
         if (misses === 3) isLost += 1;
         const figures = `The figures are from ${seenAt.toLocaleTimeString()}.`;
-        lost.textContent = error.message === LOGGED_OUT ? LOGGED_OUT : `Connection lost, trying again. ${figures}`;
+        lost.textContent = error.message === GONE ? GONE : `Connection lost, trying again. ${figures}`;
       }
       document.body.classList.toggle("stale", isLost > 0);
     }

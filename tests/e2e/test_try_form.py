@@ -58,6 +58,26 @@ def test_a_bad_picture_is_named_and_the_others_are_answered(
     _save_screenshot(page, portal, digits_copy)
 
 
+def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_another_tab(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    portal.client("manage").load(digits_copy)
+    page = open_page()
+    log_in(page, f"/try/{digits_copy}/")
+    page.set_input_files("#id_image", [SEVEN, TWO])
+    page.context.clear_cookies(name="sessionid")
+
+    page.click("#ask-button")
+    expect(page.locator("#ask-hint")).to_have_text("You are logged out. Log in in another tab, then ask again.")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # looks at the state, which is not told
+    expect(page.locator(".previews li")).to_have_count(2)
+    other = page.context.new_page()
+    log_in(other, "/try/")
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+
+
 def test_without_a_script_the_page_loads_and_answers_too(open_page: Callable[..., Page], digits_copy: str) -> None:
     page = open_page(has_script=False)
     log_in(page, f"/try/{digits_copy}/")

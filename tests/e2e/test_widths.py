@@ -1,7 +1,8 @@
-"""Nothing is wider than the window: every page at 1280 and 390 pixels, with the longest name that a model may have."""
+"""Nothing is wider than the window: every page of a desk, a tablet and a phone, with the longest name of a model."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -27,7 +28,8 @@ CUT_OFF = """() => {
 @pytest.fixture(scope="module")
 def long_name(portal: RunningPortal) -> Iterator[str]:
     api = portal.client("manage")
-    api.upload(NAME, SAMPLE, preprocessing='{"preset": "unit"}')
+    labels = json.dumps(["x" * 300, *"123456789"])
+    api.upload(NAME, SAMPLE, preprocessing='{"preset": "unit"}', labels=labels)
     api.load(NAME)
     assert api.upload(REJECTED, SAMPLE, labels='["a"]')["status"] == "rejected"
     yield NAME
@@ -35,7 +37,7 @@ def long_name(portal: RunningPortal) -> Iterator[str]:
         api.delete(f"/api/models/{name}/", params={"unload": "true"})
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 800, 390])
 def test_no_page_is_wider_than_the_window(open_page: Callable[..., Page], long_name: str, width: int) -> None:
     page = open_page(width=width)
     log_in(page, "/admin/")
