@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -188,6 +189,30 @@ def test_a_name_that_is_not_ours_is_for_django_to_refuse(served: RunningPortal) 
     )
 
     assert answer.status_code == 400
+
+
+def test_a_client_that_names_no_host_is_answered_by_the_address_it_reached(served: RunningPortal) -> None:
+    key = str(served.client().headers["Authorization"])
+    asked = json.dumps(BODY)
+
+    ready = said_to(served, "GET /v2/health/ready HTTP/1.0\r\n\r\n")
+    answer = said_to(
+        served, f"POST {INFER} HTTP/1.0\r\nAuthorization: {key}\r\nContent-Length: {len(asked)}\r\n\r\n{asked}"
+    )
+
+    assert ready == (200, {"ready": True})
+    assert (answer[0], answer[1]["model_name"]) == (200, "seen")
+
+
+def said_to(portal: RunningPortal, request: str) -> tuple[int, Any]:
+    """The status and the JSON of the answer; the request asks for the end of its connection."""
+    said = b""
+    with socket.create_connection(("127.0.0.1", portal.port), 30) as connection:
+        connection.sendall(request.encode())
+        while data := connection.recv(65536):
+            said += data
+    head, _, body = said.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
 
 
 def test_others_are_answered_while_a_request_with_very_many_rows_is_computed(served: RunningPortal) -> None:

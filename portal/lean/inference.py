@@ -92,13 +92,14 @@ class InferencePath:
 
 def _is_addressed_to_us(scope: Scope) -> bool:
     """Whether Django would take it too: one of our names, over TLS where that is asked for. Else Django says so."""
-    host = forwarded = b""
+    host: str = scope["server"][0]  # where the client names none, as HTTP/1.0 does not
+    forwarded = b""
     for name, value in scope["headers"]:
         if name == b"host":
-            host = value
+            host = value.decode("latin-1")
         elif name == b"x-forwarded-proto":
             forwarded = value
-    return _is_our_name(host.decode("latin-1")) and (not settings.PORTAL_HTTPS or forwarded == b"https")
+    return _is_our_name(host) and (not settings.PORTAL_HTTPS or forwarded == b"https")
 
 
 @lru_cache(maxsize=256)
