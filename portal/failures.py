@@ -1,19 +1,31 @@
-"""Django's handlers of what no view answered: JSON below `/api/`, a page elsewhere. A bug's page is 500.html."""
+"""Django's handlers of what no view answered: JSON where programs ask, a page elsewhere. A bug's page is 500.html."""
 
 from __future__ import annotations
 
+import re
+
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from inference.errors import NotFound, PermissionRefused, PortalError
+from inference.errors import NotFound, PermissionRefused, PortalError, ValidationFailed
+from inference.protocols.answer import error_answer
 from models_app.api.errors import error_body
 from models_app.api.views import missing
 from models_app.tryit import views as pages
 
+_PROTOCOLS = re.compile(r"/v[12](/|\Z)", re.IGNORECASE)
+_UNKNOWN_HOST = (
+    "The portal does not answer to this name. Use another one in the address, or have this one added to "
+    "PORTAL_ALLOWED_HOSTS."
+)
+
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """`handler400`: an unknown host, a request that cannot be read."""
+    if isinstance(exception, DisallowedHost):
+        return _told(request, "Not at this name", ValidationFailed(_UNKNOWN_HOST))
     answer = missing.bad_request if request.path.startswith("/api/") else pages.bad_request
     return answer(request, exception)
 
@@ -41,6 +53,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def _told(request: HttpRequest, title: str, error: PortalError) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse(error_body(error), status=error.status)
+    if _PROTOCOLS.match(request.path):
+        answer = error_answer(error)
+        return HttpResponse(answer.body, answer.content_type.decode(), answer.status)
     is_known = hasattr(request, "user") and request.user.is_authenticated
     is_admins = request.path.startswith(reverse("admin:index"))
     context = {"title": title, "sentence": error.message, "has_permission": is_known, "is_admins": is_admins}

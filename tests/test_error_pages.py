@@ -67,6 +67,30 @@ def test_below_api_the_answers_stay_json(client: Client) -> None:
     assert client.get("/api/models/").json()["code"] == "not_authenticated"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/", "/admin/", "/healthz"])
+def test_a_name_that_the_portal_does_not_have_is_told_on_a_page(client: Client, address: str) -> None:
+    assert_page(client.get(address, headers={"host": "elsewhere.example"}), 400, "PORTAL_ALLOWED_HOSTS")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("/api/models/", "detail"),
+        ("/v2", "error"),
+        ("/v2/health/ready", "error"),
+        ("/v1/models", "error"),
+        ("/V1/models/a:predict", "error"),
+    ],
+)
+def test_programs_are_told_of_such_a_name_in_the_form_of_their_errors(client: Client, address: str, key: str) -> None:
+    response = client.get(address, headers={"host": "elsewhere.example"})
+
+    assert (response.status_code, response.headers["Content-Type"]) == (400, "application/json")
+    assert "PORTAL_ALLOWED_HOSTS" in response.json()[key]
+
+
 def test_a_bug_is_told_on_a_page_without_the_database(rf: RequestFactory) -> None:
     response = server_error(rf.get("/admin/"))
 

@@ -188,7 +188,8 @@ def test_a_name_that_is_not_ours_is_for_django_to_refuse(served: RunningPortal) 
         f"{served.url}{INFER}", json=BODY, headers={"Host": "elsewhere.example", "Authorization": key}, timeout=30
     )
 
-    assert answer.status_code == 400
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    assert "PORTAL_ALLOWED_HOSTS" in answer.json()["error"]
 
 
 def test_a_client_that_names_no_host_is_answered_by_the_address_it_reached(served: RunningPortal) -> None:

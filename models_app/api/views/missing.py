@@ -52,7 +52,7 @@ def _exists(path: str) -> bool:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """The answer of `handler400` below `/api/`."""
-    error = ValidationFailed("The portal does not take this request. Look at its address and its Host header.")
+    error = ValidationFailed("The portal does not take this request. Look at its address and its headers.")
     return JsonResponse(error_body(error), status=error.status)
 
 
