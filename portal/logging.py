@@ -1,6 +1,6 @@
 """Request ids: one for each request, in the answer's header, in every log line, and in the text of a 500.
 
-And which answers are no line of the log.
+And which answers are no line of the log, or just one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ class NotNowFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class OneLineFilter(logging.Filter):
+    """Without the traceback: anybody can send what these loggers tell of."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return True
 
 
 class RequestIdMiddleware:

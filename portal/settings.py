@@ -44,10 +44,13 @@ PORTAL_SOCKETS_DIR = datadir.socket_directory(PORTAL_DATA_DIR)
 SECRET_KEY = env.text("PORTAL_SECRET_KEY") or datadir.read_or_create_secret_key(PORTAL_DATA_DIR)
 DEBUG = False
 HOST_IN_URLS = f"[{PORTAL_HOST}]" if ":" in PORTAL_HOST else PORTAL_HOST
-ALLOWED_HOSTS = env.words("PORTAL_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", HOST_IN_URLS])
+_LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
+_NAMES = env.words("PORTAL_ALLOWED_HOSTS", [*_LOOPBACK_NAMES, HOST_IN_URLS])
 if PORTAL_HOST in {"0.0.0.0", "::"} and not env.text("PORTAL_ALLOWED_HOSTS"):
-    ALLOWED_HOSTS = [*ALLOWED_HOSTS, socket.gethostname(), socket.getfqdn()]
-CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if PORTAL_HTTPS and host != "*"]
+    _NAMES = [*_NAMES, socket.gethostname(), socket.getfqdn()]
+# Whatever checks the portal from its own machine. A rebound name does not get in by these: browsers send that name.
+ALLOWED_HOSTS = [*_NAMES, *_LOOPBACK_NAMES]
+CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in _NAMES if PORTAL_HTTPS and host != "*"]
 
 INSTALLED_APPS = [
     "models_app.apps.ModelsAdminConfig",
@@ -145,6 +148,7 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 
 # ---- security: plain http is the default, else nobody could log in on a fresh machine ---------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PORTAL_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)\Z"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if PORTAL_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PORTAL_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PORTAL_HTTPS else None
@@ -224,6 +228,7 @@ LOGGING = {
     "filters": {
         "request_id": {"()": "portal.logging.RequestIdFilter"},
         "not_now": {"()": "portal.logging.NotNowFilter"},
+        "one_line": {"()": "portal.logging.OneLineFilter"},
     },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)-7s %(processName)s %(name)s [%(request_id)s] %(message)s"},
@@ -236,6 +241,7 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.request": {"level": "ERROR", "filters": ["not_now"]},
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
         "uvicorn.error": {"level": "ERROR"},  # not that it started, nor each request that is no HTTP
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },

@@ -50,7 +50,9 @@ class InferencePath:
             route = self._v2.route(scope["method"], path)
         elif path[:3].lower() == "/v1":
             route = self._v1.route(scope["method"], path)
-        return route if route is not None and _is_addressed_to_us(scope) else None
+        if route is None or not _is_addressed_to_us(scope, needs_tls=route.permission is not None):
+            return None
+        return route
 
     async def answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         self._registry.start()
@@ -90,7 +92,7 @@ class InferencePath:
         return key
 
 
-def _is_addressed_to_us(scope: Scope) -> bool:
+def _is_addressed_to_us(scope: Scope, *, needs_tls: bool) -> bool:
     """Whether Django would take it too: one of our names, over TLS where that is asked for. Else Django says so."""
     host: str = scope["server"][0]  # where the client names none, as HTTP/1.0 does not
     forwarded = b""
@@ -99,7 +101,9 @@ def _is_addressed_to_us(scope: Scope) -> bool:
             host = value.decode("latin-1")
         elif name == b"x-forwarded-proto":
             forwarded = value
-    return _is_our_name(host) and (not settings.PORTAL_HTTPS or forwarded == b"https")
+    if needs_tls and settings.PORTAL_HTTPS and forwarded.partition(b",")[0].strip() != b"https":
+        return False
+    return _is_our_name(host)
 
 
 @lru_cache(maxsize=256)
