@@ -87,6 +87,9 @@ class HttpConnection(HttpToolsProtocol):
         self._is_in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what stands behind
+
     def on_headers_complete(self) -> None:
         self._is_in_head, self._rests_since = False, math.inf
         super().on_headers_complete()

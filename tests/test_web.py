@@ -23,10 +23,11 @@ LARGE = b"x" * 2**24
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece."""
+    """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece;
+    `/echo` with the headers."""
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * LIMIT_S)
-    body = LARGE if scope["path"] == "/large" else b"hello"
+    body = {"/large": LARGE, "/echo": repr(scope["headers"]).encode()}.get(scope["path"], b"hello")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -128,6 +129,14 @@ def test_who_reads_slowly_gets_the_whole_answer(port: int) -> None:
         took = time.monotonic() - began
 
     assert took > 2 * LIMIT_S
+
+
+def test_white_space_around_the_value_of_a_header_is_not_part_of_it(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET /echo HTTP/1.1\r\nHost: here \t\r\nX-A: \t a  b \r\nX-B:  \r\n\r\n")
+        said = connection.recv(65536)
+
+    assert said.endswith(repr([(b"host", b"here"), (b"x-a", b"a  b"), (b"x-b", b"")]).encode())
 
 
 def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: int) -> None:
