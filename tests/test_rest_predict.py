@@ -93,6 +93,29 @@ def test_a_form_of_unknown_length_is_read_too(api: Api, digit: Callable[[str], b
     assert answer.json()["predictions"][0]["image"] == "seven.png"
 
 
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("filename*=utf-8''%e6%97%a5.png", "日.png"),
+        ("filename*=ISO-8859-1'en'gr%f6%dfer.png", "größer.png"),
+        ('filename="C:\\pictures\\seven.png"', "seven.png"),
+        ('filename="a%22b.png"', 'a"b.png'),
+        ('filename="100%25.png"', "100%25.png"),
+    ],
+)
+def test_a_picture_has_the_name_that_its_form_gives_it(
+    api: Api, digit: Callable[[str], bytes], label: str, name: str
+) -> None:
+    model = f'--b\r\nContent-Disposition: form-data; name="model_id"\r\n\r\n{PICTURES}\r\n'
+    head = f'--b\r\nContent-Disposition: form-data; name="image"; {label}\r\n\r\n'
+    body = (model + head).encode() + digit("seven") + b"\r\n--b--\r\n"
+
+    for address in (f"/api/models/{PICTURES}/predict/", "/api/image/"):
+        answer = api.post(address, data=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["predictions"][0]["image"] == name
+
+
 def test_at_most_64_pictures_are_taken_at_once(api: Api, digit: Callable[[str], bytes]) -> None:
     seven = digit("seven")
 

@@ -102,6 +102,18 @@ def test_fields_come_in_any_order_and_labels_in_any_form(api: Api, labels: bytes
     assert api.delete(f"/api/models/{name}/").status_code == 204
 
 
+def test_a_file_may_be_named_in_the_extended_form_alone(api: Api) -> None:
+    label = b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%e6%97%a5.keras"
+    body = form(part("name", b"extended"), b"--frontier\r\n" + label + b"\r\n\r\nno model\r\n")
+
+    answer = post(api, body)
+
+    assert answer.status_code == 201, answer.text
+    file = api.get("/api/models/extended/versions/1/file/")
+    assert "%E6%97%A5" in file.headers["Content-Disposition"]
+    assert api.delete("/api/models/extended/").status_code == 204
+
+
 FILE = part("file", b"no model", "x.keras")
 
 
@@ -115,6 +127,7 @@ FILE = part("file", b"no model", "x.keras")
         ([part("name", b"a")], 400, "file"),
         ([part("name", b"a"), part("file", b"as text")], 400, "file"),
         ([part("name", b"a"), part("file", b"", "")], 400, "file"),
+        ([part("name", b"a"), part("file", b"x", "").replace(b'filename=""', b"filename*=klingon''%e6")], 400, "file"),
         ([part("name", b"a"), part("model", b"\xff" * 10, "x.keras")], 400, "file"),
         ([part("name", b"a"), FILE, FILE], 400, "file"),
         ([part("name", b"a"), FILE, part("labels", b'["a"')], 400, "labels"),

@@ -112,7 +112,12 @@ def uploaded_pictures(files: Sequence[UploadedFile[Any]], field: str = "image") 
         raise ValidationFailed.of(field, "Send one or more pictures in the field image.")
     if len(files) > MOST_PICTURES:
         raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
-    return [Picture(file.name or index, file.read()) for index, file in enumerate(files)]
+    return [Picture(_as_written(file.name or "") or index, file.read()) for index, file in enumerate(files)]
+
+
+def _as_written(name: str) -> str:
+    """The name without what browsers put in place of three characters (HTML, multipart/form-data); Django leaves it."""
+    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
 def encoded_pictures(images: Any) -> list[Picture]:

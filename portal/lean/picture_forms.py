@@ -7,6 +7,7 @@ import multipart
 from inference.errors import TooLarge, ValidationFailed
 from inference.runner.config import MOST_PICTURES
 from models_app.services.predict import Picture
+from portal.lean.file_names import file_name, without_folders
 
 _MOST_OTHER_FIELDS = 100
 
@@ -32,13 +33,13 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
             for event in parser.parse(body):
                 if isinstance(event, multipart.MultipartSegment):
                     current = None
-                    if event.filename:
+                    if name := file_name(event):
                         files += 1
                         if files > MOST_PICTURES:
                             raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
                         if event.name == "image":
                             current = []
-                            names.append(_label(event.filename))
+                            names.append(without_folders(name))
                             contents.append(current)
                 elif event is not None and current is not None:
                     current.append(bytes(event))
@@ -51,7 +52,3 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
     return [
         Picture(name or index, b"".join(parts)) for index, (name, parts) in enumerate(zip(names, contents, strict=True))
     ]
-
-
-def _label(name: str) -> str:
-    return name.replace("\x00", "").replace("\\", "/").rpartition("/")[2]

@@ -41,6 +41,7 @@ from models_app.models import ApiKey
 from models_app.services.files import ReceivedFile, check_disk, new_upload_path, open_new
 from models_app.services.find import find_model
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
+from portal.lean.file_names import file_name, without_folders
 from portal.lean.pace import Pace
 
 _VERSIONS_PATH = re.compile(r"/api/models/(?P<name>[-\w]+)/versions/\Z")
@@ -241,17 +242,18 @@ class FormReceiver:
 
     def _begin(self, segment: multipart.MultipartSegment) -> None:
         self._field, self._text = segment.name, bytearray()
+        name = file_name(segment)
         if segment.name != "file":
-            if segment.filename and segment.name not in TEXT_FIELDS:
+            if name and segment.name not in TEXT_FIELDS:
                 raise ValidationFailed.of("file", f"Send the model in the field file, not in {segment.name[:50]}.")
             return
-        if segment.filename == "":  # a browser's form in which no file was chosen
+        if name == "":  # a browser's form in which no file was chosen
             return
         if self._upload.file is not None:
             raise ValidationFailed.of("file", "Send one file. What is a folder comes as .zip, .tar or .tar.gz.")
-        if not segment.filename:
+        if name is None:
             raise ValidationFailed.of("file", "The field file holds no file.")
-        self._name = segment.filename.replace("\x00", "").replace("\\", "/").rpartition("/")[2] or "model"
+        self._name = without_folders(name) or "model"
         self._writer = open_new(self._path)
 
     def _end(self) -> None:

@@ -1,0 +1,27 @@
+"""What a client calls the file that stands in a part of a form."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from multipart import MultipartSegment
+
+_EXTENDED = re.compile(r"; *filename\* *= *([^\s';]+)'[^\s';]*'([^\s';]*)", re.IGNORECASE)
+"""RFC 8187: charset'language'text."""
+
+
+def file_name(part: MultipartSegment) -> str | None:
+    """`filename`, or `filename*` where a client writes only that. None for a field that is no file."""
+    name: str | None = part.filename
+    extended = _EXTENDED.search(part["Content-Disposition"]) if name is None else None
+    if extended is None:
+        return name
+    try:
+        return unquote(extended[2], extended[1])
+    except (LookupError, ValueError):  # there is no such charset
+        return None
+
+
+def without_folders(name: str) -> str:
+    return name.replace("\x00", "").replace("\\", "/").rpartition("/")[2]
