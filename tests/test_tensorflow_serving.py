@@ -57,6 +57,23 @@ def test_status_and_metadata(curl: Curl) -> None:
     assert "pair" in curl("GET", "/v1/models")[1]["models"]
 
 
+def test_a_file_that_is_not_taken_has_ended_with_an_error(curl: Curl, served: RunningPortal) -> None:
+    api = served.client()
+    assert (
+        api.post("/api/models/", data={"name": "garbage"}, files={"file": ("x.keras", b"garbage")}).status_code == 201
+    )
+    try:
+        while (row := curl("GET", "/v1/models/garbage")[1]["model_version_status"][0])["state"] == "START":
+            assert row["status"] == {"error_code": "OK", "error_message": ""}
+        version = api.version("garbage")
+    finally:
+        api.delete("/api/models/garbage/")
+
+    assert version["status"] == "rejected"
+    assert row["state"] == "END"
+    assert row["status"] == {"error_code": "INVALID_ARGUMENT", "error_message": version["status_detail"]}
+
+
 def test_rows_are_answered_by_predictions(curl: Curl) -> None:
     status, answer = curl("POST", "/v1/models/seen:predict", json.dumps({"instances": PIXELS.tolist()}))
     by_name = curl(

@@ -15,17 +15,18 @@ _DTYPES = {
 }  # fmt: skip
 _STATES = {
     "loaded": "AVAILABLE", "queued": "START", "loading": "LOADING", "restarting": "LOADING", "unloading": "UNLOADING",
-    "failed": "END", "unloaded": "END",
+    "failed": "END", "unloaded": "END", "checking": "START", "rejected": "END",
 }  # fmt: skip
+_ERRORS = {"failed": "INTERNAL", "rejected": "INVALID_ARGUMENT"}
 
 
 def version_status(number: int, state: str, detail: str = "") -> dict[str, Any]:
-    """One row of `model_version_status`. END with an error code is a load that failed."""
-    code = "INTERNAL" if state == "failed" else "OK"
+    """One row of `model_version_status`. END with an error code is a load that failed, or a file that is not taken."""
+    code = _ERRORS.get(state, "OK")
     return {
         "version": str(number),
         "state": _STATES.get(state, "UNKNOWN"),
-        "status": {"error_code": code, "error_message": detail if state == "failed" else ""},
+        "status": {"error_code": code, "error_message": detail if state in _ERRORS else ""},
     }
 
 

@@ -53,12 +53,20 @@ def _reason(version: ModelVersion) -> str:
 
 
 def states(name: str, number: int | None) -> list[tuple[int, str, str]]:
-    """Number, state and detail of the versions of a model, or of one; newest first. Raises NotFound."""
+    """Number, state and detail of the versions of a model, or of one; newest first. Raises NotFound.
+
+    The state of its file where that is not ready: checking or rejected.
+    """
     if number is not None:
         versions = [find.find_version(name, number)]
     else:
         versions = list(find.versions().filter(model=find.find_model(name)).order_by("-number"))
-    return [(version.number, str(version.state), _reason(version)) for version in versions]
+    return [(version.number, _state(version), _reason(version)) for version in versions]
+
+
+def _state(version: ModelVersion) -> str:
+    has_moved = version.status == FileStatus.READY or version.state is not VersionState.UNLOADED
+    return str(version.state if has_moved else version.status)
 
 
 def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
