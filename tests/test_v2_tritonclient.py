@@ -214,6 +214,31 @@ def test_a_model_is_loaded_from_files_that_come_with_the_call(
         served.client().delete("/api/models/sent/", params={"unload": "true"})
 
 
+def test_the_batch_of_the_configuration_is_that_of_the_files(
+    client: Client, key: Headers, served: RunningPortal, served_files: Path
+) -> None:
+    files = {f"file:1/model{suffix}": (served_files / f"seen{suffix}").read_bytes() for suffix in (".xml", ".bin")}
+    options = {"options": {"string_value": '{"threads": 1}'}}
+    given = {
+        1: ({"max_batch_size": 8}, {"max_batch": 8}, 8),
+        2: ({"max_batch_size": 8, "parameters": options}, {"max_batch": 8, "threads": 1}, 8),
+        3: ({"max_batch_size": 16, "parameters": options}, {"threads": 1}, 16),
+        4: ({"max_batch_size": 0}, {}, 16),
+    }
+    try:
+        for number, (settings, kept, most) in given.items():
+            config = json.dumps({"backend": "openvino", **settings})
+            client.load_model("batched", headers=dict(key), config=config, files=files)
+            client.load_model("batched", headers=dict(key), config=config)  # the same again is no other wish
+
+            assert served.client().version("batched", number)["options"] == kept
+            assert client.get_model_config("batched", headers=dict(key))["max_batch_size"] == most
+        with pytest.raises(InferenceServerException, match="max_batch must be a whole number"):
+            client.load_model("batched", headers=dict(key), config='{"max_batch_size": 2000}', files=files)
+    finally:
+        served.client().delete("/api/models/batched/", params={"unload": "true"})
+
+
 def test_files_for_two_versions_are_refused_and_none_is_lost(client: Client, key: Headers) -> None:
     files = {"file:1/model.onnx": b"one", "file:2/model.onnx": b"two"}
 

@@ -6,11 +6,13 @@ import io
 import time
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from inference.engines import ENGINE_NAMES
 from inference.errors import LoadFailed, Unavailable, ValidationFailed
+from inference.options import parse_options
 from inference.protocols.v2_repository import LoadRequest, index_row
 from inference.runner.config import MOST_BATCH
 from models_app.choices import FileStatus, VersionState
@@ -22,6 +24,7 @@ from models_app.services.replace import await_replacement
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 
 LOAD_LIMIT_S = 120.0
+_WITHOUT_OPTIONS = {"max_batch": MOST_BATCH}
 
 
 def index(*, only_ready: bool) -> list[dict[str, str]]:
@@ -91,16 +94,17 @@ def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
 
 def _check_same_settings(version: ModelVersion, request: LoadRequest) -> None:
     """Settings are changed by those who may change versions, and while nothing runs: not by a load."""
-    wanted = upload.VersionSettings.from_fields(_fields(request))
-    has = {
-        "labels": version.labels,
-        "preprocessing": version.preprocessing.as_json(),
-        "postprocessing": version.postprocessing.as_json(),
-        "options": version.options.as_json(),
-        "engine": wanted.engine if wanted.engine == version.engine_selected else version.engine,
+    fields = _fields(request)
+    wanted = _settings(fields, request.max_batch)
+    is_same = {
+        "labels": wanted.labels == version.labels,
+        "preprocessing": wanted.preprocessing == version.preprocessing.as_json(),
+        "postprocessing": wanted.postprocessing == version.postprocessing.as_json(),
+        "options": _WITHOUT_OPTIONS | wanted.options == _WITHOUT_OPTIONS | version.options.as_json(),
+        "engine": wanted.engine in {version.engine, version.engine_selected},
     }
-    others = [name for name in _fields(request) if getattr(wanted, name) != has[name]]
-    if request.max_batch not in (None, version.options.max_batch or MOST_BATCH):
+    others = [name for name in fields if not is_same[name]]
+    if "options" not in fields and request.max_batch not in {None, version.options.max_batch or MOST_BATCH}:
         others.append("options.max_batch")
     if others:
         raise ValidationFailed(
@@ -114,6 +118,14 @@ def _fields(request: LoadRequest) -> dict[str, Any]:
     return {name: text for name, text in request.settings.items() if name != "engine" or text in ENGINE_NAMES}
 
 
+def _settings(fields: Mapping[str, Any], max_batch: int | None) -> upload.VersionSettings:
+    """`max_batch` counts where the options name none; what it is anyway is left to the measurement at the load."""
+    settings = upload.VersionSettings.from_fields(fields)
+    if max_batch in {None, MOST_BATCH}:
+        return settings
+    return replace(settings, options=parse_options({"max_batch": max_batch} | settings.options).as_json())
+
+
 def _uploaded(name: str, request: LoadRequest, by: Actor) -> ModelVersion:
     upload.check_name(name)
     contents = dict(request.files)
@@ -122,9 +134,10 @@ def _uploaded(name: str, request: LoadRequest, by: Actor) -> ModelVersion:
         fields.setdefault("labels", contents.pop(path).decode("utf-8", "replace"))
     if not contents:
         raise ValidationFailed("The files hold no model.")
+    settings = _settings(fields, request.max_batch)
     received = _received(contents)
     try:
-        return upload.register(name, received, upload.VersionSettings.from_fields(fields), by=by, replaces_older=True)
+        return upload.register(name, received, settings, by=by, replaces_older=True)
     finally:
         received.discard()
 
