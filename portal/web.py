@@ -26,6 +26,8 @@ HEAD_LIMIT_S = 30.0
 """So long a connection may bring no whole head: new, between two requests, or in the middle of one."""
 UNREAD_LIMIT_S = 60.0
 """So long a client may read nothing of what waits for it in this process's memory; as nginx's send_timeout."""
+HALF_CLOSED_LIMIT_S = 0.25
+"""So long an answer may take to begin once its client sends no more; the lean path looks no sooner whether it left."""
 HEAD_LIMIT_BYTES = 64 * 1024
 """Looked at after each piece that was read, so one may be larger by as much as comes at once."""
 MOST_CONNECTIONS = 2048
@@ -62,6 +64,19 @@ class HttpConnection(HttpToolsProtocol):
             if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
                 sentence = f"The head of a request may have {HEAD_LIMIT_BYTES:,} bytes."
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", sentence)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection is kept: `nc -N` waits for its answer, others have gone, and nothing tells them apart.
+        So what was asked is answered if that is soon, and nobody keeps a place for longer."""
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        self.loop.call_later(HALF_CLOSED_LIMIT_S, self._end_unless_answered)
+        return True
+
+    def _end_unless_answered(self) -> None:
+        if not self.cycle.response_started:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls this for what the parser does not take."""

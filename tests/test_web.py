@@ -19,14 +19,17 @@ from tests.running_portal import wait_for
 
 LIMIT_S = 0.8
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+WAITS_S = {"/slow": 2 * LIMIT_S, "/soon": 0.02, "/large": 0.02}
+SOON = b"GET /soon HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = b"x" * 2**24
+LARGE_REQUEST = b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece;
-    `/echo` with the headers."""
-    if scope["path"] == "/slow":
-        await asyncio.sleep(2 * LIMIT_S)
+    `/soon` after some milliseconds, `/echo` with the headers."""
+    if scope["path"] in WAITS_S:
+        await asyncio.sleep(WAITS_S[scope["path"]])
     body = {"/large": LARGE, "/echo": repr(scope["headers"]).encode()}.get(scope["path"], b"hello")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
@@ -107,10 +110,47 @@ def test_who_waits_for_an_answer_is_not_ended(port: int) -> None:
     assert b"hello" in said and b"hello" in again
 
 
+@pytest.mark.parametrize("requests", [SOON, LARGE_REQUEST, SOON + SOON], ids=["small", "large", "two"])
+def test_who_sends_no_more_gets_the_answer_and_the_end(
+    port: int, monkeypatch: pytest.MonkeyPatch, requests: bytes
+) -> None:
+    monkeypatch.setattr(web, "HALF_CLOSED_LIMIT_S", 10.0)  # for a busy machine
+
+    for _ in range(10):
+        with connect(port) as connection:
+            connection.sendall(requests)
+            connection.shutdown(socket.SHUT_WR)
+            said = read_to_end(connection)
+
+        assert said.count(b"HTTP/1.1 200 OK") == requests.count(b"GET")
+        assert said.endswith(LARGE if requests == LARGE_REQUEST else b"hello")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\n",
+        b"",
+    ],
+    ids=["slow", "half a body", "half a head", "nothing"],
+)
+def test_for_who_sends_no_more_no_place_is_kept(port: int, sent: bytes) -> None:
+    with connect(port) as connection:
+        connection.sendall(sent)
+        began = time.monotonic()
+        connection.shutdown(socket.SHUT_WR)
+        said = read_to_end(connection)
+        took = time.monotonic() - began
+
+    assert (said, took < 2 * LIMIT_S) == (b"", True)  # by then the slow answer is there
+
+
 def test_who_does_not_read_the_answer_is_dropped_with_it(server: tuple[WebServer, int]) -> None:
     connections = server[0].server_state.connections
     with connect(server[1]) as connection:
-        connection.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        connection.sendall(LARGE_REQUEST)
         wait_for(lambda: any(c.transport.get_write_buffer_size() > 2**20 for c in connections), 10, "it is answered")
         began = time.monotonic()
         wait_for(lambda: not connections, 10, "the connection is gone")
@@ -121,7 +161,7 @@ def test_who_does_not_read_the_answer_is_dropped_with_it(server: tuple[WebServer
 
 def test_who_reads_slowly_gets_the_whole_answer(port: int) -> None:
     with connect(port) as connection:
-        connection.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        connection.sendall(LARGE_REQUEST)
         began, read = time.monotonic(), 0
         while read < len(LARGE):
             read += len(connection.recv(2**20))
