@@ -16,6 +16,8 @@ from inference.wire import dtype_name
 Array = np.ndarray[Any, Any]
 MOST_AXES = 32
 """Of a tensor: no model has more, and numpy's own limit is not far."""
+WIDER_THAN_INT32 = frozenset({"uint32", "int64", "uint64"})
+_INT32 = np.iinfo(np.int32)
 
 
 def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
@@ -173,6 +175,20 @@ def _check_vocabulary(array: Array, name: str, below: int) -> None:
     if least < 0 or most >= below:
         wrong = least if least < 0 else most
         raise BadInput(f"The input {name} takes numbers from 0 to {below - 1:,}; the request holds {wrong:,}.")
+
+
+def check_width(inputs: Mapping[str, Array]) -> None:
+    """Raises BadInput for a number that an engine of NARROW_ENGINES would take for another one."""
+    for name, array in inputs.items():
+        if dtype_name(array.dtype) not in WIDER_THAN_INT32 or not array.size:
+            continue
+        least, most = array.min(), array.max()
+        if least < _INT32.min or most > _INT32.max:
+            raise BadInput(
+                f"In OpenVINO, which computes whole numbers in 32 bits, the input {name} takes {_INT32.min:,} to "
+                f"{_INT32.max:,}; the request holds {least if least < _INT32.min else most:,}. Choose tensorflow, "
+                "onnxruntime or litert for such numbers."
+            )
 
 
 def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:

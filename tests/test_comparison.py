@@ -19,7 +19,7 @@ from inference.comparison import (
     measure,
     recommend,
 )
-from inference.comparison.examples import make_examples
+from inference.comparison.examples import make_examples, widened
 from inference.devices import Device
 from inference.errors import TooLarge
 from inference.signature import Signature, TensorSpec
@@ -28,6 +28,7 @@ from tests.engine_fixtures import all_converted, model_data
 
 REFERENCE = Row("tensorflow", "f32", 0.0, 0.0, 1.0, p50_ms=31.0, per_second=30.0)
 FAST = Row("openvino", "f32", 1e-6, 1e-5, 1.0, p50_ms=4.0, per_second=180.0)
+WORDS = Signature((TensorSpec("words", "int64", (None, 5), below=500), TensorSpec("x", "float32", (None, 2))), ())
 COLUMNS = (
     *("engine", "precision", "max_abs_diff", "max_rel_diff", "same_winner", "load_seconds", "p50_ms", "p99_ms"),
     *("best_batch", "per_second", "memory_bytes", "error", "device"),
@@ -165,6 +166,35 @@ def test_engines_that_leave_out_the_numbers_of_outputs_are_compared_all_the_same
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("operation", "takes_them"), [("Mod", True), ("Gather", False)])
+def test_an_engine_that_cannot_take_what_the_reference_takes_is_not_recommended(
+    tmp_path: Path, operation: str, takes_them: bool
+) -> None:
+    path, kind = tmp_path / "ids.onnx", onnx.TensorProto.INT64
+    ends = [onnx.helper.make_tensor_value_info(name, kind, ["n", 3]) for name in ("ids", "y")]
+    shape, names = ([], ["ids", "known"]) if takes_them else ([10], ["known", "ids"])
+    known = onnx.helper.make_tensor("known", kind, shape, [10] * (shape or [1])[0])
+    node = onnx.helper.make_node(operation, names, ["y"])
+    graph = onnx.helper.make_graph([node], "ids", ends[:1], ends[1:], [known])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
+    signature = Signature((TensorSpec("ids", "int64", (None, 3)),), (TensorSpec("y", "int64", (None, 3)),))
+    inputs = make_examples(signature)
+
+    made = compare(
+        [Candidate(engine, path, "onnx", signature=signature) for engine in ("onnxruntime", "openvino")],
+        inputs,
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+        sandbox="auto",
+        wide=widened(inputs, signature),
+    )
+
+    reference, openvino = made.rows
+    assert reference.error == ""
+    assert openvino.error.startswith("In OpenVINO, which computes whole numbers in 32 bits,") == takes_them
+    assert openvino.max_abs_diff == (None if takes_them else 0.0)
+
+
 def test_the_fastest_that_agrees_is_recommended() -> None:
     engine, sentence = recommend([REFERENCE, FAST, replace(FAST, engine="litert", per_second=90.0)])
 
@@ -269,6 +299,30 @@ def test_noise_fits_each_input() -> None:
         np.array_equal(made[name], again)
         for name, again in make_examples(signature, count=3, value_range=(-1.0, 1.0)).items()
     )
+
+
+def test_wide_examples_hold_what_32_bits_do_not() -> None:
+    signature = Signature(
+        (
+            *(TensorSpec(kind, kind, (None, 5)) for kind in ("int64", "uint64", "uint32", "float64", "int32")),
+            TensorSpec("one", "int64", (1, 5)),
+            TensorSpec("words", "int64", (None, 5), below=500),
+            TensorSpec("count", "int64", ()),
+        ),
+        (),
+    )
+    examples = make_examples(signature)
+
+    wide = widened(examples, signature)
+
+    assert wide is not None
+    assert (examples["float64"].astype(np.float32) != examples["float64"]).all()
+    for name in ("int64", "uint64", "float64", "one"):
+        assert wide[name][-1].min() >= 2**31 and wide[name][-1].max() < 2**32 <= wide[name][-2].min()
+        assert wide[name].dtype == examples[name].dtype and np.array_equal(wide[name][:-2], examples[name][:-2])
+    assert (wide["uint32"][-1] >= 2**31).all() and (wide["uint32"][:-1] < 10).all()
+    assert all(wide[name] is examples[name] for name in ("int32", "words", "count"))
+    assert widened(make_examples(WORDS), WORDS) is None
 
 
 def test_pictures_are_as_photographs_are_and_fill_their_range() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference.client import Reply, Runners
-from inference.errors import PortalError
+from inference.errors import BadInput, PortalError
 from inference.runner.batching import BatchRules
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
@@ -40,15 +40,17 @@ class Given:
         return {"y": inputs["phase"] if self.answer is None else self.answer}
 
 
-def asked(folder: Path, engine: Given, *, is_brief: bool) -> Reply:
+def asked(
+    folder: Path, engine: Given, *, is_brief: bool, name: str = "tensorflow", given: dict[str, Array] | None = None
+) -> Reply:
     async def ask() -> Reply:
-        config = RunnerConfig("model", "keras", "tensorflow")
+        config = RunnerConfig("model", "keras", name)
         server = Server(engine, config, BatchRules(1, is_brief=is_brief))
         path = str(folder / "socket")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             await server.start(listener)
-            inputs: dict[str, Array] = {"x": np.zeros((1, 2), np.float32), "phase": np.array(True)}
+            inputs = given or {"x": np.zeros((1, 2), np.float32), "phase": np.array(True)}
             return await Runners().ask_tensors([path], inputs, timeout_s=5.0)
 
     return asyncio.run(ask())
@@ -60,6 +62,16 @@ def test_an_answer_that_cannot_be_sent_is_an_error_at_once(tmp_path: Path, is_br
         asked(tmp_path, Given(np.array(["text"], object)), is_brief=is_brief)
 
     assert refusal.value.code == "internal"
+
+
+def test_openvino_is_asked_for_no_number_that_it_would_take_for_another(tmp_path: Path) -> None:
+    ids = Signature((TensorSpec("ids", "int64", (None, 2)),), (TensorSpec("y", "float32", (None,)),))
+    engine, given = Given(np.zeros(1, np.float32), ids), {"ids": np.array([[3, 2**33 + 5]])}
+
+    with pytest.raises(BadInput, match=r"the input ids takes .* the request holds 8,589,934,597"):
+        asked(tmp_path, engine, is_brief=False, name="openvino", given=given)
+    (tmp_path / "socket").unlink()
+    assert asked(tmp_path, engine, is_brief=False, name="onnxruntime", given=given).outputs["y"].tolist() == [0.0]
 
 
 def test_a_scalar_goes_in_and_comes_out_as_one(tmp_path: Path) -> None:

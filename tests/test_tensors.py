@@ -7,7 +7,7 @@ import pytest
 
 from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec, with_vocabularies
-from inference.tensors import conform, from_lists
+from inference.tensors import check_width, conform, from_lists
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,28 @@ def test_a_number_beyond_the_vocabulary_is_refused_by_its_name(word: int, wrong:
 
     with pytest.raises(BadInput, match=f"^The input words takes numbers from 0 to 499; the request holds {wrong}.$"):
         conform({"words": np.array([[3, word]], np.int32)}, with_vocabularies(of_another_engine, known))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "wrong"),
+    [("int64", 2**33 + 5, "8,589,934,597"), ("int64", -(2**31) - 1, "-2,147,483,649"),
+     ("uint32", 2**31, "2,147,483,648"), ("uint64", 2**64 - 1, "18,446,744,073,709,551,615")],
+)  # fmt: skip
+def test_a_number_beyond_32_bits_is_refused_for_an_engine_that_computes_in_them(
+    dtype: str, number: int, wrong: str
+) -> None:
+    with pytest.raises(BadInput) as refusal:
+        check_width({"x": np.zeros((1, 2), np.float32), "ids": np.array([[3, number]], dtype)})
+
+    assert refusal.value.message == (
+        "In OpenVINO, which computes whole numbers in 32 bits, the input ids takes -2,147,483,648 to 2,147,483,647; "
+        f"the request holds {wrong}. Choose tensorflow, onnxruntime or litert for such numbers."
+    )
+
+
+def test_the_ends_of_32_bits_are_taken() -> None:
+    check_width({"ids": np.array([-(2**31), 2**31 - 1], np.int64), "none": np.zeros((1, 0), np.int64)})
+    check_width({"ids": np.array([0, 2**31 - 1], np.uint64), "times": np.array([1e300])})
 
 
 def test_the_ends_of_a_vocabulary_are_taken() -> None:

@@ -8,6 +8,7 @@ photographs by 0.2. So most pictures have large shapes and small ones, as photog
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\
 _SCALES = ((3, 0.27), (9, 0.18), (40, 0.10), (150, 0.04))
 """Cells across a picture, and how far they move a value at most."""
 _WHITE_NOISE_EVERY = 4
+_WIDE = ((2**31, 2**32), (2**32, 2**40))
+_WIDE_BY_DTYPE = {"uint32": _WIDE[:1], "int64": _WIDE, "uint64": _WIDE, "float64": _WIDE}
+"""Numbers that the dtype holds, and int32 or float32 does not."""
 
 
 def make_examples(
@@ -45,6 +49,27 @@ def make_examples(
     rows = min(count, MAX_BYTES // max(1, one_bytes))
     generator = np.random.default_rng(seed)
     return {spec.name: _values(generator, spec, rows, value_range) for spec in signature.inputs}
+
+
+def widened(examples: Mapping[str, Array], signature: Signature, *, seed: int = 1) -> dict[str, Array] | None:
+    """The examples with numbers beyond 32 bits in the last rows of the inputs that hold such; None where none does.
+
+    No file says whether they mean anything to it: as the number of a row in a table they do not.
+    """
+    generator = np.random.default_rng(seed)
+    wide = {
+        spec.name: _widened(generator, examples[spec.name], _WIDE_BY_DTYPE[spec.dtype])
+        for spec in signature.inputs
+        if spec.dtype in _WIDE_BY_DTYPE and spec.shape and spec.below is None and image_axes(spec) is None
+    }
+    return {**examples, **wide} if wide else None
+
+
+def _widened(generator: np.random.Generator, array: Array, ranges: Sequence[tuple[int, int]]) -> Array:
+    made = array.copy()
+    for back, (low, high) in zip(range(len(made)), ranges, strict=False):
+        made[-1 - back, ...] = generator.uniform(low, high, made.shape[1:])
+    return made
 
 
 def _shape(spec: TensorSpec, rows: int) -> list[int]:
@@ -68,7 +93,8 @@ def _values(generator: np.random.Generator, spec: TensorSpec, rows: int, value_r
         has_room = spec.below if dtype.kind == "f" else min(spec.below, np.iinfo(dtype).max)
         return generator.integers(0, has_room, shape).astype(dtype)
     if dtype.kind == "f":
-        return _spread(generator.random(shape, np.float32), value_range).astype(dtype, copy=False)
+        drawn = generator.random(shape) if dtype == np.float64 else generator.random(shape, np.float32)
+        return _spread(drawn, value_range).astype(dtype, copy=False)
     top = 2 if dtype.kind == "b" else 256 if spec.dtype == "uint8" else 10
     return generator.integers(0, top, shape, dtype)
 

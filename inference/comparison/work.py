@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from inference.engines import (
+    NARROW_ENGINES,
     Engine,
     EngineSettings,
     ModelUnusable,
@@ -21,12 +22,14 @@ from inference.engines import (
     first_line,
     open_engine,
 )
+from inference.errors import BadInput
 from inference.limited_child import Said
 from inference.limited_child.report import Report
 from inference.processes import memory_bytes
 from inference.runner.batching import is_batchable
 from inference.runner.tuning import most_streams
 from inference.signature import Signature
+from inference.tensors import check_width
 
 Array = np.ndarray[Any, Any]
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -41,7 +44,7 @@ def work(request: Said, report: Report) -> dict[str, Any]:
     """The figures and `output_names`, or `{"error": sentence}`."""
     try:
         return _measure(request)
-    except ModelUnusable as refusal:
+    except (ModelUnusable, BadInput) as refusal:
         return {"error": str(refusal)}
     except MemoryError:
         return {"error": "There was not enough memory."}
@@ -64,6 +67,8 @@ def _measure(request: Said) -> dict[str, Any]:
     began = time.perf_counter()
     engine = open_engine(name, path, file_format, settings)
     inputs = _inputs(request)
+    if name in NARROW_ENGINES:
+        check_width(inputs)
     rows = _rows(engine, inputs)
     first = engine.run(_cut(inputs, 0, rows))
     load_s = time.perf_counter() - began

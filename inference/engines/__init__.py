@@ -92,6 +92,10 @@ class EngineSettings:
 PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
 
+NARROW_ENGINES = frozenset({"openvino"})
+"""Those that compute whole numbers of any kind as int32, and 2^33 + 5 as 5 (see `tensors.check_width`); float64 as
+float32."""
+
 GPU_ENGINES = frozenset({"tensorflow"})
 """Those that use a GPU where there is one; the others would only hold its device files open."""
 

@@ -3,6 +3,8 @@
 Pinning is off: pinned, each of several processes binds to the same first cores (two processes: 92–116 images a second,
 188 without). OpenVINO's conversion tool stays out: nothing here uses it, it takes three quarters of OpenVINO's import
 (271 ms with it, 64 without) and reports itself over the network.
+
+Its CPU plugin computes whole numbers as int32 and float64 as float32, whatever the file says: see NARROW_ENGINES.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import numpy as np
 
 from inference import images, tensors, wire
 from inference.alarm import Alarm
-from inference.engines import Engine
+from inference.engines import NARROW_ENGINES, Engine
 from inference.errors import (
     BadImage,
     BadInput,
@@ -76,6 +76,7 @@ class Server:
         self._config = config
         known = Signature.from_json(config.signature) if config.signature else engine.signature
         self._signature = with_vocabularies(engine.signature, known)
+        self._is_narrow = config.engine in NARROW_ENGINES
         self._decoders = Decoders(_end_process)
         self.statistics = Statistics()
         self.batcher = Batcher(
@@ -191,7 +192,10 @@ class Server:
             raise ValidationFailed("The frame has no kind or no timeout.") from None
         self._watch(request)
         if kind == "tensors":
-            self._submit(request, tensors.conform(wire.read_tensors(header.get("tensors", ()), body), self._signature))
+            inputs = tensors.conform(wire.read_tensors(header.get("tensors", ()), body), self._signature)
+            if self._is_narrow:
+                tensors.check_width(inputs)
+            self._submit(request, inputs)
         elif kind == "images":
             self._begin_images(request, header, body)
         elif kind == "seen":

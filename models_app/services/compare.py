@@ -13,7 +13,7 @@ from django.utils import timezone
 from inference.comparison import BRIEF, Candidate, Effort, Row
 from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
-from inference.comparison.examples import make_examples
+from inference.comparison.examples import make_examples, widened
 from inference.conversion import ConversionFailed
 from inference.devices import choose_device, list_devices, load_nvml
 from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
@@ -58,11 +58,13 @@ def compare_version(
     conversions = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
     able = [_able(version, engine, conversions, all_precisions) for engine in engines]
     candidates = _on_their_devices([candidate for chosen in able for candidate in chosen.candidates])
+    inputs = _inputs(version)
     measured = measure_all(
         candidates,
-        _inputs(version),
+        inputs,
         Workspace(settings.PORTAL_RUN_DIR / f"compare-{version.pk}"),
         progress=_part(progress, _CONVERTED_AT, 100),
+        wide=widened(inputs, version.signature),
         effort=effort,
         sandbox=settings.PORTAL_SANDBOX,
     )
