@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -16,6 +17,8 @@ from inference.wire import dtype_name
 Array = np.ndarray[Any, Any]
 MOST_AXES = 32
 """Of a tensor: no model has more, and numpy's own limit is not far."""
+MOST_EMPTY_ROWS = 10_000
+"""Of a tensor without values, whose rows cost nothing to send: 88 bytes that meant 2^31 of them took an engine 30 s."""
 WIDER_THAN_INT32 = frozenset({"uint32", "int64", "uint64"})
 _INT32 = np.iinfo(np.int32)
 
@@ -144,7 +147,7 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
     """The inputs in the signature's order, if names, dtypes, shapes and vocabularies fit. Raises BadInput: which one
-    does not."""
+    does not; TooLarge for very many rows without values."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
         raise BadInput(
@@ -159,7 +162,9 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
                 f"The input {spec.name} takes the shape {show_shape(spec.shape)}; "
                 f"the request has {show_shape(array.shape)}."
             )
-        if spec.below is not None and array.size:
+        if not array.size:
+            _check_empty(array.shape, spec)
+        elif spec.below is not None:
             _check_vocabulary(array, spec.name, spec.below)
     rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
     if len(rows) > 1:
@@ -167,6 +172,14 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
     if rows == {0}:
         raise BadInput("The request holds no example.")
     return {name: inputs[name] for name in names}
+
+
+def _check_empty(shape: tuple[int, ...], spec: TensorSpec) -> None:
+    rows = math.prod(size for size, fixed in zip(shape, spec.shape, strict=True) if size and size != fixed)
+    if rows > MOST_EMPTY_ROWS:
+        raise TooLarge(
+            f"The input {spec.name} holds no values but {rows:,} rows; at most {MOST_EMPTY_ROWS:,} such rows are taken."
+        )
 
 
 def _check_vocabulary(array: Array, name: str, below: int) -> None:

@@ -131,9 +131,14 @@ def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[
             {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": len(buffer)}
         )
         buffers.append(buffer)
-    if (size := sum(map(len, buffers))) > (most := Limits().body_bytes):
-        raise WireError(f"the tensors take {size:,} bytes, and at most {most:,} are sent")
+    check_size(sum(map(len, buffers)))
     return described, buffers
+
+
+def check_size(size: int) -> None:
+    """Raises WireError for tensors of more bytes than a frame carries."""
+    if size > (most := Limits().body_bytes):
+        raise WireError(f"the tensors take {size:,} bytes, and at most {most:,} are sent")
 
 
 def _packed(name: str, array: np.ndarray[Any, Any]) -> bytes:

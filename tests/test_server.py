@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference.client import Reply, Runners
-from inference.errors import BadInput, PortalError
+from inference.errors import BadInput, EngineFailed, PortalError
 from inference.runner.batching import BatchRules
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 WITH_PHASE = Signature(
     (TensorSpec("x", "float32", (None, 2)), TensorSpec("phase", "bool", ())), (TensorSpec("y", "bool", ()),)
 )
+LONG = Signature((TensorSpec("x", "float32", (None, 2)),), (TensorSpec("y", "float32", (None, 2**26)),))
 
 
 @dataclass
@@ -62,6 +63,30 @@ def test_an_answer_that_cannot_be_sent_is_an_error_at_once(tmp_path: Path, is_br
         asked(tmp_path, Given(np.array(["text"], object)), is_brief=is_brief)
 
     assert refusal.value.code == "internal"
+
+
+@dataclass
+class Wordy(Given):
+    """An engine that answers a row with 256 MiB, which take no memory until somebody copies them."""
+
+    signature: Signature = LONG
+    calls: int = 0
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls += 1
+        return {"y": np.broadcast_to(np.float32(0), (len(inputs["x"]), 2**26))}
+
+
+def test_a_request_is_computed_no_further_once_its_answer_is_too_large_to_be_sent(tmp_path: Path) -> None:
+    engine = Wordy()
+
+    with pytest.raises(EngineFailed) as refusal:
+        asked(tmp_path, engine, is_brief=True, given={"x": np.zeros((8, 2), np.float32)})
+
+    assert refusal.value.message == (
+        "The answer cannot be sent: the tensors take 1,342,177,280 bytes, and at most 1,073,741,824 are sent."
+    )
+    assert engine.calls == 5
 
 
 def test_openvino_is_asked_for_no_number_that_it_would_take_for_another(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.errors import BadInput
+from inference.errors import BadInput, TooLarge
 from inference.signature import Signature, TensorSpec, with_vocabularies
 from inference.tensors import check_width, conform, from_lists
 
@@ -45,6 +45,21 @@ def test_a_number_beyond_the_vocabulary_is_refused_by_its_name(word: int, wrong:
 
     with pytest.raises(BadInput, match=f"^The input words takes numbers from 0 to 499; the request holds {wrong}.$"):
         conform({"words": np.array([[3, word]], np.int32)}, with_vocabularies(of_another_engine, known))
+
+
+@pytest.mark.parametrize("have", [(2**31 - 1, 0, 300), (1, 2**31 - 1, 0, 300), (10_001, 0, 300), (101, 100, 0, 300)])
+def test_a_tensor_without_values_has_no_more_rows_than_anybody_needs(have: tuple[int, ...]) -> None:
+    given, shape = {"ids": np.empty(have, np.int32)}, (*(None for _ in have[:-1]), 300)
+
+    with pytest.raises(TooLarge, match=r"^The input ids holds no values but [\d,]+ rows; at most 10,000 such rows"):
+        conform(given, Signature((TensorSpec("ids", "int32", shape),), ()))
+
+
+@pytest.mark.parametrize(("shape", "have"), [((None, None), (10_000, 0)), ((None, None, 300), (64, 0, 300))])
+def test_an_empty_tensor_of_some_rows_is_taken(shape: tuple[int | None, ...], have: tuple[int, ...]) -> None:
+    given = {"ids": np.empty(have, np.int32)}
+
+    assert conform(given, Signature((TensorSpec("ids", "int32", shape),), ()))["ids"] is given["ids"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ class Request(Work):
     bad: dict[str, str] | None = None
     """Of pictures: what is wrong with those that cannot be read, by their place. None for tensors."""
     ended_parts: int = 0
+    answer_bytes: int = 0
+    """Of the parts that ended, while others are still computed."""
     undecoded: int = 0
     pictures: list[Array | BadImage | None] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
@@ -334,13 +336,16 @@ class Server:
                 self._refuse(request, part.error)
                 continue
             request.ended_parts += 1
-            if request.ended_parts == len(request.parts):
-                try:
+            try:
+                if request.ended_parts == len(request.parts):
                     self._answer_outputs(request)
-                except wire.WireError as error:
-                    self._refuse(request, EngineFailed(f"The answer cannot be sent: {error}."))
-                except Exception as error:  # of outputs that cannot be sent: this request's, not the others'
-                    self._refuse(request, error)
+                else:
+                    request.answer_bytes += sum(tensor.nbytes for tensor in part.outputs.values())
+                    wire.check_size(request.answer_bytes)
+            except wire.WireError as error:
+                self._refuse(request, EngineFailed(f"The answer cannot be sent: {error}."))
+            except Exception as error:  # of outputs that cannot be sent: this request's, not the others'
+                self._refuse(request, error)
 
     def _answer_outputs(self, request: Request) -> None:
         parts = request.parts
