@@ -42,6 +42,7 @@ def main(folder: Path) -> None:
     _stateful(folder)
     _named_answers(folder)
     _vocabulary(folder)
+    _no_weights(folder)
     _mobilenet(folder)
 
 
@@ -183,6 +184,13 @@ def _vocabulary(folder: Path) -> None:
     model.save(folder / "vocabulary.keras")
     given = {"question": [[0, 499, 7, 7, 3, 1]], "answer": [[5, 4, 3, 2, 1, 0]], "kind": [[2]]}
     kept(folder, "vocabulary", model, **{name: np.array(value, np.int32) for name, value in given.items()})
+
+
+def _no_weights(folder: Path) -> None:
+    x = keras.Input((10,), name="x")
+    model = keras.Model(x, layers.Softmax(name="answer")(x))
+    model.save(folder / "no_weights.keras")
+    kept(folder, "no_weights", model, x=noise(3, 10))
 
 
 def _mobilenet(folder: Path) -> None:

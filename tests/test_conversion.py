@@ -139,6 +139,12 @@ def test_pictures_of_any_size_go_into_every_form(as_converted: AsConverted, targ
     assert [size is None for size in ran.facts["inputs"][0]["shape"][1:]] == [True, True, False]
 
 
+def test_a_model_without_weights_is_converted(as_converted: AsConverted) -> None:
+    ran, expected = as_converted("no_weights", "openvino", ["openvino"])
+
+    assert difference(ran.outputs, expected) < 1e-6
+
+
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_products_of_int8_are_kept_whole(as_converted: AsConverted, target: str) -> None:
     ran, expected = as_converted("quantised", target, ("onnx", "openvino"))

@@ -15,8 +15,15 @@ from inference.engines import first_line
         ("/tmp/run/model.keras\nis no archive", "is no archive"),
         ("'layers/dense/vars'", "ValueError"),
         ("", "ValueError"),
+        (
+            "Exception from src/inference/src/cpp/core.cpp:84:\nCheck 'util::directory_exists(path) || "
+            "util::file_exists(path)' failed at src/frontends/common/src/frontend.cpp:117:\nFrontEnd API failed with "
+            'GeneralFailure:\nir: Could not open the file: "<net/>"\n\n',
+            "ir: Could not open the file: …",
+        ),
+        ("Exception from src/a.cpp:8:\nCheck 'rank == 4' failed at src/b.cpp:17:\n\n", "Check 'rank == 4' failed at …"),
     ],
-    ids=["a path", "empty lines", "a path alone first", "a path alone", "nothing"],
+    ids=["a path", "empty lines", "a path alone first", "a path alone", "nothing", "headings", "headings alone"],
 )
 def test_there_is_always_something_to_read(message: str, line: str) -> None:
     assert first_line(ValueError(message)) == line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,9 @@ class EngineSettings:
     is_trusted: bool = False
     signature: Signature | None = None
 
+
+_HEADING = re.compile(r"Exception from .*|Check '.*' failed at .*|FrontEnd API failed with \w+:")
+"""What OpenVINO says before its message."""
 
 PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
@@ -247,9 +251,11 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's message that says more than paths, short and without those that it may name."""
+    """The first line of a library's message that says more than paths and where in its source the error is, short and
+    without those that it may name."""
     lines = (
         " ".join(word if "/" not in word or len(word) < 2 else "…" for word in line.split())
         for line in str(error).splitlines()
     )
-    return next((line for line in lines if line.strip("… ")), type(error).__name__)[:300]
+    telling = [line for line in lines if line.strip("… ")] or [type(error).__name__]
+    return next((line for line in telling if not _HEADING.fullmatch(line)), telling[-1])[:300]

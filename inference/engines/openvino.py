@@ -196,12 +196,13 @@ def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
             weights_name = str(xml.with_suffix(".bin"))
             if weights_name not in entries:
                 raise ModelUnusable("The archive holds an .xml without the .bin of the same name. Put both into it.")
-            text = archive.read(str(xml)).decode()
+            text = archive.read(str(xml))
             weights = _mapped(path, entries[weights_name])
             if weights is None:
                 weights = np.frombuffer(bytearray(archive.read(weights_name)), np.uint8)
-    except (zipfile.BadZipFile, OSError, UnicodeError) as error:
+    except (zipfile.BadZipFile, OSError) as error:
         raise ModelUnusable("The archive is damaged or was cut off. Upload the whole file.") from error
+    # As bytes: beside no weights, a text is taken for the path of a file.
     return core.read_model(text, ov.Tensor(weights, shared_memory=True) if weights.size else b""), weights
 
 
