@@ -18,8 +18,11 @@ from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
-FILES = {"moods": "moods.keras", "pets": "pets.keras", "decoding": "decoding.zip", "upper": "upper.onnx"}
-ENGINES = {"moods": "tensorflow", "pets": "tensorflow", "decoding": "tensorflow", "upper": "onnxruntime"}
+FILES = {
+    **{"moods": "moods.keras", "pets": "pets.keras", "animals": "animals.keras"},
+    **{"decoding": "decoding.zip", "upper": "upper.onnx"},
+}
+ENGINES = {**dict.fromkeys(FILES, "tensorflow"), "upper": "onnxruntime"}
 REVIEWS = [["the film was good"], ["awful café"]]
 RAW = {"Inference-Header-Content-Length": "0"}
 
@@ -59,6 +62,18 @@ def test_texts_are_answered_as_keras_answers_them(api: Api, moods: list[float]) 
     assert np.ravel(output["data"]) == pytest.approx(moods, rel=1e-5)
     both = api.post("/api/models/pets/predict/", json={"instances": [{"word": ["cat"], "size": [1, 2]}]})
     assert both.status_code == 200, both.text
+
+
+def test_a_model_says_that_it_gives_texts_also_where_keras_says_numbers(api: Api) -> None:
+    inputs = [{"name": "numbers", "shape": [1, 2], "datatype": "INT64", "data": [2, 1]}]
+
+    (answer,) = api.post("/v2/models/animals/infer", json={"inputs": inputs}).json()["outputs"]
+
+    assert (answer["datatype"], answer["data"]) == ("BYTES", ["dog", "cat"])
+    assert api.version("animals")["outputs"] == [{"name": "words", "dtype": "string", "shape": [None, 2]}]
+    assert api.get("/v2/models/animals").json()["outputs"][0]["datatype"] == "BYTES"
+    signature = api.get("/v1/models/animals/metadata").json()["metadata"]["signature_def"]["signature_def"]
+    assert signature["serving_default"]["outputs"]["words"]["dtype"] == "DT_STRING"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def pets() -> keras.Model:
     return keras.Model([word, size], layers.Dense(2)(layers.Concatenate()([number, size])))
 
 
+def animals() -> keras.Model:
+    """Numbers to words. Keras says that the answers are numbers."""
+    numbers = keras.Input((2,), dtype="int64", name="numbers")
+    return keras.Model(numbers, layers.StringLookup(vocabulary=["cat", "dog"], invert=True, name="words")(numbers))
+
+
 class Decoding(tf.Module):
     """Encoded pictures to their mean colour, their kind and their first bytes, as models exported for serving are."""
 
@@ -60,6 +66,7 @@ def main(folder: Path) -> None:
     model.save(folder / "moods.keras")
     model.export(str(folder / "exported"), verbose=False)
     pets().save(folder / "pets.keras")
+    animals().save(folder / "animals.keras")
     decoding = Decoding()
     tf.saved_model.save(decoding, str(folder / "decoding"), signatures={"serving_default": decoding.serve})
     for name in ("exported", "decoding"):

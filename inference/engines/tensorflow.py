@@ -75,16 +75,16 @@ class TensorFlowEngine:
 
     def __init__(self, traced: Traced, device: str) -> None:
         self.device = device
-        self.signature = traced.signature
         self.traced = traced
         self._function = tf.function(
             self._call,
             input_signature=[
-                tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(self.signature.inputs)
+                tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)
             ],
             autograph=False,
         )
-        self._function.get_concrete_function()
+        made = self._function.get_concrete_function().structured_outputs
+        self.signature = _with_dtypes(traced.signature, made)
 
     def _call(self, *tensors: Any) -> list[Any]:
         return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
@@ -96,6 +96,13 @@ class TensorFlowEngine:
         except tf.errors.InvalidArgumentError as error:
             raise BadInput(f"The model does not take these values: {_reason(error)}") from error
         return {spec.name: _array(tensor) for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
+
+
+def _with_dtypes(signature: Signature, outputs: Sequence[Any]) -> Signature:
+    """The signature with the dtypes that come: Keras says of a StringLookup's words that they are numbers."""
+    dtypes = [tf.as_dtype(output.dtype).name for output in outputs]
+    specs = [replace(spec, dtype=dtype) for spec, dtype in zip(signature.outputs, dtypes, strict=True)]
+    return replace(signature, outputs=tuple(specs))
 
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEngine:
