@@ -65,7 +65,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
 
 def _convolutions() -> Any:
     pixels = keras.Input((8, 8, 3), name="pixels")
-    seen = layers.DepthwiseConv2D(3, name="depthwise")(pixels)
+    seen = layers.DepthwiseConv2D(3, name="depthwise")(layers.RandomFlip()(pixels))
     seen = layers.SpatialDropout2D(0.2)(layers.SeparableConv2D(4, 3, name="separable")(seen))
     seen = layers.Conv2DTranspose(3, 3, name="transposed")(seen)
     return keras.Model(pixels, layers.Dense(5, activation="softmax", name="answer")(layers.Flatten()(seen)))
@@ -318,6 +318,11 @@ def _age_arguments(kind: str, inner: dict[str, Any]) -> None:
         inner |= {"trainable": True, "noise_shape": None}
     if kind == "MultiHeadAttention":
         inner |= {"query_shape": [None, 5, 4], "key_shape": [None, 5, 4], "value_shape": [None, 5, 4]}
+        inner["softmax_robust_masking"] = False  # this and the two below: tf_keras 2.21
+    if kind == "Softmax":
+        inner["robust_masking"] = True
+    if kind in ("RandomFlip", "SpatialDropout2D"):
+        inner["rng_type"] = "stateful"
     if kind in ("BatchNormalization", "LayerNormalization") and isinstance(inner["axis"], int):
         inner["axis"] = [inner["axis"]]
 

@@ -35,10 +35,12 @@ _FIXED: dict[str, tuple[str, object]] = {
 _IDLE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_SEPARABLE, ("kernel_initializer", "kernel_regularizer", "kernel_constraint")),
     **dict.fromkeys(("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"), ("trainable", "noise_shape")),
-    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
+    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),
+    "Softmax": ("robust_masking",),
     "Discretization": ("trainable",),
 }
-"""Class → arguments that are gone and changed no answer: they were for training, or repeat what the inputs say."""
+"""Class → arguments that are gone and changed no answer: they were for training, repeat what the inputs say, or
+choose one of two ways to mask, both of which give a masked place nothing (robust or not: tf_keras 2.21)."""
 
 _OF_APPLICATIONS = {
     "LayerScale": "convnext",
@@ -67,6 +69,7 @@ def repair_layer(item: dict[str, Any]) -> None:
         _name_operation(item)
         return
     _drop_arguments(class_name, config)
+    config.pop("rng_type", None)  # how tf_keras draws random numbers in training
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
     if class_name in _OF_APPLICATIONS:
