@@ -67,7 +67,7 @@ def _convolutions() -> Any:
     pixels = keras.Input((8, 8, 3), name="pixels")
     seen = layers.DepthwiseConv2D(3, name="depthwise")(layers.RandomFlip()(pixels))
     seen = layers.SpatialDropout2D(0.2)(layers.SeparableConv2D(4, 3, name="separable")(seen))
-    seen = layers.Conv2DTranspose(3, 3, name="transposed")(seen)
+    seen = convnext.LayerScale(0.1, 3)(layers.Conv2DTranspose(3, 3, name="transposed")(seen))
     return keras.Model(pixels, layers.Dense(5, activation="softmax", name="answer")(layers.Flatten()(seen)))
 
 
@@ -297,6 +297,10 @@ def aged(item: dict[str, Any]) -> None:
         if first["class_name"] == "InputLayer" and others[0]["class_name"] not in _MODELS:
             others[0]["config"]["batch_input_shape"] = first["config"]["batch_shape"]
     _age_arguments(kind, inner)
+    if kind == "LayerScale" and "module" in item:
+        item["module"] = "tf_keras.src.applications.convnext"
+    if kind == "Dense" and inner["name"] == "answer":
+        item["config"]["bias_initializer"] |= {"class_name": "Zeros", "module": "tensorflow.python.ops.init_ops_v2"}
     if kind == "MultiHeadAttention":
         item["build_config"] = {"input_shape": inner["query_shape"]}
     if isinstance(inner.get("dtype"), dict) or inner.get("dtype") == "float32":

@@ -36,7 +36,8 @@ def age_operation(layer: dict[str, Any], reference: Callable[[Any], Any]) -> Non
     class_name = "SlicingOpLambda" if function.endswith("getitem") else "TFOpLambda"
     given = {**dict(zip(arguments, others, strict=True)), **settings, "name": None}
     if "module" in layer:
-        layer |= {"module": "keras.src.layers.core.tf_op_layer", "registered_name": class_name}
+        package = "tf_keras" if function == "reshape" else "keras"
+        layer |= {"module": f"{package}.src.layers.core.tf_op_layer", "registered_name": class_name}
     layer["class_name"] = class_name
     layer["config"] = {"name": layer["name"], "trainable": True, "dtype": "float32", "function": function}
     layer["inbound_nodes"] = [_first(first, given)]

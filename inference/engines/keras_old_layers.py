@@ -47,7 +47,7 @@ _OF_APPLICATIONS = {
     "StochasticDepth": "convnext",
     "CustomScaleLayer": "inception_resnet_v2",
 }
-"""Keras finds them by their module, which Keras 2 did not write into HDF5."""
+"""Keras finds them by their module, which Keras 2 did not write into HDF5 and tf_keras calls otherwise."""
 
 _MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
 _POLICIES = frozenset({"Policy", "PolicyV1"})
@@ -73,7 +73,7 @@ def repair_layer(item: dict[str, Any]) -> None:
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
     if class_name in _OF_APPLICATIONS:
-        item.setdefault("module", f"keras.src.applications.{_OF_APPLICATIONS[class_name]}")
+        item["module"] = f"keras.src.applications.{_OF_APPLICATIONS[class_name]}"
     avoid_old_reader(item)
     _unpack_axis(class_name, config)
     _name_policy(config)

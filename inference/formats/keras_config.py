@@ -29,8 +29,12 @@ _FAMILIES = (
 _PUBLIC = re.compile(rf"keras(\.({_FAMILIES}|losses|metrics|optimizers|optimizers\.schedules))?")
 # Where Keras itself finds classes that it does not export: Functional, operations, layers of its applications.
 _PRIVATE = re.compile(rf"keras\.(src\.)?({_FAMILIES}|ops|applications|engine|losses|metrics|optimizers)(\.[a-z0-9_]+)+")
-# Keras 2 as it is still to be had beside Keras 3; the engine reads it as Keras' own, and Keras itself never imports it.
-_OF_TF_KERAS = "tf_keras.src.engine.functional"
+# What Keras 2 and tf_keras, which is to be had beside Keras 3, name for what they do not export. The engine reads it as
+# Keras' own, and Keras itself never imports it.
+_OF_KERAS_2 = frozenset({
+    "tf_keras.src.engine.functional", "tf_keras.src.layers.core.tf_op_layer", "tf_keras.src.applications.convnext",
+    "tf_keras.src.applications.inception_resnet_v2", "tensorflow.python.ops.init_ops_v2",
+})  # fmt: skip
 
 _FUNCTIONS = {
     "keras.activations": names.ACTIVATIONS,
@@ -188,7 +192,7 @@ def _is_keras_module(module: object) -> bool:
         return True
     if not isinstance(module, str):
         return False
-    return module == _OF_TF_KERAS or bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
+    return module in _OF_KERAS_2 or bool(_PUBLIC.fullmatch(module) or _PRIVATE.fullmatch(module))
 
 
 def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> FileRejected:
