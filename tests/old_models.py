@@ -161,6 +161,15 @@ def _operations() -> Any:
     return keras.Model(pixels, layers.Dense(3, name="answer")(inner(pixels / 127.5 - 1.0)))
 
 
+def _namesakes() -> Any:
+    """Operations beside the layers that have the same names; `preprocess_input` in mode "caffe"."""
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    small = ops.image.resize(pixels[..., ::-1], (4, 4))
+    seen = layers.Subtract()([ops.subtract(small, 0.5), ops.multiply(2.0, small)])
+    both = ops.concatenate([layers.Softmax(axis=[1, 2])(seen), ops.softmax(seen, axis=1)], axis=2)
+    return keras.Model(pixels, layers.Dense(3, name="answer")(layers.Concatenate()([both, both])))
+
+
 def _channels(folder: Path) -> None:
     """`preprocess_input` in mode "caffe", whose `...` Keras 2.15 cannot write into .keras; layers of applications."""
     pixels = keras.Input((8, 8, 3), name="pixels")
@@ -216,12 +225,15 @@ def _unordered_inputs() -> Any:
 
 
 def _new_files(folder: Path) -> None:
-    """New files: a dict of inputs in no order; axes and an attention, which Keras' own reader of HDF5 misreads."""
+    """New files: a dict of inputs in no order; axes, an attention and operations, which Keras' own reader of HDF5
+    misreads or does not find."""
     attention = {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}
     for name, model, inputs in (
         ("unordered", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
         ("new_axes", _axes(), {"pixels": noise(3, 8, 8, 3)}),
         ("new_attention", _attention(), attention),
+        ("new_operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
+        ("namesakes", _namesakes(), {"pixels": noise(3, 8, 8, 3)}),
     ):
         kept(folder, name, model, **inputs)
         for suffix in SUFFIXES:

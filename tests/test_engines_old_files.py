@@ -13,6 +13,7 @@ from tests.engine_fixtures import Ran, Task, converted, difference, model_data, 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
     *("slashes", "unordered", "unordered_old", "new_axes", "new_attention", "operations"),
+    *("new_operations", "namesakes"),
 )
 """Each as .h5 and as .keras; see tests/old_models.py."""
 
@@ -117,6 +118,16 @@ def test_the_operations_of_keras_2_are_functions_of_tensorflow_with_these_argume
         "import inspect; from inference.engines.keras_operations import OldOperation, OPERATIONS;"
         "print([name for name, arguments in OPERATIONS.items()"
         " if not arguments <= inspect.signature(OldOperation(name)._function).parameters.keys()])"
+    )
+
+    assert said_by(code) == "[]"
+
+
+def test_the_operations_of_keras_3_are_where_they_are_looked_for() -> None:
+    code = (
+        "import importlib, keras; from inference.engines.keras_repair import OPERATIONS, SUBMODULES;"
+        "found = {name: importlib.import_module('keras.src.ops' + SUBMODULES.get(name, '')) for name in OPERATIONS};"
+        "print([name for name, home in found.items() if not issubclass(getattr(home, name, str), keras.Operation)])"
     )
 
     assert said_by(code) == "[]"

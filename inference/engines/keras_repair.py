@@ -21,9 +21,28 @@ import h5py
 
 from inference.engines.keras_old_layers import avoid_old_reader, repair_layer
 from inference.engines.keras_old_models import MODELS, check_order, repair_model
+from inference.formats.keras_names import OPERATIONS
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _COPY_BYTES = 1 << 20
+_ELLIPSIS = {"class_name": "__ellipsis__", "config": {}}
+_ALL = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
+
+_OF_IMAGES = (
+    *(
+        "AffineTransform",
+        "CropImages",
+        "ElasticTransform",
+        "ExtractPatches",
+        "GaussianBlur",
+        "HSVToRGB",
+        "MapCoordinates",
+    ),
+    *("PadImages", "PerspectiveTransform", "RGBToGrayscale", "RGBToHSV", "Resize", "SSIM", "ScaleAndTranslate"),
+    "SobelEdges",
+)
+SUBMODULES = {**dict.fromkeys(_OF_IMAGES, ".image"), "Rearrange": ".einops"}
+"""Operation → where Keras keeps it; all others are at hand in `keras.src.ops` itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,7 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
     is_old = version < 3
     if is_old:
         repair(config)
-    elif format_name != "hdf5" or not sum(avoid_old_reader(item) for item in _parts(config)):
+    elif format_name != "hdf5" or not sum(_place_operation(item) or avoid_old_reader(item) for item in _parts(config)):
         yield Readable(path)
         return
     with tempfile.TemporaryDirectory(prefix="keras-") as folder:
@@ -69,6 +88,27 @@ def repair(config: Any) -> None:
         if item["class_name"] in MODELS:
             repair_model(item)
         repair_layer(item)
+
+
+def _place_operation(item: dict[str, Any]) -> bool:
+    """Say where an operation between layers is found: HDF5 names no modules, and there Keras 3 looks for its own ones
+    among its layers, some of which have the same names. Whether this is one."""
+    name, config = item["class_name"], item.get("config")
+    is_layer = not isinstance(config, dict) or "trainable" in config
+    if name not in OPERATIONS or is_layer or "inbound_nodes" not in item or "module" in item:
+        return False
+    item["module"] = f"keras.src.ops{SUBMODULES.get(name, '')}"
+    if name == "GetItem":
+        for call in item["inbound_nodes"]:
+            _spell_out(*call["args"])
+    return True
+
+
+def _spell_out(tensor: Any, key: Any) -> None:
+    """Write `...` as the slices for which it stands: of HDF5 Keras 3 reads it before it can take it."""
+    if isinstance(key, list) and _ELLIPSIS in key:
+        at, axes = key.index(_ELLIPSIS), sum(one is not None for one in key) - 1
+        key[at : at + 1] = [_ALL] * (len(tensor["config"]["shape"]) - axes)
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:
