@@ -53,6 +53,30 @@ def test_leftovers_of_training_are_no_outputs(tmp_path: Path) -> None:
     assert find_ends(written(tmp_path, [*CLASSIFIER, *leftovers])) == Candidates(("image:0",), ("answer:0",))
 
 
+def test_what_loops_and_branches_leave_behind_is_no_output(tmp_path: Path) -> None:
+    leftovers = [
+        placeholder("is_training"),
+        node("cond/Switch", "Switch", "is_training", "is_training"),
+        node("cond/switch_t", "Identity", "cond/Switch:1"),
+        node("cond/pred", "Identity", "is_training"),
+        node("cond/mul/Switch", "Switch", "image", "cond/pred"),
+        node("cond/Merge", "Merge", "cond/mul/Switch", "cond/mul/Switch:1"),
+        node("counted", "Enter", "image"),
+        node("while/Switch", "Switch", "counted", "cond/pred"),
+        node("while/Exit", "Exit", "while/Switch"),
+        node("while/next", "NextIteration", "while/Switch:1"),
+        node("while/go", "LoopCond", "cond/pred"),
+    ]
+
+    assert find_ends(written(tmp_path, [*CLASSIFIER, *leftovers])) == Candidates(("image:0",), ("answer:0",))
+
+
+def test_a_loop_that_nothing_follows_is_the_output(tmp_path: Path) -> None:
+    loop = [placeholder("image", -1, 4), node("counted", "Enter", "image"), node("while/Exit", "Exit", "counted")]
+
+    assert find_ends(written(tmp_path, loop)) == Candidates(("image:0",), ("while/Exit:0",))
+
+
 def test_several_outputs_are_all_taken_and_said(tmp_path: Path) -> None:
     path = written(tmp_path, [*CLASSIFIER, node("features", "Relu", "product", T=of_type(FLOAT))])
 

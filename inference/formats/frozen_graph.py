@@ -17,6 +17,7 @@ from inference.formats.tensorflow_ops import COUNTED_BY, OUTPUT_COUNTS, VARIABLE
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # They end a branch without being an answer.
 _NO_ANSWERS = frozenset({"NoOp", "Assert", "Print", "PrintV2", "Const", "ControlTrigger"})
+_CONTROL_FLOW = frozenset({"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"})
 _TYPE_KEYS = ("dtype", "output_type", "out_type", "DstT", "T", "SrcT")
 
 NOT_FROZEN = (
@@ -83,11 +84,18 @@ def _candidates(graph: GraphDef) -> Candidates:
         for node in graph.nodes.values()
         if node.name in driven and node.name not in consumed and node.op not in (_NO_ANSWERS | _PLACEHOLDERS)
     ]
+    ends = [node for node in ends if not _is_left_behind(graph, node)] or ends
     if not ends:
         raise FileRejected("The graph has no output: nothing in it depends on its inputs. Freeze it with its outputs.")
     outputs = tuple(f"{node.name}:{n}" for node in ends for n in range(_output_count(node)))
     used = _needed(graph, Candidates(tuple(f"{node.name}:0" for node in placeholders), outputs), outputs)
     return Candidates(used, outputs)
+
+
+def _is_left_behind(graph: GraphDef, node: Node) -> bool:
+    """Whether this end is of a loop or a branch of TensorFlow 1. Where the other branch is taken it holds nothing."""
+    source = graph.nodes.get(node_name(node.inputs[0])) if node.op == "Identity" and node.inputs else None
+    return node.op in _CONTROL_FLOW or (source is not None and source.op == "Switch")
 
 
 def _driven_by(graph: GraphDef, placeholders: list[Node]) -> set[str]:
