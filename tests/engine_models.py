@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
     _version_1(folder)
     _int8(folder)
     _digamma(folder)
+    _lost_ranks(folder)
     _loop(folder)
     _any_size(folder)
     _quantised(folder)
@@ -127,6 +128,18 @@ def _digamma(folder: Path) -> None:
     (folder / "digamma.pb").write_bytes(graph.as_graph_def().SerializeToString())
     data = np.abs(noise(3, 4))
     keep(folder, "digamma", {"x": data}, {"answer": tf.math.digamma(data + 1.0).numpy()})
+
+
+def _lost_ranks(folder: Path) -> None:
+    """Frozen graphs whose answer has as many dimensions as are computed; of the one, zeros cannot be computed."""
+    for name, skipped in (("lost_rank", 0), ("lost_rank_failing", 8)):
+        with tf.Graph().as_default() as graph:
+            x = tf.compat.v1.placeholder(tf.float32, (None, 4), "x")
+            more = tf.cast(tf.where(x[0] > 1e9)[:, 0], tf.int32)
+            tf.reshape(x * 2.0, tf.concat([tf.shape(x[skipped:]), more], 0), name="answer")
+        (folder / f"{name}.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    data = noise(3, 4)
+    keep(folder, "lost_rank", {"x": data}, {"answer": data * 2.0})
 
 
 def _loop(folder: Path) -> None:

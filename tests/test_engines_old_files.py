@@ -54,6 +54,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> dic
     tasks["chosen"] = Task("tensorflow", "frozen_graph", digamma, data, (("graph_outputs", ["answer"]),))
     tasks["all"] = Task("tensorflow", "frozen_graph", digamma, data)
     tasks["nowhere"] = Task("tensorflow", "frozen_graph", digamma, data, (("graph_outputs", ["nowhere"]),))
+    ranks = model_data(engine_models, "lost_rank")[0]
+    tasks["lost_rank"] = Task("tensorflow", "frozen_graph", engine_models / "lost_rank.pb", ranks)
+    tasks["lost_rank_failing"] = Task("tensorflow", "frozen_graph", engine_models / "lost_rank_failing.pb")
     for name in SENTENCES:
         tasks[name] = Task("tensorflow", "hdf5" if name.endswith(".h5") else "keras", engine_models / name)
     runs = run_engines(tmp_path_factory.mktemp("old"), *tasks.values())
@@ -91,6 +94,17 @@ def test_the_ends_of_a_frozen_graph_are_found_or_chosen(opened: dict[str, Ran], 
     assert opened["nowhere"].facts["unusable"] == (
         "The graph has no output called 'nowhere'. Name those that are meant in the option graph_outputs; "
         "it has 'answer', 'beside'."
+    )
+
+
+def test_how_many_dimensions_a_graph_answers_is_tried_where_it_does_not_say(
+    opened: dict[str, Ran], engine_models: Path
+) -> None:
+    assert opened["lost_rank"].facts["outputs"][0]["shape"] == [None, None]
+    assert difference(opened["lost_rank"].outputs, model_data(engine_models, "lost_rank")[1]) < 1e-6
+    assert opened["lost_rank_failing"].facts["unusable"] == (
+        "The file does not say how many dimensions answer has. Save it with a shape, or choose other outputs in the "
+        "option graph_outputs."
     )
 
 

@@ -20,6 +20,7 @@ from inference.signature import Signature, TensorSpec
 
 _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
+_CHOOSE = "Save it with a shape, or choose other outputs in the option graph_outputs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,10 @@ def _of_graph_def(
     )
     for name, tensor in zip(fetches, pruned.outputs, strict=True):
         tensor.set_shape((shapes or {}).get(name))
+    _try_ranks(pruned)
     signature = Signature(
         tuple(_spec(name, tensor) for name, tensor in zip(feeds, pruned.inputs, strict=True)),
-        tuple(_spec(name, tensor) for name, tensor in zip(fetches, pruned.outputs, strict=True)),
+        tuple(_spec(name, tensor, _CHOOSE) for name, tensor in zip(fetches, pruned.outputs, strict=True)),
     )
 
     def call(*tensors: Any) -> list[Any]:
@@ -94,6 +96,17 @@ def _of_graph_def(
         return list(answers)
 
     return GraphModel(call, signature, (wrapped, pruned))
+
+
+def _try_ranks(function: Any) -> None:
+    """Where the graph does not say how many dimensions an output has (a loop has lost it), a try with zeros does."""
+    shapes = [tensor.shape for tensor in function.inputs]
+    if None in [shape.rank for shape in shapes] or None not in [tensor.shape.rank for tensor in function.outputs]:
+        return
+    zeros = [tf.zeros([n or 1 for n in tensor.shape], tensor.dtype) for tensor in function.inputs]
+    with contextlib.suppress(tf.errors.OpError):
+        for tensor, answer in zip(function.outputs, tf.nest.flatten(function(*zeros)), strict=True):
+            tensor.set_shape([None] * answer.shape.rank if tensor.shape.rank is None else None)
 
 
 def _open_folder(folder: Path) -> GraphModel:
@@ -181,7 +194,7 @@ def _short(name: str) -> str:
     return name.removesuffix(":0")
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
+def _spec(name: str, tensor: Any, remedy: str = "Save it with a shape.") -> TensorSpec:
     if tensor.shape.rank is None:
-        raise ModelUnusable(f"The file does not say how many dimensions {name} has. Save it with a shape.")
+        raise ModelUnusable(f"The file does not say how many dimensions {name} has. {remedy}")
     return TensorSpec(name, tensor.dtype.name, tuple(None if n is None else int(n) for n in tensor.shape))
