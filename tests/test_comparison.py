@@ -195,6 +195,29 @@ def test_an_engine_that_cannot_take_what_the_reference_takes_is_not_recommended(
     assert openvino.max_abs_diff == (None if takes_them else 0.0)
 
 
+def test_an_input_without_dimensions_is_measured_beside_one_with_examples(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    given = [value("x", onnx.TensorProto.FLOAT, ["n", 3]), value("s", onnx.TensorProto.FLOAT, [])]
+    scaled = onnx.helper.make_node("Mul", ["x", "s"], ["y"])
+    graph = onnx.helper.make_graph([scaled], "scaled", given, [value("y", onnx.TensorProto.FLOAT, ["n", 3])])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "scaled.onnx",
+    )
+
+    made = compare(
+        [Candidate(engine, tmp_path / "scaled.onnx", "onnx") for engine in ("onnxruntime", "openvino")],
+        {"x": np.ones((2, 3), np.float32), "s": np.array(2.0, np.float32)},
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+        sandbox="auto",
+    )
+
+    assert [(row.engine, row.error, row.max_abs_diff) for row in made.rows] == [
+        ("onnxruntime", "", 0.0), ("openvino", "", 0.0),
+    ]  # fmt: skip
+
+
 def test_the_fastest_that_agrees_is_recommended() -> None:
     engine, sentence = recommend([REFERENCE, FAST, replace(FAST, engine="litert", per_second=90.0)])
 

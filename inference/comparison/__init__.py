@@ -172,7 +172,7 @@ def measure(
     copy = workspace.prepare(candidate.path, f"model{SUFFIX_OF_FORMAT[candidate.format]}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
-    np.savez(given, *(array[:MAX_INPUT_ROWS] for array in inputs.values()))
+    np.savez(given, *(array[:MAX_INPUT_ROWS] if array.ndim else array for array in inputs.values()))
     request = {
         **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
         **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},
