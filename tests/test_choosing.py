@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inference.errors import ValidationFailed
-from models_app.choices import JobKind
+from models_app.choices import JobKind, JobState
 from models_app.models import Conversion, Job, ModelVersion
+from models_app.services import jobs
 from models_app.services.change import change_version
 from tests.engine_rows import make_comparison, row
 from tests.registry import make_version
@@ -49,6 +50,25 @@ def test_without_a_precision_it_is_the_engine_that_made_the_file() -> None:
     change_version(version, {"engine": "auto"}, by=None)
 
     assert selected(version) == ("onnxruntime", "the engine that made the file; the others are measured")
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_where_they_could_not_be_measured_it_is_said(engine: str) -> None:
+    version = version_of("onnx")
+    change_version(version, {"engine": "auto"}, by=None)
+    if engine != "auto":
+        change_version(version, {"engine": engine}, by=None)
+    Job.objects.filter(kind=JobKind.CHOOSE).update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
+
+    jobs.take_up_cut_off()
+
+    assert (
+        selected(version)
+        == {
+            "auto": ("onnxruntime", "the engine that made the file; the others could not be measured"),
+            "openvino": ("openvino", "asked for"),
+        }[engine]
+    )
 
 
 @pytest.mark.parametrize("is_measured", [False, True])

@@ -25,6 +25,8 @@ AUTO = "auto"
 DEFAULT_PRECISION = "f32"
 _ASKED_FOR = "asked for"
 _REFERENCE = "the engine that made the file"
+_UNTIL_MEASURED = f"{_REFERENCE}; the others are measured"
+_NOT_MEASURED = f"{_REFERENCE}; the others could not be measured"
 
 
 def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
@@ -63,7 +65,7 @@ def _has_others(version: ModelVersion) -> bool:
 def _until_measured(version: ModelVersion) -> dict[str, str]:
     reference = DIRECT_ENGINES_BY_FORMAT[version.format][0]
     if version.precision in PRECISIONS_BY_ENGINE[reference]:
-        reason = f"{_REFERENCE}; the others are measured" if _has_others(version) else _REFERENCE
+        reason = _UNTIL_MEASURED if _has_others(version) else _REFERENCE
         return {"engine_selected": reference, "engine_reason": reason}
     return _for_precision(version) or {"engine_selected": reference, "engine_reason": _REFERENCE}
 
@@ -133,6 +135,11 @@ def choose(job: Job, progress: Progress) -> Outcome:
     comparison = compare_version(job.version, progress)
     fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's own, whoever uploaded the file
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
+
+
+def give_up(version: ModelVersion) -> None:
+    """The job has failed: the reference serves on."""
+    ModelVersion.objects.filter(pk=version.pk, engine_reason=_UNTIL_MEASURED).update(engine_reason=_NOT_MEASURED)
 
 
 def compare_fully(job: Job, progress: Progress) -> Outcome:

@@ -16,7 +16,7 @@ from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.check import check, reject, request_check
-from models_app.services.choose import choose, compare_fully
+from models_app.services.choose import choose, compare_fully, give_up
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
 from models_app.services.outcome import JobFailed, Outcome, Progress
@@ -134,12 +134,14 @@ def _fail_patiently(job: Job, detail: str) -> None:
 
 @transaction.atomic
 def _fail(job: Job, detail: str) -> None:
-    """The job, unless it has ended meanwhile, and what it was to settle: no file is checked for ever."""
+    """The job, unless it has ended meanwhile, and what it was to settle: no file is checked or measured for ever."""
     has_failed = Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
         state=JobState.FAILED, detail=detail, finished_at=timezone.now()
     )
     if has_failed and job.kind == JobKind.CHECK:
         reject(job.version, f"The check did not end: {detail} Upload the file again.")
+    if has_failed and job.kind == JobKind.CHOOSE:
+        give_up(job.version)
 
 
 _DO: dict[JobKind, Callable[[Job, Progress], Outcome]] = {
