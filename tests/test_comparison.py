@@ -261,6 +261,14 @@ def test_an_engine_that_differs_fails_or_is_slower_is_not_recommended(wrong: Row
     assert recommend([REFERENCE, wrong])[0] == "tensorflow"
 
 
+def test_why_the_reference_is_recommended_says_what_kept_the_others_from_it() -> None:
+    apart, unable = replace(FAST, max_rel_diff=2e-3), Row("litert", "f32", error="It has no such operation.")
+
+    assert recommend([REFERENCE, apart, unable])[1] == "tensorflow made the file, and no other engine agrees."
+    assert recommend([REFERENCE, unable])[1] == "tensorflow made the file, and no other engine can run it."
+    assert recommend([REFERENCE, replace(FAST, per_second=20.0)])[1] == "tensorflow is the fastest."
+
+
 def test_a_tie_has_two_winners() -> None:
     expected = {"y": np.array([[0.2, 0.8], [0.49999, 0.50001], [0.4, 0.6]], np.float32)}
     flipped = {"y": np.array([[0.2, 0.8], [0.50001, 0.49999], [0.6, 0.4]], np.float32)}

@@ -234,8 +234,10 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
 
 def _why_the_reference(best: Row, rows: Sequence[Row]) -> str:
     others = [row for row in rows if row.engine != best.engine and row.precision == "f32"]
-    why = "is the fastest" if any(_agrees(row) for row in others) else "made the file, and no other engine agrees"
-    return f"{_named(best)} {why}."
+    if any(_agrees(row) for row in others):
+        return f"{_named(best)} is the fastest."
+    verb = "agrees" if any(row.per_second for row in others) else "can run it"
+    return f"{_named(best)} made the file, and no other engine {verb}."
 
 
 def _named(row: Row) -> str:
