@@ -142,17 +142,23 @@ def _damage_named() -> Iterator[None]:
         raise FileRejected(DAMAGED) from None
 
 
+def entry_names(packed: zipfile.ZipFile) -> list[str]:
+    """What the entries are called, in order. Some programs of Windows write `\\` between folders, and then no `/`."""
+    names = [info.filename for info in packed.infolist()]
+    return names if any("/" in name for name in names) else [name.replace("\\", "/") for name in names]
+
+
 def _zip(packed: zipfile.ZipFile, size_bytes: int) -> Archive:
     inside = _Contents(size_bytes)
     originals: dict[str, zipfile.ZipInfo] = {}
-    for info in packed.infolist():
+    for info, written in zip(packed.infolist(), entry_names(packed), strict=True):
         kind = stat.S_IFMT(info.external_attr >> 16)
-        inside.check_kind(info.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        inside.check_kind(written, kind in (0, stat.S_IFREG, stat.S_IFDIR))
         if info.flag_bits & 1:
             raise FileRejected("The archive is protected with a password. Upload it without one.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise FileRejected(f"'{shown(info.filename)}' is packed with a method that is not read here. {PACK_AGAIN}")
-        name = inside.add(info.filename, info.file_size, is_folder=info.is_dir())
+        name = inside.add(written, info.file_size, is_folder=written.endswith("/"))
         if name is not None:
             originals[name] = info
     return Archive(inside.entries(), lambda name: packed.open(originals[name]))

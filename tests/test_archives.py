@@ -75,6 +75,29 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     assert "points outside of the archive" in refusal(zip_of(tmp_path, (info, b"x")))
 
 
+def test_a_zip_of_windows_has_folders(tmp_path: Path) -> None:
+    path = zip_of(
+        tmp_path, ("my model\\", b""), ("my model\\variables\\x.index", b"1"), ("my model\\saved_model.pb", b"2")
+    )
+
+    unpack(path, tmp_path / "out")
+
+    assert (tmp_path / "out/my model/variables/x.index").read_bytes() == b"1"
+    assert (tmp_path / "out/my model/saved_model.pb").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize("name", ["..\\..\\x", "C:\\x", "\\x", "\\\\host\\x", "a\\..\\..\\x"])
+def test_names_of_windows_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    assert "points outside of the archive" in refusal(zip_of(tmp_path, ("good\\y", b"y"), (name, b"x")))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_of_windows_are_unique_and_of_one_kind(tmp_path: Path) -> None:
+    assert "points outside of the archive" in refusal(zip_of(tmp_path, ("a/b", b"1"), ("a\\b", b"2")))
+    assert "holds 'a/b' twice" in refusal(zip_of(tmp_path, ("a\\b", b"1"), ("a\\.\\b", b"2")))
+    assert "both as a file and as a folder" in refusal(zip_of(tmp_path, ("a", b"1"), ("a\\b", b"2")))
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
     sentence = refusal(tar_of(tmp_path, ("good", b"x", tarfile.REGTYPE), ("door", b"", kind)))

@@ -246,6 +246,12 @@ def test_a_packed_saved_model_is_named(tmp_path: Path, packing: str, top: str) -
     assert recognise(path) == "saved_model"
 
 
+def test_a_saved_model_that_windows_packed_is_named(tmp_path: Path) -> None:
+    path = packed(tmp_path, "my model\\variables\\variables.index", "my model\\saved_model.pb")
+
+    assert recognise(path) == "saved_model"
+
+
 def test_an_openvino_description_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, b'<?xml version="1.0"?>\n<net name="small" version="11"><layers/></net>')
 

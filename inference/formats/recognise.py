@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from inference.archives import opened_archive
+from inference.archives import entry_names, opened_archive
 from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
@@ -81,7 +81,7 @@ def _inflated(head: bytes) -> bytes:
 def _in_zip(path: Path) -> FormatName:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {entry.filename for entry in archive.infolist()}
+            names = set(entry_names(archive))
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
         raise FileRejected(DAMAGED_ARCHIVE) from None
     if names & {WEIGHTS, NPZ_WEIGHTS, METADATA}:
