@@ -252,6 +252,13 @@ def test_a_saved_model_that_windows_packed_is_named(tmp_path: Path) -> None:
     assert recognise(path) == "saved_model"
 
 
+@pytest.mark.parametrize("begin", [b"BZh91AY&SY", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x01\x00"])
+def test_an_archive_of_another_kind_hears_how_to_pack_it(tmp_path: Path, begin: bytes) -> None:
+    path = written(tmp_path, begin + np.random.default_rng(1).bytes(4096))
+
+    assert refusal(path) == "This is an archive of a kind that is not read here. Pack it as .zip or .tar.gz."
+
+
 def test_an_openvino_description_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, b'<?xml version="1.0"?>\n<net name="small" version="11"><layers/></net>')
 

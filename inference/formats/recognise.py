@@ -24,6 +24,8 @@ ONNX_AND_OTHERS = (
 )
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
+_OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd")
+"""bzip2, xz, 7-Zip, RAR, Zstandard."""
 # The fields of ONNX's ModelProto (onnx.proto) that are of the type protobuf calls length-delimited.
 _ONNX_FIELDS = frozenset({2, 3, 4, 6, 7, 8, 14, 20, 25, 26})
 
@@ -54,6 +56,8 @@ def _refuse_known_others(head: bytes) -> None:
         raise FileRejected(f"This is an image, not a model. {SAVE_AS_KERAS}")
     if head.startswith(b"%PDF-"):
         raise FileRejected(f"This is a PDF document, not a model. {SAVE_AS_KERAS}")
+    if head.startswith(_OTHER_ARCHIVES):
+        raise FileRejected("This is an archive of a kind that is not read here. Pack it as .zip or .tar.gz.")
     if _is_pickle(head) or _is_pickle(_inflated(head)):
         raise FileRejected(
             "This is a Python pickle (as joblib, scikit-learn and older PyTorch write it), which can run any program "
