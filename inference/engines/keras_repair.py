@@ -29,18 +29,10 @@ _ELLIPSIS = {"class_name": "__ellipsis__", "config": {}}
 _ALL = {"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}
 
 _OF_IMAGES = (
-    *(
-        "AffineTransform",
-        "CropImages",
-        "ElasticTransform",
-        "ExtractPatches",
-        "GaussianBlur",
-        "HSVToRGB",
-        "MapCoordinates",
-    ),
-    *("PadImages", "PerspectiveTransform", "RGBToGrayscale", "RGBToHSV", "Resize", "SSIM", "ScaleAndTranslate"),
+    "AffineTransform", "CropImages", "ElasticTransform", "ExtractPatches", "GaussianBlur", "HSVToRGB", "MapCoordinates",
+    "PadImages", "PerspectiveTransform", "RGBToGrayscale", "RGBToHSV", "Resize", "SSIM", "ScaleAndTranslate",
     "SobelEdges",
-)
+)  # fmt: skip
 SUBMODULES = {**dict.fromkeys(_OF_IMAGES, ".image"), "Rearrange": ".einops"}
 """Operation → where Keras keeps it; all others are at hand in `keras.src.ops` itself."""
 
