@@ -128,7 +128,7 @@ def test_stateful_layers_are_converted(as_converted: AsConverted, target: str) -
 def test_functions_of_tensorflow_between_layers_are_converted(as_converted: AsConverted, target: str) -> None:
     ran, expected = as_converted("operations", target)
 
-    assert difference(ran.outputs, expected) < 1e-5
+    assert difference(ran.outputs, expected) < 5e-5  # of values up to 30
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])

@@ -70,7 +70,9 @@ def test_below_api_the_answers_stay_json(client: Client) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["/", "/admin/", "/healthz"])
 def test_a_name_that_the_portal_does_not_have_is_told_on_a_page(client: Client, address: str) -> None:
-    assert_page(client.get(address, headers={"host": "elsewhere.example"}), 400, "PORTAL_ALLOWED_HOSTS")
+    response = client.get(address, headers={"host": "elsewhere.example"})
+
+    assert_page(response, 400, "PORTAL_ALLOWED_HOSTS", way_back=TO_MODELS)
 
 
 @pytest.mark.django_db

@@ -94,7 +94,7 @@ class InferencePath:
 
 def _is_addressed_to_us(scope: Scope, *, needs_tls: bool) -> bool:
     """Whether Django would take it too: one of our names, over TLS where that is asked for. Else Django says so."""
-    host: str = scope["server"][0]  # where the client names none, as HTTP/1.0 does not
+    host = str((scope.get("server") or [""])[0])  # where the client names none, as HTTP/1.0 does not
     forwarded = b""
     for name, value in scope["headers"]:
         if name == b"host":
