@@ -23,7 +23,7 @@ def is_text(value: object) -> bool:
 
 def counted(number: float) -> str:
     """A number as a bound is shown: `1,024`."""
-    return f"{number:,}"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,}"
 
 
 @dataclass(frozen=True, slots=True)
