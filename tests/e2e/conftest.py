@@ -105,3 +105,8 @@ def digits_copy(portal: RunningPortal, request: pytest.FixtureRequest) -> Iterat
     assert version["status"] == "ready", version
     yield name
     api.delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
+def look_again(page: Page) -> None:
+    """As when its tab is looked at again: it polls at once."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

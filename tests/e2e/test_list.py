@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import log_in
+from tests.e2e.conftest import log_in, look_again
 from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
@@ -27,6 +27,7 @@ def test_a_row_that_left_the_filter_has_nothing_to_press_and_comes_back(
     slots = page.inner_text("#slots-line")
 
     api.unload(digits_copy)
+    look_again(page)
 
     expect(page.locator("#slots-line")).not_to_have_text(slots)
     expect(row.locator(".field-state")).to_have_text("No longer in this list.")
@@ -36,6 +37,7 @@ def test_a_row_that_left_the_filter_has_nothing_to_press_and_comes_back(
     assert not row.locator("input.action-select").is_checked()
 
     api.load(digits_copy)
+    look_again(page)
 
     expect(row.locator(".badge")).to_have_text("Loaded")
     expect(page.locator("#slots-line")).to_have_text(slots)
@@ -52,6 +54,7 @@ def test_a_row_that_was_deleted_elsewhere_says_so(
     expect(row.locator("button:has-text('Load')")).to_be_visible()
 
     portal.client("manage").delete(f"/api/models/{digits_copy}/")
+    look_again(page)
 
     expect(row.locator(".field-state")).to_have_text("No longer in this list.")
     expect(row.locator("button")).to_have_count(0)

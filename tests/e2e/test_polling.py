@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import log_in
+from tests.e2e.conftest import log_in, look_again
 from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
@@ -36,6 +36,9 @@ def test_every_page_says_that_the_connection_is_lost_until_it_is_back(
     told = [tab.get_by_text("Connection lost, trying again.") for tab in tabs]
 
     tabs[0].context.set_offline(True)
+    for tab in 3 * tabs:  # three times in vain, which takes a quarter of a minute by itself
+        look_again(tab)
+        tab.wait_for_timeout(100)
     for words in told:
         expect(words).to_be_in_viewport()
 
@@ -51,7 +54,7 @@ def test_a_page_is_brought_up_to_date_when_it_is_looked_at_again(open_page: Call
         pass  # the next one is due in ten seconds
 
     with page.expect_response("**fragment=rows", timeout=5000):
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        look_again(page)
 
 
 def test_a_page_says_that_what_it_showed_was_deleted(

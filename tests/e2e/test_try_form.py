@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import PICTURES, drop, log_in, winners
+from tests.e2e.conftest import PICTURES, drop, log_in, look_again, winners
 from tests.running_portal import ROOT, RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
@@ -69,7 +69,7 @@ def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_a
 
     page.click("#ask-button")
     expect(page.locator("#ask-hint")).to_have_text("You are logged out. Log in in another tab, then ask again.")
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # looks at the state, which is not told
+    look_again(page)  # and is told that the session has ended
     expect(page.locator(".previews li")).to_have_count(2)
     other = page.context.new_page()
     log_in(other, "/try/")
