@@ -64,6 +64,7 @@ def mobilenet(
     )
 
 
+@pytest.mark.long
 def test_mobilenet_answers_differ_from_picture_to_picture(engine_models: Path) -> None:
     scores = model_data(engine_models, "mobilenet")[1]["predictions"]
 

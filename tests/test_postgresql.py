@@ -26,6 +26,7 @@ def database_url() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 def test_rows_move_there_as_they_do_in_sqlite(database_url: str) -> None:
     files = [f"tests/test_{name}.py" for name in MODULES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]

@@ -31,6 +31,8 @@ def browser(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> 
         unit = '{"preset": "unit"}' if name != "two-inputs" else "{}"
         version = api.upload(name, folder / f"{name}.keras", engine="tensorflow", preprocessing=unit)
         assert version["status"] == "ready", version
+        api.post(f"/api/models/{name}/load/")
+    for name in MODELS:
         api.load(name)
     yield portal.browser()
     for name in MODELS:

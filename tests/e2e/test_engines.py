@@ -32,6 +32,7 @@ with tf.compat.v1.Graph().as_default() as g:
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_engine_is_measured_chosen_and_asked_and_the_frozen_graph_answers_the_same(
     open_page: Callable[..., Page], portal: RunningPortal, tmp_path: Path

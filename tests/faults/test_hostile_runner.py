@@ -144,6 +144,7 @@ def test_f14_a_crash_is_named_and_costs_its_request(hostile: RunningPortal, api:
     api.unload("hostile")
 
 
+@pytest.mark.long
 def test_f16_a_runner_that_never_starts_backs_off_then_fails_with_its_last_lines(
     hostile: RunningPortal, small_files: Files
 ) -> None:
