@@ -238,6 +238,10 @@ def test_a_search_finds_a_version_as_it_is_printed_and_the_chips_count_what_it_f
     found = text_of(client.get(LIST, {"q": "cats v2"}))
     nothing = text_of(client.get(LIST, {"q": "dogs", "state": "loaded"}))
 
+    make_version("mobilenet-v2")
+    named = [text_of(client.get(LIST, {"q": words})) for words in ("v2", "mobilenet v2", "mobilenet-v2")]
+
+    assert all("mobilenet-v2 v1" in text and "cats" not in text for text in named)
     assert "cats v2" in found and "cats v1" not in found
     assert re.search(r">All <b>1</b>", found) and re.search(r">Loaded <b>1</b>", found)
     assert "Under “Loaded” there is no model called “dogs”." in nothing

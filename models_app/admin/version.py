@@ -25,6 +25,9 @@ from models_app.pages.wall import first_node, silence_banner, slots_line
 from models_app.services import find
 from models_app.services.places import queue_places
 
+_PRINTED = re.compile(r"(?P<name>.*\S)\s+v(?P<number>\d{1,9})")
+"""A version as every page prints it."""
+
 
 class GroupFilter(admin.SimpleListFilter):
     """`?state=`: the chips on top of the list."""
@@ -88,9 +91,11 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, queryset: QuerySet[ModelVersion], search_term: str
     ) -> tuple[QuerySet[ModelVersion], bool]:
         """A part of a name, or a version as it is printed: `digits v2`."""
-        name, number = _printed(search_term)
-        found, may_repeat = super().get_search_results(request, queryset, name)
-        return found if number is None else found.filter(number=number), may_repeat
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        if printed := _PRINTED.fullmatch(search_term.strip()):
+            of_name, _ = super().get_search_results(request, queryset, printed["name"])
+            found |= of_name.filter(number=int(printed["number"]))
+        return found, may_repeat
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
         return find.versions()
@@ -164,12 +169,6 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
         jump = path("open/<slug:name>/<int:number>/", own(version_views.open_view), name="models_app_modelversion_open")
         return [jump, *one, *super().get_urls()]
-
-
-def _printed(words: str) -> tuple[str, int | None]:
-    """What stands before a trailing `v2`, and its number; all of it and None where there is none."""
-    match = re.fullmatch(r"(.*?)\s*\bv(\d{1,9})", words.strip())
-    return (match[1], int(match[2])) if match else (words, None)
 
 
 def _rows_address(request: HttpRequest) -> str:
