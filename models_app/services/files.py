@@ -14,7 +14,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
-from inference.errors import DiskFull
+from inference.errors import DiskFull, TooLarge
 from inference.refusal import size_words
 from models_app.models import ModelVersion
 
@@ -41,6 +41,12 @@ def new_upload_path() -> Path:
     """A name for a file to come. It tells whose it is: `serve` removes what a process that ended left."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Path(settings.PORTAL_UPLOADS_DIR) / f"{os.getpid()}-{secrets.token_hex(16)}.part"
+
+
+def check_size(size_bytes: int) -> None:
+    """Raises TooLarge for a file that is larger than may be sent."""
+    if size_bytes > settings.PORTAL_MAX_UPLOAD_BYTES:
+        raise TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
 
 
 def check_disk(size_bytes: int) -> None:

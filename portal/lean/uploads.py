@@ -17,7 +17,6 @@ from typing import IO, Any
 
 import multipart
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.asgi import ASGIRequest
@@ -38,7 +37,7 @@ from models_app.api.errors import as_portal_error
 from models_app.api.permissions import may
 from models_app.api.views.base import ADD, ADD_MODEL
 from models_app.models import ApiKey
-from models_app.services.files import ReceivedFile, check_disk, new_upload_path, open_new
+from models_app.services.files import ReceivedFile, check_disk, check_size, new_upload_path, open_new
 from models_app.services.find import find_model
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
 from portal.lean.file_names import file_name, without_folders
@@ -154,13 +153,8 @@ def _check_length(scope: Scope) -> None:
     """Raises TooLarge or DiskFull from what the client announces; what it really sends is counted as it comes."""
     length = header(scope, b"content-length")
     size = int(length) if length is not None and length.isdigit() else 0
-    if size > settings.PORTAL_MAX_UPLOAD_BYTES + _FORM_OVERHEAD_BYTES:
-        raise _too_large()
+    check_size(size - _FORM_OVERHEAD_BYTES)
     check_disk(size)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
 
 
 class FormReceiver:
@@ -228,8 +222,7 @@ class FormReceiver:
             self._end()
         elif self._writer is not None:
             self._size += len(event)
-            if self._size > settings.PORTAL_MAX_UPLOAD_BYTES:
-                raise _too_large()
+            check_size(self._size)
             if self._size - self._looked_at > LOOK_AT_DISK_EVERY_BYTES:
                 self._looked_at = self._size
                 check_disk(0)

@@ -33,6 +33,11 @@ async function fetchFragment(address, key) {
   return { fresh, etag: answer.headers.get("ETag") };
 }
 
+/** The cookie follows a log-in in another tab; the field of the form does not. */
+function csrfToken(form) {
+  return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || form.querySelector("[name=csrfmiddlewaretoken]").value;
+}
+
 /** Whether somebody has chosen or written something, which a new page would lose. */
 function holdsInput() {
   return [...document.querySelectorAll("input[type=file], textarea")].some((field) => field.value !== field.defaultValue);

@@ -1,4 +1,5 @@
-/* Model portal: previews, pasting and the progress of each picture on the try page. Without it the form works as it stands. */
+/* Model portal: previews, pasting and the progress of each picture on the try page. Without it the form works as it stands.
+   Needs live.js. */
 "use strict";
 {
   const MOST = 64; // pictures a request may hold
@@ -118,10 +119,9 @@
     }
   }
 
-  /** The fields, with the token that a log-in in another tab has changed meanwhile. */
   function body() {
-    const data = new FormData(form), token = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
-    if (token) data.set("csrfmiddlewaretoken", token);
+    const data = new FormData(form);
+    data.set("csrfmiddlewaretoken", csrfToken(form));
     return data;
   }
 

@@ -1,5 +1,5 @@
 /* Upload with progress: the file goes straight to the REST API, which streams it to disk. XMLHttpRequest, because fetch
-   cannot tell what was sent. Without a script the form posts itself, up to a smaller limit. */
+   cannot tell what was sent. Without a script the form posts itself, up to a smaller limit. Needs live.js. */
 "use strict";
 
 const form = document.querySelector("form[data-upload]");
@@ -123,11 +123,6 @@ function body(isKnown) {
   return sent;
 }
 
-/** The cookie follows a log-in in another tab; the field of this page does not. */
-function csrfToken() {
-  return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || form.querySelector("[name=csrfmiddlewaretoken]").value;
-}
-
 function isLoggedOut(status, answer) {
   return status === 401 || (status === 403 && String(answer.detail).startsWith("CSRF Failed"));
 }
@@ -185,6 +180,6 @@ form.addEventListener("submit", (event) => {
   send.addEventListener("abort", () => back({ detail: "Stopped." }));
   const name = nameField.value.trim(), isKnown = lastNumber(name) !== null;
   send.open("POST", isKnown ? `${form.dataset.upload}${encodeURIComponent(name)}/versions/` : form.dataset.upload);
-  send.setRequestHeader("X-CSRFToken", csrfToken());
+  send.setRequestHeader("X-CSRFToken", csrfToken(form));
   send.send(body(isKnown));
 });

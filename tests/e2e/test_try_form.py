@@ -20,6 +20,14 @@ pytestmark = [pytest.mark.portal, pytest.mark.browser]
 SEVEN, TWO = PICTURES / "seven.png", PICTURES / "two.png"
 
 
+def with_pictures(page: Page, portal: RunningPortal, name: str) -> Page:
+    """The form of the model, which is loaded, with a seven and a two chosen."""
+    portal.client("manage").load(name)
+    log_in(page, f"/try/{name}/")
+    page.set_input_files("#id_image", [SEVEN, TWO])
+    return page
+
+
 def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Page], digits_copy: str) -> None:
     page = open_page()
     log_in(page, f"/try/{digits_copy}/")
@@ -61,10 +69,7 @@ def test_a_bad_picture_is_named_and_the_others_are_answered(
 def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_another_tab(
     open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
 ) -> None:
-    portal.client("manage").load(digits_copy)
-    page = open_page()
-    log_in(page, f"/try/{digits_copy}/")
-    page.set_input_files("#id_image", [SEVEN, TWO])
+    page = with_pictures(open_page(), portal, digits_copy)
     page.context.clear_cookies(name="sessionid")
 
     page.click("#ask-button")
@@ -117,10 +122,7 @@ def test_a_pasted_picture_joins_the_chosen_ones(
 def test_the_way_back_leads_to_the_chosen_pictures(
     open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
 ) -> None:
-    portal.client("manage").load(digits_copy)
-    page = open_page()
-    log_in(page, f"/try/{digits_copy}/")
-    page.set_input_files("#id_image", [SEVEN, TWO])
+    page = with_pictures(open_page(), portal, digits_copy)
 
     page.goto("/try/")
     page.go_back()

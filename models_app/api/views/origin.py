@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference.errors import TooLarge, Unavailable, ValidationFailed
+from inference.errors import Unavailable, ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file, uploaded_pictures
 from models_app.api.permissions import may
@@ -129,6 +129,5 @@ def importable(text: object) -> Path:
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.") from None
     if not path.is_relative_to(root.resolve()) or not path.is_file():
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
-    if path.stat().st_size > settings.PORTAL_MAX_UPLOAD_BYTES:
-        raise TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
+    files.check_size(path.stat().st_size)
     return path
