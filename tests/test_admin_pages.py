@@ -261,6 +261,7 @@ def test_the_wall_stays_short() -> None:
 
     assert "queued4 v1</a>" in text and "queued5 v1</a>" not in text and "2 more wait for a slot" in text
     assert "2 more need you" in text
+    assert "failed6 v1" in text and "failed1 v1" not in text
     assert "cats v1" not in text
 
 

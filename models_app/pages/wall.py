@@ -65,7 +65,8 @@ def build_wall(rights: Rights, now: datetime | None = None) -> Wall:
     places = queue_places()
     rows = {v.pk: version_row(v, rights, places=places, slots=slots, now=now) for v in versions}
     pairs = [(rows[i.version_id], i) for i in held]
-    attention = [rows[v.pk] for v in versions if _needs_somebody(v, rows[v.pk])]
+    newest_first = sorted(versions, key=lambda version: version.pk, reverse=True)
+    attention = [rows[v.pk] for v in newest_first if _needs_somebody(v, rows[v.pk])]
     loaded_count = sum(row.state == "loaded" for row in rows.values())
     is_first_run = _is_first_run()
     return Wall(
