@@ -19,7 +19,6 @@ pytestmark = pytest.mark.portal
 
 SHORT, LONG = 20, 50 * SCALE
 SLOTS, PUSHER_AND_MONITOR = 8, 2
-WARM_UP = 10  # more than slots: the workers of the start are smaller than those that stand in for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def test_f20_hundreds_of_loads_and_unloads_leave_no_growth(
     faulty: RunningPortal, manager: Api, small_files: Files, cycles: int
 ) -> None:
     manager.upload("cycled", small_files.adder(), **ADDER)
-    _cycle(manager, WARM_UP)
+    _replace_workers_of_the_start(faulty, manager)
 
     with watched(faulty, "steady"):
         before = _settled(faulty)
@@ -84,6 +83,17 @@ def _cycle(api: Api, count: int) -> None:
         assert is_answering(api, "cycled")
         receipt = api.unload("cycled")
         assert receipt["process_exited"] and not psutil.pid_exists(receipt["pids"][0])
+
+
+def _replace_workers_of_the_start(portal: RunningPortal, api: Api) -> None:
+    """They are smaller than those that stand in for them, and which of them takes a load is chance."""
+    idle = [worker for worker in workers(portal) if not worker.children()]
+
+    def are_replaced() -> bool:
+        _cycle(api, 1)
+        return sum(map(is_alive, idle)) <= PUSHER_AND_MONITOR
+
+    wait_for(are_replaced, 60, "every idle worker of the start has had a load")
 
 
 def _settled(portal: RunningPortal) -> Size:
