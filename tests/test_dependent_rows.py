@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import requests
 from onnx import TensorProto, helper
 
 from tests.running_portal import Api, RunningPortal
@@ -34,9 +35,10 @@ def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iter
     pairs = [helper.make_node("Transpose", ["b"], ["t"]), helper.make_node("MatMul", ["a", "t"], ["y"])]
     write(folder / "pairs.onnx", pairs, ["a", "b"], ["n", "m"])
     centred = [helper.make_node("ReduceMean", ["a"], ["mean"], axes=[0]), helper.make_node("Sub", ["a", "mean"], ["y"])]
+    write(folder / "sums.onnx", [helper.make_node("Add", ["a", "b"], ["y"])], ["a", "b"], ["n", 4])
     write(folder / "centred.onnx", centred, ["a"], ["n", 4])
     client = portal.client("manage")
-    names = [f"{kind}-{engine}" for kind in ("pairs", "centred") for engine in ENGINES]
+    names = [f"{kind}-{engine}" for kind in ("pairs", "sums", "centred") for engine in ENGINES]
     for name in names:
         kind, engine = name.split("-")
         client.upload(name, folder / f"{kind}.onnx", engine=engine)
@@ -49,12 +51,21 @@ def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def ask(api: Api, name: str, rows: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What the portal answers, and what is right."""
     a, b = np.random.default_rng(rows).random((2, rows, 4), np.float32)
-    inputs = {"a": a.tolist()} | ({"b": b.tolist()} if name.startswith("pairs") else {})
-    answer = api.post(f"/api/models/{name}/predict/", json={"inputs": inputs})
+    if name.startswith("pairs"):
+        return predict(api, name, a=a, b=b), a @ b.T
+    return predict(api, name, a=a), a - a.mean(axis=0)
+
+
+def predict(api: Api, name: str, **inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    answer = send(api, name, **inputs)
     assert answer.status_code == 200, answer.text
     (output,) = answer.json()["predictions"][0]["outputs"]
-    right = a @ b.T if name.startswith("pairs") else a - a.mean(axis=0)
-    return np.reshape(output["data"], output["shape"]), right
+    return np.reshape(output["data"], output["shape"])
+
+
+def send(api: Api, name: str, **inputs: np.ndarray[Any, Any]) -> requests.Response:
+    lists = {key: array.tolist() for key, array in inputs.items()}
+    return api.post(f"/api/models/{name}/predict/", json={"inputs": lists})
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -74,3 +85,22 @@ def test_nobody_gets_anything_of_others_rows(api: Api, kind: str, engine: str) -
 
     for found, right in answers:
         np.testing.assert_allclose(found, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inputs_may_hold_different_numbers_of_rows_where_the_model_takes_them(api: Api, engine: str) -> None:
+    a, b = np.random.default_rng(7).random((2, 5, 4), np.float32)
+
+    found = predict(api, f"pairs-{engine}", a=a[:2], b=b)
+
+    np.testing.assert_allclose(found, a[:2] @ b.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_it_answers_row_by_row_they_may_not(api: Api, engine: str) -> None:
+    a, b = np.random.default_rng(7).random((2, 5, 4), np.float32)
+
+    answer = send(api, f"sums-{engine}", a=a[:2], b=b)
+
+    assert answer.status_code == 422
+    assert "different numbers of examples" in answer.text

@@ -33,6 +33,7 @@ from inference.signature import Signature
 Array = np.ndarray[Any, Any]
 ALONE_FOR_S = 0.05
 """Of two clients in turn each would find itself alone now and then, and the other's call would have one core less."""
+_UNEQUAL = "The inputs hold different numbers of examples."
 
 
 @dataclass(eq=False, slots=True)
@@ -238,8 +239,8 @@ class Batcher:
         """At most a batch each; one row each where the file fixes the batch at one."""
         size = self._max_batch if self._is_batchable else 1 if self._is_fixed_at_one else 0
         rows = next(iter(inputs.values())).shape[0] if size and inputs else 1
-        if self._is_fixed_at_one and any(array.shape[0] != rows for array in inputs.values()):
-            raise BadInput("The inputs hold different numbers of examples.")
+        if size and any(array.shape[0] != rows for array in inputs.values()):
+            raise BadInput(_UNEQUAL)
         key = tuple(array.shape[1:] for array in inputs.values())
         if rows <= size or not size:
             return iter([Part(work, inputs, rows, key)])
@@ -330,11 +331,7 @@ class Batcher:
                     self._run([part], number)
                 return
             outputs = {}
-            batch[0].error = (
-                error
-                if isinstance(error, BadInput)
-                else EngineFailed(f"The engine failed on this input: {first_line(error)}")
-            )
+            batch[0].error = _told(error, batch[0].inputs)
         ended = time.monotonic()
         self._running_since[number] = None
         at = 0
@@ -369,6 +366,15 @@ def has_fixed_sizes(signature: Signature) -> bool:
 def is_batch_of_one(signature: Signature) -> bool:
     """Whether the file fixes the batch at one, so that several rows are run one after the other."""
     return bool(signature.inputs) and all(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
+
+
+def _told(error: Exception, inputs: Mapping[str, Array]) -> Exception:
+    """What the client is told of an error of the engine."""
+    if isinstance(error, BadInput):
+        return error
+    if len({array.shape[:1] for array in inputs.values()}) > 1:
+        return BadInput(f"{_UNEQUAL} The engine says: {first_line(error)}")
+    return EngineFailed(f"The engine failed on this input: {first_line(error)}")
 
 
 def _stack(batch: Sequence[Part]) -> Mapping[str, Array]:
