@@ -254,6 +254,23 @@ def test_bulk_ask_says_of_each_version_why_it_does_not_answer() -> None:
     assert without_picture.status_code == 400
 
 
+def test_the_page_before_a_bulk_ask_says_who_will_not_answer() -> None:
+    versions = make_version("bad", FileStatus.REJECTED), make_version("idle"), make_version("up")
+    make_instance(versions[-1])
+    chosen = {"action": "ask_selected", "_selected_action": [version.pk for version in versions]}
+
+    page = text_of(client_with("predict").post(LIST, chosen))
+
+    assert "No answer now from bad v1 (rejected), idle v1 (unloaded)." in page
+
+
+def test_the_list_of_names_is_called_otherwise_than_that_of_the_versions() -> None:
+    client = Client()
+    client.force_login(make_superuser())
+
+    assert "<h1>Names</h1>" in text_of(client.get("/admin/models_app/registeredmodel/"))
+
+
 def test_deleting_a_name_goes_through_the_service(django_capture_on_commit_callbacks: Any) -> None:
     version = make_version(with_file=True)
     loaded = make_version("dogs", with_file=True)

@@ -31,6 +31,9 @@ class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         models: QuerySet[RegisteredModel] = super().get_queryset(request)
         return models.annotate(versions_now=Count("versions"))
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Names", **(extra_context or {})})
+
     @admin.display(description="Versions")
     def version_count(self, model: Any) -> int:
         return int(model.versions_now)

@@ -102,11 +102,13 @@ def ask_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> H
     """A page between: pictures go to every selected version, the answers stand side by side."""
     rights = Rights.of(request.user)
     versions = list(queryset)
+    rows = [version_row(version, rights) for version in versions]
     context = {
         **modeladmin.admin_site.each_context(request),
         "title": "Ask with pictures",
         "opts": modeladmin.opts,
-        "rows": [version_row(version, rights) for version in versions],
+        "rows": rows,
+        "silent": [row for row in rows if row.state != VersionState.LOADED],
         "checkbox": ACTION_CHECKBOX_NAME,
         "action": "ask_selected",
         "error": "",

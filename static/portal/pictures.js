@@ -23,6 +23,9 @@
     document.addEventListener("paste", paste);
     form.addEventListener("submit", ask);
     window.addEventListener("pageshow", showPreviews); // on the way back Chromium gives the choice back only now
+  } else if (form) {
+    form.addEventListener("submit", () => say("Waiting for the answer"));
+    window.addEventListener("pageshow", () => say(""));
   }
 
   function showPreviews() {
