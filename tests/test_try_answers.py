@@ -39,7 +39,7 @@ def png(width: int, height: int, **save: object) -> bytes:
 def test_shares_are_shown_as_per_cent() -> None:
     shown = shown_scores(top(0.968, 0.0144, 0.0001, 0.0), True)
 
-    assert [s.text for s in shown] == ["96.8 %", "1.4 %", "< 0.1 %", "0.0 %"]
+    assert [s.text for s in shown] == ["96.8 %", "1.4 %", "0.01 %", "0.0 %"]
     assert [s.bar for s in shown] == [0.968, 0.0144, 0.0001, 0.0]
 
 
@@ -119,7 +119,7 @@ def test_labels_and_file_names_are_shown_as_text() -> None:
     html = "".join(render_to_string("try/_answer.html", {"a": answer}) for answer in (good, bad))
 
     assert "<img" not in html
-    assert html.count("&lt;img") == 5
+    assert html.count("&lt;img") == 6
 
 
 def test_a_thumbnail_is_small_and_encoded_again() -> None:

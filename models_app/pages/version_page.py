@@ -26,7 +26,7 @@ from models_app.services.keep import log_path
 
 HISTORY_SHOWN = 30
 LOG_LINES_SHOWN = 12
-LABELS_SHOWN = 60
+LABELS_SHOWN = 24
 _SANDBOX_TONES = {"full": "loaded", "partial": "restarting", "none": "failed"}
 _SHOWN_APART = {"precision", "graph_inputs", "graph_outputs"}
 """Options that have a line of their own."""

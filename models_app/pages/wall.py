@@ -113,7 +113,8 @@ def slots_line(node: Node, held: int, waiting: int) -> str:
     if node.slots == 0:
         return f"{node.name} has no slots"
     free = max(0, node.slots - held)
-    line = f"{free} of {node.slots} slots free" if free else f"All {node.slots} slots taken"
+    taken = "The slot is taken" if node.slots == 1 else f"All {node.slots} slots taken"
+    line = f"{free} of {plural(node.slots, 'slot')} free" if free else taken
     return f"{line} on {node.name}" + (f", {waiting} waiting" if waiting else "")
 
 

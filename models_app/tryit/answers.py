@@ -196,7 +196,10 @@ def shown_scores(top: Sequence[Mapping[str, Any]], are_shares: bool) -> list[Sco
 
 
 def _share(number: float) -> str:
-    return "< 0.1 %" if 0 < number < 0.0005 else percent_words(number)
+    """Small ones with three digits: of 1,000 classes that are about equally likely all would read 0.1 %."""
+    if not 0 < number < 0.01:
+        return percent_words(number)
+    return f"{100 * number:.3g} %" if number >= 0.00001 else "< 0.001 %"
 
 
 def _inside(number: float) -> float:
@@ -284,5 +287,6 @@ def _seen_words(version: ModelVersion) -> str:
 def _timing(timing: Mapping[str, float], answered: int, asked: int) -> Timing:
     asked_words = plural(asked, "picture") if answered == asked else f"{answered} of {plural(asked, 'picture')}"
     count = f"{asked_words} answered" if asked else ""
-    texts = {name: milliseconds_words(timing[name]) for name in ("total", "queue", "decode", "inference")}
-    return Timing(**texts, count=count)
+    is_timed = answered or not asked  # nothing was computed where no picture could be read
+    names = ("total", "queue", "decode", "inference")
+    return Timing(**{name: milliseconds_words(timing[name]) if is_timed else "" for name in names}, count=count)

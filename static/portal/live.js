@@ -94,7 +94,7 @@ function poll(refresh, isPressed) {
       } catch (error) {
         misses += 1;
         if (misses === 3) isLost += 1;
-        const figures = `The figures are from ${seenAt.toLocaleTimeString()}.`;
+        const figures = `The figures are from ${seenAt.toLocaleTimeString([], { hourCycle: "h23" })}.`;
         lost.textContent = error.message === GONE ? GONE : `Connection lost, trying again. ${figures}`;
       }
       document.body.classList.toggle("stale", isLost > 0);

@@ -50,17 +50,28 @@
       box.textContent = "?";
       img.replaceWith(box);
     };
-    item.append(img, file.name);
+    const name = document.createElement("span");
+    name.textContent = name.title = file.name;
+    const out = document.createElement("button");
+    out.type = "button";
+    out.textContent = "×";
+    out.setAttribute("aria-label", `Take out ${file.name}`);
+    out.addEventListener("click", () => choose([...input.files].filter((other) => other !== file)));
+    item.append(img, name, out);
     return item;
+  }
+
+  function choose(files) {
+    if (isAsking || input.disabled) return;
+    const all = new DataTransfer();
+    for (const file of files) all.items.add(file);
+    input.files = all.files;
+    showPreviews();
   }
 
   function paste(event) {
     const pasted = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!pasted.length || isAsking || input.disabled) return;
-    const all = new DataTransfer();
-    for (const file of [...input.files, ...pasted]) all.items.add(file);
-    input.files = all.files;
-    showPreviews();
+    if (pasted.length) choose([...input.files, ...pasted]);
   }
 
   function say(text) {
@@ -75,12 +86,12 @@
     button.disabled = true;
     const files = [...input.files];
     const items = [...list.children];
-    const bars = items.map((item) => {
+    const bars = items.map((item, i) => {
       item.classList.remove("done", "bad");
       const bar = document.createElement("progress");
       bar.max = 1;
       bar.value = 0;
-      bar.setAttribute("aria-label", item.textContent);
+      bar.setAttribute("aria-label", files[i].name);
       item.append(bar);
       return bar;
     });

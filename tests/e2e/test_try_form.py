@@ -83,6 +83,18 @@ def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_a
     assert winners(page) == ["7", "2"]
 
 
+def test_a_chosen_picture_is_taken_out_again(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = with_pictures(open_page(), portal, digits_copy)
+
+    page.get_by_role("button", name="Take out seven.png").click()
+    expect(page.locator("#ask-hint")).to_have_text("1 picture chosen")
+    page.click("#ask-button")
+
+    assert winners(page) == ["2"]
+
+
 def test_without_a_script_the_page_loads_and_answers_too(open_page: Callable[..., Page], digits_copy: str) -> None:
     page = open_page(has_script=False)
     log_in(page, f"/try/{digits_copy}/")
@@ -127,7 +139,7 @@ def test_the_way_back_leads_to_the_chosen_pictures(
     page.goto("/try/")
     page.go_back()
 
-    expect(page.locator(".previews li")).to_have_text(["seven.png", "two.png"])
+    expect(page.locator(".previews li span")).to_have_text(["seven.png", "two.png"])
 
 
 def test_a_page_opened_during_the_check_learns_what_the_model_takes(
