@@ -150,6 +150,16 @@ def test_what_was_measured_on_one_device_is_not_taken_on_another(
     assert second.rows_run > MOST_BATCH
 
 
+@pytest.mark.parametrize("ends", [{"graph_inputs": ["x"], "graph_outputs": ["y"]}, {"graph_outputs": ["z"]}])
+def test_what_was_measured_of_a_graph_is_not_taken_for_other_ends_of_it(tmp_path: Path, ends: dict[str, Any]) -> None:
+    first, second = Sleeper(lambda rows: 0.004), Sleeper(lambda rows: 0.004)
+    tune(first, cache_directory=str(tmp_path), graph_outputs=["y"])
+
+    tune(second, cache_directory=str(tmp_path), **ends)
+
+    assert second.rows_run > MOST_BATCH
+
+
 def test_a_model_that_mixes_its_rows_is_said_to() -> None:
     class Summing(Sleeper):
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -275,7 +275,8 @@ def _key(config: RunnerConfig) -> list[Any]:
     cores = len(os.sched_getaffinity(0))
     has_limit = bool(config.memory_limit_bytes)
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return [_RULES, config.engine, config.precision, config.threads, config.max_batch, has_limit, cores, gpu]
+    ends = [list(config.graph_inputs), list(config.graph_outputs)]
+    return [_RULES, config.engine, config.precision, config.threads, config.max_batch, has_limit, cores, gpu, ends]
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -130,4 +131,5 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
 def forget_conversions(version: ModelVersion) -> None:
     """Drop all that was made of the file: it is about to be understood anew."""
     version.conversions.all().delete()
-    transaction.on_commit(lambda: shutil.rmtree(version.directory / "converted", ignore_errors=True))
+    for folder in (version.directory / "converted", files.compiled_directory(version)):
+        transaction.on_commit(functools.partial(shutil.rmtree, folder, ignore_errors=True))
