@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 
+from inference import texts
 from inference.engines import ModelUnusable
 from inference.runner import tuning
 from inference.runner.config import MOST_BATCH, RunnerConfig
+from inference.runner.independence import answers_rows_alone
 from inference.runner.tuning import Loaded, Tuned, Tuning
 from inference.signature import Signature, TensorSpec
 
@@ -186,6 +189,38 @@ def test_a_model_that_answers_otherwise_each_time_takes_many_rows_nevertheless()
             return {"y": np.random.default_rng().random(inputs["x"].shape)}
 
     assert tune(Rolling(lambda rows: 0.0)).is_batchable
+
+
+@dataclass
+class Reader:
+    """An engine that makes a number of each text, and `answer` of those."""
+
+    number: Callable[[bytes], float]
+    answer: Callable[[Any], Any] = lambda numbers: numbers
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        numbers = np.array([[self.number(text) for text in row] for row in inputs["x"]], np.float32)
+        return {"y": self.answer(numbers)}
+
+
+def position(text: bytes) -> float:
+    return {b"": 0, b"cat": 2, b"dog": 3}.get(text, 1)
+
+
+@pytest.mark.parametrize(
+    ("reader", "is_alone"),
+    [
+        (Reader(len, lambda numbers: numbers - numbers.mean(axis=0)), False),
+        (Reader(len, lambda numbers: np.resize(numbers, (len(numbers), int(numbers.max())))), False),
+        (Reader(len), True),
+        (Reader(crc32), True),
+        (Reader(position), True),
+        (Reader({b"": 0.0}.__getitem__), False),
+    ],
+    ids=["centred", "as-long-as-the-longest", "words", "hashes", "a-vocabulary", "refuses-other-words"],
+)
+def test_rows_of_texts_are_tried_with_different_texts(reader: Any, is_alone: bool) -> None:
+    assert answers_rows_alone(reader, {"x": texts.filled([2, 1], b"")}) == is_alone
 
 
 def test_a_lone_call_gets_all_cores_where_it_gains_by_them(tmp_path: Path) -> None:
