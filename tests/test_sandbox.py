@@ -38,6 +38,7 @@ FORBIDDEN = {
     "shorten a file": 'os.truncate(OUTSIDE / "secret", 0)',
     "delete a file": '(OUTSIDE / "secret").unlink()',
     "change the model's file": 'model.open("ab").close()',
+    "hold up who opens the model": "import fcntl; fcntl.fcntl(model.open('rb'), fcntl.F_SETLEASE, fcntl.F_WRLCK)",
     "link the model's file to where it may write": 'os.link(model, "mine")',
     "move a file in": '(OUTSIDE / "secret").rename("mine")',
     "leave a link that leads astray": 'os.symlink("/etc/passwd", "link")',
@@ -131,6 +132,28 @@ def test_a_call_that_engines_do_not_need_is_denied(place: Place, name: str) -> N
     if outside == refused:
         pytest.skip("refused outside as well: not root, or an older kernel")
     assert inside == refused
+
+
+BY_REQUEST = {
+    "lease": ("fcntl", 1024),
+    "watch a folder": ("fcntl", 1026),
+    "delegation": ("fcntl", 1040),
+    "flags of a file": ("ioctl", 0x40086602),
+    "flags, 32 bits": ("ioctl", 0x40046602),
+    "version of a file": ("ioctl", 0x40087602),
+    "version, 32 bits": ("ioctl", 0x40047602),
+    "flags of XFS": ("ioctl", 0x401C5820),
+    "verity": ("ioctl", 0x40806685),
+}
+
+
+@pytest.mark.parametrize(("name", "request_number"), BY_REQUEST.values(), ids=BY_REQUEST.keys())
+def test_a_request_that_changes_a_file_open_for_reading_is_denied(place: Place, name: str, request_number: int) -> None:
+    code = ATTEMPT.format(code=f"call(syscalls.number({name!r}, syscalls.architecture()), -1, {request_number}, 0)")
+    code = f"from inference.runner.sandbox import syscalls\n{code}"
+
+    assert run_in(place, code, "off") == "EBADF", "the control"
+    assert run_in(place, code, "require") == "EPERM"
 
 
 CHANGES = {

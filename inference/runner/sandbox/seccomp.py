@@ -33,7 +33,14 @@ _AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCK_TYPE_MASK = 1, 1, 5, 0xF
 _PR_SET_PDEATHSIG = 1
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_F_SETLEASE, _F_NOTIFY, _F_SETDELEG = 1024, 1026, 1040
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
+# linux/fs.h, linux/fsverity.h; those of 32 bits too
+_FS_SETFLAGS, _FS32_SETFLAGS, _FS_SETVERSION, _FS32_SETVERSION = 0x40086602, 0x40046602, 0x40087602, 0x40047602
+_FS_FSSETXATTR, _FS_ENABLE_VERITY = 0x401C5820, 0x40806685
+_FLAGS_OF_FILES = (
+    _FS_SETFLAGS, _FS32_SETFLAGS, _FS_SETVERSION, _FS32_SETVERSION, _FS_FSSETXATTR, _FS_ENABLE_VERITY,
+)  # fmt: skip
 
 DENIED = (
     # starting programs
@@ -161,8 +168,9 @@ def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
         ("migrate_pages", _only_if(0, oneself, EPERM)),
         ("move_pages", _only_if(0, oneself, EPERM)),
         ("prctl", _unless(0, (_PR_SET_PDEATHSIG,))),
-        ("fcntl", _unless(1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX))),
-        ("ioctl", _unless(1, (_TIOCSTI, _FIOSETOWN, _SIOCSPGRP))),
+        # A lease on a file that may only be read holds up for 45 s whoever else opens it.
+        ("fcntl", _unless(1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY, _F_SETDELEG))),
+        ("ioctl", _unless(1, (_TIOCSTI, _FIOSETOWN, _SIOCSPGRP, *_FLAGS_OF_FILES))),
     ]
 
 
