@@ -319,6 +319,9 @@ class Owner:
             runner.drained = (int(said["drained"]), int(said["failed"]))
 
     def _hear_ready(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
+        """Once for each process: what follows from it is written into the registry. Raises NoSense."""
+        if runner.ready_at is not None:
+            raise NoSense
         runner.measured_at = self._clock()
         memory, limit = memory_bytes(runner.identity.pid), self._assignment.config.memory_limit_bytes
         runner.vitals = replace(runner.vitals, memory_bytes=memory)

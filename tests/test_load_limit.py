@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.owner import LOAD_LIMIT_S, Owner
-from inference.processes import ProcessIdentity, identify
-from inference.reporting import Ready, Receipt, Vitals
+from inference.processes import identify
 from inference.runner.config import RunnerConfig
 from inference.started_runner import Assignment
 from inference.workspace import Workspace
+from tests.owner_report import Report
 from tests.running_portal import ROOT
 
 FASTER = 10 * LOAD_LIMIT_S
-
-
-@dataclass
-class Report:
-    """What an owner told."""
-
-    runners: list[ProcessIdentity] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-    def is_wanted(self) -> bool:
-        return True
-
-    def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
-        self.runners.append(runner)
-        return True
-
-    def ready(self, facts: Ready) -> bool:
-        return True
-
-    def alive(self, vitals: Vitals) -> None: ...
-
-    def restarting(self, reason: str) -> bool:
-        self.reasons.append(f"restarting: {reason}")
-        return True
-
-    def failed(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def stopped(self, receipt: Receipt) -> None: ...
-
-    def interrupted(self) -> None: ...
 
 
 def test_a_load_beyond_its_limit_fails_and_is_not_tried_again(tmp_path: Path) -> None:

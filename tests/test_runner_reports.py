@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference.owner import Owner
 from inference.processes import ProcessIdentity
 from inference.reporting import Vitals
+from inference.runner.config import RunnerConfig
 from inference.signature import Signature
-from inference.started_runner import NoSense, StartedRunner
+from inference.started_runner import Assignment, NoSense, StartedRunner
+from inference.workspace import Workspace
 from models_app.services.metrics import SPANS, _RunnerMetrics
+from tests.conftest import SAMPLE
+from tests.owner_report import Report
 
 ALIVE: dict[str, Any] = {"event": "alive", "requests": 5, "errors": 1, "queue": 2, "in_flight": 3, "p95_ms": 1.5}
 HISTOGRAM = {"bounds": [0.1, 1.0], "counts": [1, 2, 3], "sum": 4.5}
@@ -80,6 +88,42 @@ def test_the_figures_of_a_heartbeat_are_taken_in(reported: Callable[[bytes], Vit
 def test_reports_that_make_no_sense_are_told_from_others(reported: Callable[[bytes], Vitals], line: bytes) -> None:
     with pytest.raises(NoSense):
         reported(line)
+
+
+SAYS_READY = """
+import json, socket, sys, time
+status = socket.socket(fileno=int(sys.argv[1]))
+status.recv(65536)
+said = {"event": "ready", "device": "cpu", "engine": "tensorflow", "precision": "f32", "sandbox": "full"}
+status.sendall(300 * (json.dumps(said).encode() + b"\\n"))
+time.sleep(60)
+"""
+
+
+def test_a_process_that_says_again_and_again_that_it_is_ready_is_ended(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    report = Report(is_kept=False)
+    workspace, spare_workspace = Workspace(tmp_path / "loaded"), Workspace(tmp_path / "spare")
+    spare_workspace.prepare_empty()
+    config = RunnerConfig(model_path="", format="keras", engine="tensorflow")
+    assignment = Assignment(
+        "loaded", SAMPLE, "model.keras", config, workspace, tmp_path, log_path=tmp_path / "log", environment={}
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAYS_READY, str(pair[1].fileno())],
+        stdout=subprocess.PIPE,
+        pass_fds=[pair[1].fileno()],
+        process_group=0,
+    )
+    identity, pidfd = ProcessIdentity(process.pid, 0, ""), os.pidfd_open(process.pid)
+    spare = StartedRunner(process, identity, pidfd, pair[0], tmp_path / "socket", 0.0, spare_workspace)
+
+    Owner(assignment, report, spare=spare).run()
+
+    assert [facts.runner.pid for facts in report.ready_ones] == [process.pid]
+    assert process.returncode == -signal.SIGKILL
+    assert ["makes no sense" in reason for reason in report.reasons] == [True]
 
 
 @pytest.mark.parametrize("count", ["9" * 400, 10**400, float("inf"), -1, 1.5, None], ids=lambda count: str(count)[:9])
