@@ -62,6 +62,12 @@ def _talk(request: Said, report: Report) -> dict[str, Any]:
         report.progress(1, "x" * 10_000)
 
 
+def _count(request: Said, report: Report) -> dict[str, Any]:
+    for number in range(2000):
+        report.progress(50, f"Step {number}.")
+    return {}
+
+
 def _write(text: bytes) -> Callable[[Said, Report], dict[str, Any]]:
     def write(request: Said, report: Report) -> dict[str, Any]:
         os.write(report._descriptor, text)
@@ -98,6 +104,7 @@ _DO: dict[str, Callable[[Said, Report], dict[str, Any]]] = {
     "attack": _attack,
     "eat": _eat,
     "talk": _talk,
+    "count": _count,
     "nonsense": _write(b"[1, 2]\n"),
     "deep": _write(b"[" * 100_000 + b"\n"),
     "die": _die,

@@ -143,6 +143,19 @@ def test_parts_that_were_heard_count_though_the_child_died_later(workspace: Work
     assert heard == [{"number": 1}]
 
 
+def test_of_much_progress_little_is_told_and_always_the_last(workspace: Workspace) -> None:
+    told: list[str] = []
+    began = time.monotonic()
+
+    request = {"verb": "count"}
+    run_child(WORK, request, workspace, PLENTY, sandbox="auto", progress=lambda percent, detail: told.append(detail))
+
+    seconds = time.monotonic() - began
+    print(f"2000 lines in {seconds:.2f} s, {len(told)} told")
+    assert told[-1] == "Step 1999."
+    assert len(told) < 10 * seconds + 2
+
+
 def _checked(folder: Path) -> str:
     with pytest.raises(FileRefused) as refusal:
         check_file(SAMPLE, workspace=Workspace(folder), is_trusted=False, sandbox="require", progress=quiet)

@@ -32,6 +32,7 @@ LONGEST_DETAIL = 200
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
+_TELL_EVERY_S = 0.25  # who hears of the progress writes it into the database
 _OUTPUT_TAIL_BYTES = 4000
 
 Said = dict[str, Any]
@@ -66,7 +67,8 @@ def run_child(
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
     PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
     is given each part of the answer as soon as it is there; parts that were heard count, whatever happens to the child
-    later. What the child says is untrusted beyond being JSON objects.
+    later. `progress` is told the newest a few times a second, and always the last. What the child says is untrusted
+    beyond being JSON objects.
 
     Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
     returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
@@ -106,6 +108,8 @@ class _Conversation:
         self._limits = limits
         self._progress = progress
         self._hear = hear
+        self._untold: tuple[int, str] | None = None
+        self._told_at = 0.0
         self.answer: Said | None = None
         self.unwalled = ""
 
@@ -123,11 +127,13 @@ class _Conversation:
             if select.select([process.stdout], [], [], _LOOK_EVERY_S)[0]:
                 data = os.read(process.stdout.fileno(), 65536)
                 if not data:
+                    self._tell(now=True)
                     return
                 received += len(data)
                 *lines, waiting = (waiting + data).split(b"\n")
                 for line in lines:
                     self._understand(line)
+            self._tell()
             if time.monotonic() > deadline:
                 raise ChildFailed(f"It took more than {self._limits.seconds:.0f} s and was stopped.")
             if received > SAID_BYTES:
@@ -140,13 +146,20 @@ class _Conversation:
     def _understand(self, line: bytes) -> None:
         kind, said = _parsed(line)
         if kind == "progress":
-            self._progress(*said)
+            self._untold = said
         elif kind == "part":
             self._hear(said)
         elif kind == "unwalled":
             self.unwalled = said
         else:
             self.answer = said
+
+    def _tell(self, *, now: bool = False) -> None:
+        """Hand on the newest progress, a few times a second unless `now`."""
+        if self._untold is not None and (now or time.monotonic() - self._told_at >= _TELL_EVERY_S):
+            percent, detail = self._untold
+            self._untold, self._told_at = None, time.monotonic()
+            self._progress(percent, detail)
 
 
 def _parsed(line: bytes) -> tuple[str, Any]:
