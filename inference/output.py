@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +19,16 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class OutputRing:
-    """Takes raw bytes, keeps whole lines with the time they came. However much comes, memory stays bounded."""
+    """Takes raw bytes, keeps whole lines with the time they came. However much comes, memory stays bounded.
+
+    Several may share a file, as the copies of a version do: each adds its lines to what stands there.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: deque[str] = deque(read_lines(path), maxlen=LINES_KEPT)
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._partial = b""
-        self._is_dirty = False
+        self._unwritten = 0
         self._written_at = 0.0
 
     def feed(self, data: bytes) -> None:
@@ -34,22 +41,25 @@ class OutputRing:
         text = "".join(c if c.isprintable() else " " for c in _COLOURS.sub("", line[:LINE_LENGTH])).rstrip()
         if text:
             self._lines.append(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}")
-            self._is_dirty = True
+            self._unwritten += 1
 
     def last(self, count: int) -> list[str]:
+        """What came in through this ring, whatever stands in the file."""
         return list(self._lines)[-count:]
 
     def write(self, *, now: bool = False) -> None:
         """Put the lines on disk, at most once a second unless `now`."""
-        if not self._is_dirty or (not now and time.monotonic() - self._written_at < _WRITE_EVERY_S):
+        if not self._unwritten or (not now and time.monotonic() - self._written_at < _WRITE_EVERY_S):
             return
         self._written_at = time.monotonic()
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside = self._path.with_suffix(".new")
-            beside.write_text("\n".join(self._lines) + "\n", "utf-8")
-            beside.replace(self._path)
-            self._is_dirty = False
+            with _locked(self._path.parent):
+                lines = [*read_lines(self._path), *self.last(self._unwritten)][-LINES_KEPT:]
+                beside = self._path.with_suffix(".new")
+                beside.write_text("\n".join(lines) + "\n", "utf-8")
+                beside.replace(self._path)
+            self._unwritten = 0
         except OSError:  # a full disk must not end the owner
             pass
 
@@ -60,3 +70,14 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text("utf-8", "replace").splitlines()[-LINES_KEPT:]
     except OSError:
         return []
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Held by one process at a time, for milliseconds: a file that is replaced cannot be locked itself."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
