@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not in
 
 MODULES = (
     "overlaps", "state_machine", "taking_up", "replacing", "deleted_meanwhile", "long_jobs", "jobs", "keep", "twins",
+    "nul_characters",
 )  # fmt: skip
 """Tests of rows that need no portal."""
 

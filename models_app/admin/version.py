@@ -106,7 +106,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.GET.get("fragment") == "rows":
             return self._rows_fragment(request)
-        state, search = request.GET.get("state", ""), request.GET.get("q", "")
+        state, search = request.GET.get("state", ""), _search(request)
         node = first_node()
         figures = self._figures(request, node)
         context = {
@@ -131,7 +131,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _figures(self, request: HttpRequest, node: Node) -> dict[str, Any]:
         """What stands above the table: the chips, which count what the search finds, and how many slots are free."""
-        state, search = request.GET.get("state", ""), request.GET.get("q", "")
+        state, search = request.GET.get("state", ""), _search(request)
         found, _ = self.get_search_results(request, ModelVersion.objects.all(), search)
         counts, held = group_counts(found), Instance.objects.filter(state__in=OWNED).count()
         chips = [
@@ -176,6 +176,12 @@ def _rows_address(request: HttpRequest) -> str:
     query = request.GET.copy()
     query["fragment"] = "rows"
     return f"?{query.urlencode()}"
+
+
+def _search(request: HttpRequest) -> str:
+    """What is searched for, as Django takes it for the table: a text with a NUL is none."""
+    search = request.GET.get("q", "")
+    return "" if "\x00" in search else search
 
 
 def _query(state: str, search: str) -> str:

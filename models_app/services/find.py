@@ -12,14 +12,19 @@ from models_app.models import Instance, ModelVersion, RegisteredModel, Transitio
 
 
 def find_model(name: str) -> RegisteredModel:
-    model = RegisteredModel.objects.filter(name=name).first()
+    model = RegisteredModel.objects.filter(name=_stored(name)).first()
     if model is None:
         raise NotFound(f"There is no model called {name[:100]}.")
     return model
 
 
 def exists(name: str) -> bool:
-    return RegisteredModel.objects.filter(name=name).exists()
+    return RegisteredModel.objects.filter(name=_stored(name)).exists()
+
+
+def _stored(name: str) -> str:
+    """As a name can stand in the database: PostgreSQL takes no NUL, and no model has the sign that replaces it."""
+    return name.replace("\x00", "\ufffd")
 
 
 def versions() -> QuerySet[ModelVersion]:
@@ -30,7 +35,7 @@ def versions() -> QuerySet[ModelVersion]:
 
 
 def find_version(name: str, number: int) -> ModelVersion:
-    version = versions().filter(model__name=name, number=number).first()
+    version = versions().filter(model__name=_stored(name), number=number).first()
     if version is None:
         find_model(name)
         raise NotFound(f"{name[:100]} has no version {number}.")
@@ -72,7 +77,7 @@ def what_to_unload(model: RegisteredModel) -> list[ModelVersion]:
 
 def newest_ready(name: str) -> ModelVersion:
     """What a load without a version means."""
-    known = ModelVersion.objects.select_related("model").filter(model__name=name).order_by("-number")
+    known = ModelVersion.objects.select_related("model").filter(model__name=_stored(name)).order_by("-number")
     version = known.filter(status=FileStatus.READY).first()
     if version is None:
         find_model(name)
@@ -96,7 +101,7 @@ def check_ready(version: ModelVersion) -> None:
 
 def loaded_version(name: str, number: int | None) -> tuple[ModelVersion, Sequence[Instance]]:
     """The version that answers (without a number: the newest loaded one) and its ready instances."""
-    ready = ModelVersion.objects.filter(model__name=name, instances__state=InstanceState.READY)
+    ready = ModelVersion.objects.filter(model__name=_stored(name), instances__state=InstanceState.READY)
     if number is not None:
         ready = ready.filter(number=number)
     version = ready.select_related("model").prefetch_related("instances").order_by("-number").first()

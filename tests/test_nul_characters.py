@@ -1,0 +1,63 @@
+"""A NUL in what somebody asks for is found nowhere, and reaches no statement: PostgreSQL refuses it with an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from inference.errors import NotFound
+from models_app.choices import InstanceState
+from models_app.services import find
+from tests.admin_client import client_with
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db
+NAME = "dig\x00its"
+
+
+@pytest.fixture(autouse=True)
+def statements() -> Iterator[list[str]]:
+    """Those that were run, each looked at for a NUL."""
+    seen: list[str] = []
+
+    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        assert not any("\x00" in str(value) for value in params or ()), sql
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    make_version("digits", InstanceState.READY)
+    with connection.execute_wrapper(look):
+        yield seen
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        find.find_model,
+        find.newest_ready,
+        lambda name: find.find_version(name, 1),
+        lambda name: find.loaded_version(name, None),
+        lambda name: find.loaded_version(name, 1),
+    ],
+    ids=["model", "newest", "version", "loaded", "loaded version"],
+)
+def test_no_model_has_it_in_its_name(ask: Callable[[str], object]) -> None:
+    ask("digits")
+
+    with pytest.raises(NotFound, match="There is no model called"):
+        ask(NAME)
+    assert not find.exists(NAME)
+
+
+@pytest.mark.parametrize("more", ["", "&fragment=rows"])
+def test_a_search_for_it_in_the_admin_finds_what_no_search_finds(more: str, statements: list[str]) -> None:
+    client = client_with("view")
+
+    answer = client.get(f"/admin/models_app/modelversion/?q=a%00{more}")
+
+    assert answer.status_code == 200
+    assert "digits" in answer.content.decode()
+    assert statements
