@@ -102,8 +102,9 @@ def test_fields_come_in_any_order_and_labels_in_any_form(api: Api, labels: bytes
     assert api.delete(f"/api/models/{name}/").status_code == 204
 
 
-def test_a_file_may_be_named_in_the_extended_form_alone(api: Api) -> None:
-    label = b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%e6%97%a5.keras"
+@pytest.mark.parametrize("end", [b"", b"%0A"], ids=["plain", "newline"])
+def test_a_file_may_be_named_in_the_extended_form_alone(api: Api, end: bytes) -> None:
+    label = b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%e6%97%a5.keras" + end
     body = form(part("name", b"extended"), b"--frontier\r\n" + label + b"\r\n\r\nno model\r\n")
 
     answer = post(api, body)

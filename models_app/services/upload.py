@@ -24,6 +24,8 @@ from models_app.services.move import record
 
 NAME_WANTED = "A name has at most 100 letters, digits, hyphens and underscores, and nothing else."
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,100}\Z")
+_NOT_IN_A_LABEL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, ends of lines, halves of pairs: a file of such a name could not be sent back."""
 DESCRIPTION_LENGTH = 10_000
 
 
@@ -163,7 +165,7 @@ def _create_version(
         number=model.last_number,
         created_by=as_user(by),
         file_key=key,
-        file_name=received.name[:255],
+        file_name=_NOT_IN_A_LABEL.sub("", received.name)[:255] or "model",
         size_bytes=received.size_bytes,
         sha256=received.sha256,
         labels=settings.labels,
