@@ -15,6 +15,8 @@ from rest_framework.views import APIView
 from models_app.api.rendering import OneRenderer
 from models_app.services import metrics
 
+_FORWARDED = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")
+
 
 class KeySessionOrLoopback(BasePermission):
     """Anyone who is known, and whoever asks from this machine without a proxy between."""
@@ -33,8 +35,8 @@ class MetricsView(APIView):
 
 
 def _is_from_this_machine(request: Request) -> bool:
-    """A proxy on this machine makes everybody's peer a loopback one, and says so in these headers."""
-    if any(name in request.META for name in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")):
+    """A proxy on this machine makes everybody's peer a loopback one, and says so in one of these headers."""
+    if any(name.startswith(_FORWARDED) for name in request.META):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

@@ -139,3 +139,19 @@ def test_a_key_a_session_or_a_program_on_this_machine_may_read(portal: RunningPo
         "loopback": 200, "through a proxy": 401, "key": 200, "session": 200, "wrong key": 401,
     }  # fmt: skip
     assert answers["through a proxy"].json()["code"] == "not_authenticated"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Server",
+        "X-Real-IP",
+        "Forwarded",
+        "Via",
+    ],
+)
+def test_a_proxy_on_this_machine_is_known_by_any_of_its_headers(portal: RunningPortal, header: str) -> None:
+    assert portal.client(None).get("/metrics", headers={header: "https"}).status_code == 401
