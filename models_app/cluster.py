@@ -106,14 +106,18 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
         super().__init__()
         _stop_read, self._stop_write = os.pipe()
         write_end = self._stop_write
-        main_pid = os.getpid()
+        main_pid = forking_pid = os.getpid()
+
+        def before_fork() -> None:
+            nonlocal forking_pid
+            forking_pid = os.getpid()
 
         def after_fork_in_child() -> None:
-            if os.getppid() == main_pid:
+            if forking_pid == main_pid:
                 _close(write_end)
-            die_with_parent(os.getppid())  # kill -9 of main or sentinel: the tree is gone within 50 ms
+            die_with_parent(forking_pid)  # kill -9 of main or sentinel: the tree is gone within 50 ms
 
-        os.register_at_fork(after_in_child=after_fork_in_child)
+        os.register_at_fork(before=before_fork, after_in_child=after_fork_in_child)
         self.is_asked_to_stop = False
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:

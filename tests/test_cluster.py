@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models_app import cluster
 from models_app.cluster import STOP, KillSafeQueue
+from tests.running_portal import ROOT
 
 
 @pytest.fixture
@@ -34,3 +39,39 @@ def test_without_a_rule_every_task_is_taken(queue: KillSafeQueue) -> None:
     queue.put({"args": (1, 0)})
 
     assert queue.get() == {"args": (1, 0)}
+
+
+SENTINEL_THAT_ENDS_AT_ONCE = """
+import os, sys, time
+import django
+django.setup()
+from models_app.cluster import StoppableCluster
+
+sentinel, (heard, said) = 0, os.pipe()
+
+def come_late():  # until the process that forked is gone
+    while sentinel and os.getppid() == sentinel:
+        time.sleep(0.01)
+
+os.register_at_fork(after_in_child=come_late)
+StoppableCluster()
+if os.fork() == 0:
+    is_late = sys.argv[1] == "late"
+    sentinel = os.getpid() if is_late else 0
+    if os.fork() == 0:
+        os.write(said, b"the worker lives")
+    elif not is_late:
+        os.wait()
+    os._exit(0)
+os.close(said)
+print(os.read(heard, 100).decode())
+"""
+
+
+@pytest.mark.parametrize(("when", "says"), [("in time", "the worker lives"), ("late", "")])
+def test_a_worker_whose_sentinel_ended_while_it_was_started_ends_too(tmp_path: Path, when: str, says: str) -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", SENTINEL_THAT_ENDS_AT_ONCE, when]
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert said.stdout.strip() == says
