@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import Api, RunningPortal, wait_for
@@ -155,14 +156,21 @@ def test_an_unload_cancels_a_load_that_is_on_the_way(api: Api) -> None:
 
 
 def test_who_waits_for_a_load_is_told_that_an_unload_cancelled_it(api: Api) -> None:
-    with ThreadPoolExecutor(1) as threads:
-        waits = threads.submit(api.post, f"{V1}load/", json={"wait": 60})
-        wait_for(lambda: api.version(NAME)["state"] in {"queued", "loading"}, 60, "the load is on its way")
-        api.unload(NAME)
-        answer = waits.result()
+    answer = cancelled(api, f"{V1}load/")
+    over_v2 = cancelled(api, f"/v2/repository/models/{NAME}/load")
 
     assert (answer.status_code, answer.json()["code"]) == (409, "not_loaded")
     assert "cancelled" in answer.json()["detail"]
+    assert (over_v2.status_code, "cancelled" in over_v2.json()["error"]) == (400, True)
+
+
+def cancelled(api: Api, address: str) -> requests.Response:
+    """The answer to a load that is unloaded while it is on its way."""
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(api.post, address, params={"wait": 60})
+        wait_for(lambda: api.version(NAME)["state"] in {"queued", "loading"}, 60, "the load is on its way")
+        api.unload(NAME)
+        return waits.result()
 
 
 def test_a_file_that_changed_on_disk_fails_the_load_with_a_sentence(

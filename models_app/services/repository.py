@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from inference.engines import ENGINE_NAMES
-from inference.errors import LoadFailed, Unavailable, ValidationFailed
+from inference.errors import LoadFailed, NotLoaded, NotReady, Unavailable, ValidationFailed
 from inference.options import parse_options
 from inference.protocols.v2_repository import LoadRequest, index_row
 from inference.runner.config import MOST_BATCH
@@ -75,8 +75,8 @@ def _state(version: ModelVersion) -> str:
 def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
     """Load the newest ready version, or a new one made of the files; returns once it is loaded.
 
-    Raises ValidationFailed where it cannot be loaded or a configuration without files asks for other settings than it
-    has, Unavailable where it is not loaded after two minutes.
+    Raises ValidationFailed where it cannot be loaded, somebody unloads it meanwhile, or a configuration without files
+    asks for other settings than it has; Unavailable while its file is checked, or where two minutes are over.
     """
     deadline = time.monotonic() + LOAD_LIMIT_S
     try:
@@ -86,10 +86,17 @@ def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
             version = find.newest_ready(name)
             _check_same_settings(version, request)
             version = load(version, by=by, instances=request.instances, wait_s=LOAD_LIMIT_S)
-    except LoadFailed as error:
+    except (LoadFailed, NotLoaded, NotReady) as error:
+        if isinstance(error, NotReady) and not _is_refused(name):
+            raise Unavailable(error.message, retry_after_s=2) from None
         raise ValidationFailed(f"failed to load '{name}': {error.message}") from None
     if version.state is not VersionState.LOADED:
         raise Unavailable(f"{version} is still on its way. Ask for it again in a while.", retry_after_s=5)
+
+
+def _is_refused(name: str) -> bool:
+    """Whether none of its files is good, or may turn out to be."""
+    return not ModelVersion.objects.filter(model__name=name).exclude(status=FileStatus.REJECTED).exists()
 
 
 def _check_same_settings(version: ModelVersion, request: LoadRequest) -> None:

@@ -1,0 +1,49 @@
+"""V2's repository of models: what its index says of each, and how a load is answered that cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.errors import NotFound, PortalError
+from inference.protocols.answer import error_answer
+from inference.protocols.v2_repository import LoadRequest
+from models_app.choices import FileStatus
+from models_app.models import RegisteredModel
+from models_app.services import repository
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db
+
+
+def refusal(name: str) -> PortalError:
+    with pytest.raises(PortalError) as raised:
+        repository.load_model(name, LoadRequest(), by=None)
+    return raised.value
+
+
+@pytest.mark.parametrize("versions", [[], [FileStatus.REJECTED], [FileStatus.REJECTED, FileStatus.REJECTED]])
+def test_a_load_of_what_will_never_be_ready_is_a_400_that_says_why(versions: list[FileStatus]) -> None:
+    RegisteredModel.objects.create(name="bad")
+    for status in versions:
+        make_version("bad", status=status, status_detail="The file is no model.")
+
+    error = refusal("bad")
+
+    assert error_answer(error).status == 400
+    assert error.message.startswith("failed to load 'bad': bad ")
+
+
+def test_a_load_of_what_is_still_being_checked_is_to_be_tried_again() -> None:
+    make_version("new", status=FileStatus.CHECKING)
+
+    answer = error_answer(refusal("new"))
+
+    assert (answer.status, b"still being checked" in answer.body) == (503, True)
+    assert dict(answer.headers)[b"retry-after"] == b"2"
+
+
+def test_a_load_of_what_does_not_exist_is_a_404() -> None:
+    error = refusal("nobody")
+
+    assert isinstance(error, NotFound)
+    assert error_answer(error).status == 404
