@@ -7,12 +7,25 @@ import pytest
 from inference.errors import NotFound, PortalError
 from inference.protocols.answer import error_answer
 from inference.protocols.v2_repository import LoadRequest
-from models_app.choices import FileStatus
+from models_app.choices import FileStatus, InstanceState
 from models_app.models import RegisteredModel
 from models_app.services import repository
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
+
+
+def test_each_row_of_the_index_has_a_state_and_a_reason() -> None:
+    RegisteredModel.objects.create(name="empty")
+    make_version("digits", InstanceState.READY)
+    make_version("digits")
+
+    assert repository.index(only_ready=False) == [
+        {"name": "digits", "version": "1", "state": "READY", "reason": ""},
+        {"name": "digits", "version": "2", "state": "UNAVAILABLE", "reason": "unloaded"},
+        {"name": "empty", "state": "UNAVAILABLE", "reason": "no version"},
+    ]
+    assert [row["name"] for row in repository.index(only_ready=True)] == ["digits"]
 
 
 def refusal(name: str) -> PortalError:

@@ -111,9 +111,7 @@ def _max_batch(config: Mapping[str, Any]) -> int | None:
     return size if type(size) is int and size > 0 else None
 
 
-def index_row(name: str, version: int | None = None, state: str = "", reason: str = "") -> dict[str, str]:
-    """One version, or the name alone of a model that has none."""
-    if version is None:
-        return {"name": name}
-    row = {"name": name, "version": str(version), "state": STATES.get(state, "UNKNOWN")}
-    return row | ({"reason": reason} if reason else {})
+def index_row(name: str, version: int | None, state: str, reason: str) -> dict[str, str]:
+    """One version, or a model that has none. With state and reason, as MLServer's types want them."""
+    numbered = {} if version is None else {"version": str(version)}
+    return {"name": name, **numbered, "state": STATES.get(state, "UNKNOWN"), "reason": reason}

@@ -28,7 +28,7 @@ _WITHOUT_OPTIONS = {"max_batch": MOST_BATCH}
 
 
 def index(*, only_ready: bool) -> list[dict[str, str]]:
-    """One row a version; the name alone of a model without one."""
+    """One row a version, and one for a model without any."""
     by_model: dict[str, list[ModelVersion]] = {
         name: [] for name in RegisteredModel.objects.values_list("name", flat=True)
     }
@@ -40,7 +40,7 @@ def index(*, only_ready: bool) -> list[dict[str, str]]:
             versions = [v for v in versions if v.state is VersionState.LOADED]
         rows += [index_row(name, v.number, v.state, _reason(v)) for v in versions]
         if not versions and not only_ready:
-            rows.append(index_row(name))
+            rows.append(index_row(name, None, VersionState.UNLOADED, "no version"))
     return rows
 
 
