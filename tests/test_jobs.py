@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services import jobs, patience
+from models_app.services.delete import delete_version
 from tests.faults.small_models import adder
 from tests.refused_writes import refused
 
@@ -70,6 +74,22 @@ def test_a_worker_that_loses_the_database_when_it_has_just_taken_a_job_does_not_
         jobs.run(check.pk)
 
     assert outcome(check) == (JobState.RUNNING, FileStatus.CHECKING)
+
+
+def test_a_version_that_is_deleted_when_its_check_begins_is_no_error(
+    check: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    def delete_once_begun(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        done = execute(sql, *arguments)
+        if PROGRESS in sql:
+            delete_version(check.version, by=None)
+        return done
+
+    with caplog.at_level(logging.INFO), connection.execute_wrapper(delete_once_begun):
+        jobs.run(check.pk)
+
+    told = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "portal.jobs"]
+    assert told == [("INFO", f"job {check.pk} ended with its version")]
 
 
 def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:

@@ -50,14 +50,17 @@ def _do(job: Job) -> None:
     try:
         outcome = _DO[JobKind(job.kind)](job, lambda percent, text: _say(job.pk, percent, text))
     except _Deleted:
-        logger.info("job %d ended with its version", job.pk)
+        _say_that_it_is_gone(job)
     except JobFailed as failure:
         _fail_patiently(job, str(failure))
     except OperationalError:  # says nothing about the file
         raise
     except Exception as error:
-        logger.exception("job %d failed", job.pk)
-        _fail_patiently(job, _sentence_for(error))
+        if patiently(lambda: Job.objects.filter(pk=job.pk).exists()):
+            logger.exception("job %d failed", job.pk)
+            _fail_patiently(job, _sentence_for(error))
+        else:  # its files too
+            _say_that_it_is_gone(job)
     else:
         patiently(lambda: _finish(job, outcome))
     if job.kind in LONG_JOBS:
@@ -71,6 +74,10 @@ def _say(job_pk: int, percent: int, detail: str) -> None:
         is_there = bool(Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail))
     if not is_there:
         raise _Deleted
+
+
+def _say_that_it_is_gone(job: Job) -> None:
+    logger.info("job %d ended with its version", job.pk)
 
 
 def _finish(job: Job, outcome: Outcome) -> None:
