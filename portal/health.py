@@ -14,6 +14,7 @@ from models_app.services.keys import secret_in
 from models_app.services.nodes import are_jobs_silent, is_silent
 
 
+@csrf_exempt  # else a wrong verb is told of cookies
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True})
@@ -27,6 +28,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "alive"}) if has_key else HttpResponseRedirect("/try/")
 
 
+@csrf_exempt
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200, or 503 with the JSON list of what does not answer."""

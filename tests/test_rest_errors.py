@@ -212,6 +212,9 @@ def test_too_long_a_search_is_a_400(api: Api) -> None:
 def test_health_is_open_to_all(portal: RunningPortal) -> None:
     anonymous = portal.client(None)
 
+    for address in ("/healthz", "/readyz"):
+        wrong = anonymous.post(address)
+        assert (wrong.status_code, wrong.headers.get("Allow")) == (405, "GET, HEAD")
     assert anonymous.get("/healthz").status_code == 200
     home = anonymous.get("/", allow_redirects=False)
     assert (home.status_code, home.headers["Location"]) == (302, "/try/")
