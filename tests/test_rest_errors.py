@@ -112,6 +112,8 @@ def test_the_answer_is_json_whatever_accept_says(api: Api, accept: str) -> None:
 BAD_BODIES = [
     b"{",
     b"[]",
+    b"null",
+    b'""',
     b'"text"',
     b"1",
     b"\xff\xfe",

@@ -77,14 +77,11 @@ def read_flag(request: Request, name: str) -> bool:
 
 def read_object(request: Request) -> Mapping[str, Any]:
     """The body as a JSON object; an empty body is an empty one."""
-    data: Any = request.data
-    return as_object(None if data == "" else data)
+    return as_object(request.data)
 
 
 def as_object(data: object) -> Mapping[str, Any]:
-    """A decoded body as an object; nothing is an empty one."""
-    if data is None:
-        return {}
+    """A decoded body as an object. Raises ValidationFailed for all else."""
     if not isinstance(data, Mapping):
         raise ValidationFailed("Send a JSON object as the body.")
     return data
