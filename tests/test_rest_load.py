@@ -57,6 +57,7 @@ def test_a_wish_out_of_bounds_is_a_400_and_loads_nothing(api: Api, wish: dict[st
     assert api.version(NAME)["state"] == "unloaded"
     if field == "wait":
         assert api.post(f"{V1}unload/", json=wish).status_code == 400
+        assert api.post(f"{V1}unload/", params={"wait": 0}, json=wish).status_code == 400
     if not isinstance(wish[field], (bool, list)):
         assert api.post(f"{V1}load/", params=wish).status_code == 400
 

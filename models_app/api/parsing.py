@@ -37,12 +37,18 @@ class JSONParser(BaseParser):
 
 
 def read_number(request: Request, name: str, *, least: float, most: float, is_whole: bool = False) -> float | None:
-    """`name` from the query or the JSON body, None where it is in neither. Raises ValidationFailed for the field."""
-    value: Any = request.query_params.get(name)
-    if value is None and isinstance(request.data, Mapping):
-        value = request.data.get(name)
-    if value is None or value == "":
-        return None
+    """`name` from the query or else the JSON body, None where it is in neither. Raises ValidationFailed for the field,
+    wherever it is wrong."""
+    values: list[Any] = [request.query_params.get(name)]
+    if isinstance(request.data, Mapping):
+        values.append(request.data.get(name))
+    numbers = [
+        _number(value, name, least=least, most=most, is_whole=is_whole) for value in values if value not in (None, "")
+    ]
+    return numbers[0] if numbers else None
+
+
+def _number(value: Any, name: str, *, least: float, most: float, is_whole: bool) -> float:
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
