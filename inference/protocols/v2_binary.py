@@ -39,7 +39,7 @@ def _read_numbers(data: memoryview, dtype: str, shape: Sequence[int], name: str)
     wanted = little_endian(dtype)
     size = math.prod(shape) * wanted.itemsize
     if size != len(data):
-        raise ValidationFailed(f"The input {name} needs {size} bytes for its shape; binary_data_size is {len(data)}.")
+        raise ValidationFailed(f"The input {name} needs {size} bytes for its shape; the request holds {len(data)}.")
     if dtype == "bool":
         return np.asarray(np.frombuffer(data, np.uint8).reshape(shape) != 0)
     return np.frombuffer(data, wanted).reshape(shape)
