@@ -31,7 +31,7 @@ def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
     if not isinstance(instances, list) or not instances:
         raise ValidationFailed.of("instances", "instances is a list with at least one example.")
     names = [spec.name for spec in signature.inputs]
-    if isinstance(instances[0], dict) and not texts.is_encoded(instances[0]):
+    if any(map(_is_named, instances)):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         for example in instances:
             if not isinstance(example, dict) or set(example) != set(names):
@@ -42,6 +42,10 @@ def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
     if len(names) != 1:
         raise BadInput(f"The model takes {len(names)} inputs. Send each example as an object of {', '.join(names)}.")
     return {names[0]: from_lists(instances, signature.inputs[0])}
+
+
+def _is_named(example: Any) -> bool:
+    return isinstance(example, dict) and not texts.is_encoded(example)
 
 
 def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:

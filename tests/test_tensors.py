@@ -7,7 +7,7 @@ import pytest
 
 from inference.errors import BadInput, TooLarge
 from inference.signature import Signature, TensorSpec, with_vocabularies
-from inference.tensors import check_width, conform, from_lists
+from inference.tensors import check_width, conform, from_instances, from_lists
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,19 @@ def test_texts_and_lists_too_deep_for_a_tensor_are_told_apart(depth: int, leaf: 
 
     with pytest.raises(BadInput, match=f"^The lists for x .*{sentence}"):
         from_lists(value, TensorSpec("x", "float32", (None,)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "plain", "named"),
+    [("float32", [1, 2, 3], {"x": [1, 2, 3]}), ("float32", 1, {"x": 1}), ("string", ["a"], {"x": ["a"]}),
+     ("string", {"b64": "YQ=="}, {"x": "a"})],
+)  # fmt: skip
+def test_plain_examples_beside_named_ones_are_told_so_in_either_order(dtype: str, plain: object, named: object) -> None:
+    signature = Signature((TensorSpec("x", dtype, (None, None)),), ())
+
+    for instances in ([plain, named], [named, plain]):
+        with pytest.raises(BadInput, match=r"^Each example names exactly these inputs: x\.$"):
+            from_instances(instances, signature)
 
 
 @pytest.mark.parametrize(("word", "wrong"), [(500, "500"), (-1, "-1"), (123456, "123,456")])
