@@ -1,12 +1,14 @@
-"""Requests of V2 become tensors: raw bodies and their sizes."""
+"""Requests of V2 become tensors: raw bodies and their sizes, texts as clients shape them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
+from inference import texts
 from inference.errors import PortalError
 from inference.postprocessing import Postprocessing
 from inference.protocols.v2 import read_request
@@ -31,3 +33,36 @@ def test_a_raw_body_of_another_size_is_told_in_words_that_fit_it() -> None:
         asked(TensorSpec("x", "float32", (None, 4)), bytes(10), 0)
 
     assert refusal.value.message == "The input x needs 16 bytes for its shape; the request holds 10."
+
+
+@pytest.mark.parametrize(
+    ("of_model", "sent", "taken"),
+    [((None,), [2, 1], (2,)), ((None, 1), [2, 1], (2, 1)), ((None, 1), [2, 1, 1], (2, 1)), ((2,), [2, 1], (2,))],
+)
+def test_texts_may_have_an_axis_of_one_more_than_the_model(
+    of_model: tuple[int | None, ...], sent: list[int], taken: tuple[int, ...]
+) -> None:
+    """MLServer's codec of texts makes [N, 1] of all that it sends."""
+    spec = TensorSpec("x", "string", of_model)
+    tensor = {"name": "x", "shape": sent, "datatype": "BYTES"}
+    packed = texts.pack([b"a", b"b"])
+    header = orjson.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(packed)}}]})
+    deep = np.array(["a", "b"]).reshape(sent).tolist()
+
+    for found in (
+        asked(spec, orjson.dumps({"inputs": [tensor | {"data": ["a", "b"]}]})),
+        asked(spec, orjson.dumps({"inputs": [tensor | {"data": deep}]})),
+        asked(spec, header + packed, len(header)),
+    ):
+        assert (found.shape, found.ravel().tolist()) == (taken, [b"a", b"b"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "sent"),
+    [(TensorSpec("x", "string", (None,)), {"datatype": "BYTES", "shape": [1, 2], "data": ["a", "b"]}),
+     (TensorSpec("x", "string", (None,)), {"datatype": "BYTES", "shape": [2, 1, 1], "data": ["a", "b"]}),
+     (TensorSpec("x", "float32", (None,)), {"datatype": "FP32", "shape": [2, 1], "data": [1, 2]})],
+)  # fmt: skip
+def test_no_other_axis_is_too_much(spec: TensorSpec, sent: dict[str, Any]) -> None:
+    with pytest.raises(PortalError, match="takes the shape"):
+        asked(spec, orjson.dumps({"inputs": [{"name": "x", **sent}]}))

@@ -166,9 +166,9 @@ class _InputReader:
         elif dtype != spec.dtype:
             raise ValidationFailed(f"The input {name} takes {datatype_of(spec.dtype)}; the request says {datatype}.")
         elif binary is not None:
-            self._arrays[name] = v2_binary.read_tensor(binary, dtype, shape, name)
+            self._arrays[name] = _as_model_takes(v2_binary.read_tensor(binary, dtype, shape, name), spec)
         else:
-            self._arrays[name] = _from_lists(item["data"], spec, shape)
+            self._arrays[name] = _as_model_takes(_from_lists(item["data"], spec, shape), spec)
 
     def _binary(self, item: Mapping[str, Any], name: str) -> memoryview | None:
         """The bytes of an input that comes in binary, None for one that comes as JSON."""
@@ -200,6 +200,12 @@ def _shape(item: Mapping[str, Any], name: str) -> list[int]:
     if max(shape, default=0) >= _MOST_ELEMENTS or math.prod(shape) >= _MOST_ELEMENTS:
         raise ValidationFailed(f"The shape of the input {name} means {_MOST_ELEMENTS:,} values or more.")
     return shape
+
+
+def _as_model_takes(array: Array, spec: TensorSpec) -> Array:
+    """Texts without the last axis of one that the model has not: MLServer's codec writes N texts as [N, 1]."""
+    has_more = spec.dtype == texts.DTYPE and array.ndim == len(spec.shape) + 1 and array.shape[-1] == 1
+    return array.reshape(array.shape[:-1]) if has_more else array
 
 
 def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
