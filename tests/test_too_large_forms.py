@@ -1,4 +1,5 @@
-"""A form that is too large is answered by a page where a browser sent it, and by JSON where a program did."""
+"""A body that is too large is answered by a page where a browser sent it, by JSON where a program did, and by a 404
+where there is nothing at its address."""
 
 from __future__ import annotations
 
@@ -60,9 +61,19 @@ def test_a_form_without_a_length_is_counted_and_answered_by_the_page_too(setting
     assert b"Go back" in body
 
 
-@pytest.mark.parametrize(("path", "accept"), [(FORM, "*/*"), ("/api/keys/", BROWSER), ("/try/digits/", "*/*")])
+@pytest.mark.parametrize(("path", "accept"), [(FORM, "*/*"), ("/api/token/", BROWSER), ("/try/digits/", "*/*")])
 def test_programs_get_json(path: str, accept: str) -> None:
     status, headers, body = post(path, accept, ANNOUNCED)
 
     assert (status, headers["content-type"]) == (413, "application/json")
     assert orjson.loads(body)["code"] == "too_large"
+
+
+@pytest.mark.parametrize("headers", [ANNOUNCED, [(b"transfer-encoding", b"chunked")]])
+def test_what_lacks_only_its_slash_is_told_so(settings: Any, headers: list[tuple[bytes, bytes]]) -> None:
+    settings.PORTAL_MAX_REQUEST_BYTES = 100
+
+    status, _, body = post("/api/models", "*/*", headers, bytes(101))
+
+    assert (status, orjson.loads(body)["code"]) == (404, "not_found")
+    assert "Addresses end with a slash." in orjson.loads(body)["detail"]

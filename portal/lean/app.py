@@ -8,8 +8,9 @@ import logging
 from django.conf import settings
 from django.template.loader import render_to_string
 
-from inference.errors import PortalError, TooLarge
+from inference.errors import NotFound, PortalError, TooLarge
 from models_app.api.errors import INTERNAL, as_portal_error
+from models_app.api.views.missing import NOTHING_HERE, exists
 from models_app.pages.words import size_words
 from portal.lean.asgi import Application, Header, Message, Receive, Scope, Send, header, send_error
 from portal.lean.exchange import new_request_id
@@ -134,7 +135,10 @@ def _is_upload_form(scope: Scope) -> bool:
     return bool(scope["method"] == "POST" and scope["path"] == _UPLOAD_FORM_PATH)
 
 
-def _too_large(scope: Scope) -> TooLarge:
+def _too_large(scope: Scope) -> PortalError:
+    """Of an upload whose address lacks its slash the size is not what is wrong."""
+    if scope["path"].startswith("/api/") and not exists(scope["path"]):
+        return NotFound(NOTHING_HERE)
     if _is_upload_form(scope):
         return TooLarge(
             f"Without JavaScript a file may have {size_words(settings.PORTAL_FORM_UPLOAD_BYTES)}. Nothing was kept. Go "

@@ -17,6 +17,8 @@ from inference.errors import NotFound, PortalError, ValidationFailed
 from models_app.api.errors import INTERNAL, error_body
 from models_app.api.rendering import OneRenderer
 
+NOTHING_HERE = "There is nothing at this address. Addresses end with a slash."
+
 
 @extend_schema(exclude=True)
 class MissingView(APIView):
@@ -30,12 +32,12 @@ class MissingView(APIView):
     content_negotiation_class = OneRenderer
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        if request.method in {"GET", "HEAD"} and _exists(f"{request.path_info}/"):
+        if request.method in {"GET", "HEAD"} and exists(f"{request.path_info}/"):
             return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
         self.args, self.kwargs = args, kwargs
         request = self.request = self.initialize_request(request)
         self.headers = self.default_response_headers
-        response = self.handle_exception(NotFound("There is nothing at this address. Addresses end with a slash."))
+        response = self.handle_exception(NotFound(NOTHING_HERE))
         self.response = self.finalize_response(request, response)
         return self.response
 
@@ -43,7 +45,7 @@ class MissingView(APIView):
         raise NotImplementedError
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
     try:
         return getattr(resolve(path).func, "view_class", None) is not MissingView
     except Resolver404:
