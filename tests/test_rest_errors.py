@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 from urllib.parse import urlsplit
 
@@ -158,6 +159,32 @@ def test_a_body_of_another_kind_is_a_415_or_a_400(api: Api, kind: str) -> None:
         answer = api.request(method, address, data=b"--x\r\n", headers={"Content-Type": kind})
         assert answer.status_code in {400, 415}, answer.text
         assert answer.json()["code"] in {"validation_error", "unsupported_media_type"}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, identity"])
+def test_a_coded_body_is_a_415_where_none_is_taken(portal: RunningPortal, api: Api, coding: str) -> None:
+    body = gzip.compress(b"{}") if "gzip" in coding.lower() else b"{}"
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    form = {"Content-Encoding": coding, "Content-Type": "multipart/form-data; boundary=b"}
+    browser = portal.browser()
+    session = {"X-CSRFToken": browser.cookies["csrftoken"]}
+
+    for answer in (
+        api.patch("/api/models/digits/", data=body, headers=headers),
+        api.post("/api/token/", data=body, headers=headers),
+        api.post("/api/models/digits/load/", data=iter([body]), headers=headers),
+        api.post("/api/models/", data=body, headers=form),
+        browser.post("/api/models/digits/predict/", data=body, headers=headers | session),
+    ):
+        assert_error(answer, 415, "unsupported_media_type")
+        assert answer.headers["Accept-Encoding"] == "identity"
+    assert api.get("/api/models/digits/", headers=headers).status_code == 200
+
+
+def test_a_body_in_no_coding_is_taken(api: Api) -> None:
+    answer = api.patch("/api/models/digits/", json={}, headers={"Content-Encoding": "identity"})
+
+    assert answer.status_code == 200, answer.text
 
 
 def test_damaged_forms_are_a_400(api: Api) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.errors import NotLoaded, PortalError, Unavailable
 from inference.protocols import json_text
+from inference.protocols.content_coding import UnknownCoding
 
 JSON = b"application/json"
 
@@ -55,6 +56,8 @@ def error_answer(error: PortalError) -> Answer:
         headers.append((b"retry-after", str(error.retry_after_s or 1).encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, UnknownCoding):
+        headers.append((b"accept-encoding", error.taken.encode()))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     text = error.message

@@ -9,21 +9,32 @@ from typing import Literal
 from inference.errors import PortalError, TooLarge, ValidationFailed
 
 _WINDOW = {"gzip": 31, "deflate": 15}
+_PLAIN = frozenset({"", "identity"})
 
 
 class UnknownCoding(PortalError):
-    """415, with the codings that are taken in Accept-Encoding."""
+    """415, with the codings that are `taken` in Accept-Encoding."""
 
     code, status = "unsupported_media_type", 415
+
+    def __init__(self, message: str, taken: str) -> None:
+        super().__init__(message)
+        self.taken = taken
+
+
+def check_plain(coding: str | None) -> None:
+    """Raises UnknownCoding for a body (the header Content-Encoding) that does not come as it is."""
+    if coding is not None and coding.strip().lower() not in _PLAIN:
+        raise UnknownCoding("Send the body as it is: no Content-Encoding is taken at this address.", "identity")
 
 
 def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
     """Raises UnknownCoding, TooLarge for more than `most_bytes`, ValidationFailed for what is damaged or cut off."""
     coding = coding.strip().lower()
-    if coding in {"", "identity"}:
+    if coding in _PLAIN:
         return body
     if coding not in _WINDOW:
-        raise UnknownCoding("The Content-Encoding is gzip or deflate, or the body comes as it is.")
+        raise UnknownCoding("The Content-Encoding is gzip or deflate, or the body comes as it is.", "gzip, deflate")
     reader = zlib.decompressobj(_WINDOW[coding])
     try:
         plain = reader.decompress(body, most_bytes + 1)

@@ -31,6 +31,7 @@ from inference.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from inference.protocols.content_coding import UnknownCoding
 
 logger = logging.getLogger("portal.api")
 INTERNAL = "The portal met an error of its own. It was logged; the header X-Request-Id names it."
@@ -50,6 +51,8 @@ def error_headers(error: PortalError) -> dict[str, str]:
         return {"Retry-After": str(error.retry_after_s)}
     if error.status in {429, 503}:
         return {"Retry-After": "1"}
+    if isinstance(error, UnknownCoding):
+        return {"Accept-Encoding": error.taken}
     return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 
 from inference.errors import NotFound, PortalError, TooLarge
+from inference.protocols.content_coding import check_plain
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.views.missing import NOTHING_HERE, exists
 from models_app.pages.words import size_words
@@ -70,9 +71,9 @@ class LeanApplication:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To Django, with a limit on the body's size and on how slowly it may come."""
-        length = header(scope, b"content-length")
-        if length is not None and length.isdigit() and int(length) > _most_bytes(scope):
-            error = _too_large(scope)
+        try:
+            _check_announced(scope)
+        except PortalError as error:
             await Pace(receive).refuse(send, error, _page(scope, error))
             return
         body = _CountedBody(scope, receive)
@@ -122,6 +123,15 @@ class _CountedBody:
         if self._bytes and header(self.scope, b"content-length") is None:
             headers = [(name, value) for name, value in self.scope["headers"] if name != b"transfer-encoding"]
             self.scope["headers"][:] = [*headers, (b"content-length", str(self._bytes).encode())]
+
+
+def _check_announced(scope: Scope) -> None:
+    """What the headers say of the body. Raises UnknownCoding, which Django would pass over, and `_too_large`."""
+    length = header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > _most_bytes(scope):
+        raise _too_large(scope)
+    if length not in {None, "0"} or header(scope, b"transfer-encoding") is not None:
+        check_plain(header(scope, b"content-encoding"))
 
 
 def _most_bytes(scope: Scope) -> int:

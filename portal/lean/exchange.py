@@ -11,7 +11,7 @@ from django.conf import settings
 
 from inference.errors import PortalError, TooLarge
 from inference.protocols.answer import Answer
-from inference.protocols.content_coding import UnknownCoding, decompress
+from inference.protocols.content_coding import decompress
 from portal.lean.asgi import CLOSE, Receive, Scope, Send
 from portal.lean.pace import Pace
 from portal.logging import request_id
@@ -122,8 +122,6 @@ class Exchange:
     async def refuse(self, error: PortalError, *more: tuple[bytes, bytes]) -> None:
         """Answer with an error. Where the body was not read, go on reading it for a while: see Pace."""
         answer = self.render(error)
-        if isinstance(error, UnknownCoding):
-            more = (*more, (b"accept-encoding", b"gzip, deflate"))
         is_read = self._pace.is_read or self.method in {"GET", "HEAD"}
         await self._begin(answer, *answer.headers, *more, *(() if is_read else (CLOSE,)))
         if is_read:

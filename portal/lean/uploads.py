@@ -32,6 +32,7 @@ from inference.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from inference.protocols.content_coding import check_plain
 from models_app.api.authentication import BrowserAuthentication, KeyAuthentication
 from models_app.api.errors import as_portal_error
 from models_app.api.permissions import may
@@ -89,6 +90,7 @@ async def receive_upload(scope: Scope, receive: Receive, send: Send, django: App
     try:
         await sync_to_async(_authorise)(scope, permission)
         await sync_to_async(_check_model)(scope)
+        check_plain(header(scope, b"content-encoding"))
         boundary = _boundary(scope)
         await asyncio.to_thread(_check_length, scope)
     except PortalError as error:
