@@ -11,7 +11,7 @@ import pytest
 
 from inference.devices import Device
 from inference.processes import identify
-from inference.reporting import Ready, Receipt
+from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import ModelVersion
 from models_app.services import patience
@@ -76,6 +76,30 @@ def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
     assert states()[2] == InstanceState.STOPPED
 
 
+def test_figures_that_the_database_does_not_take_end_no_model_and_are_written_later(keeper: Keeper) -> None:
+    keeper.ready(facts())
+    figures = Vitals(requests=3)
+
+    with refused("_timeout", times=1) as asked:  # before the write, on the connection that is gone
+        keeper.alive(figures)
+    keeper.written_at = 0.0
+    keeper.alive(figures)
+
+    assert asked
+    assert ModelVersion.objects.get(number=2).instances.get().requests == 3
+
+
+def test_figures_that_cannot_be_measured_end_no_model(keeper: Keeper) -> None:
+    keeper.device = Driver().gpus()[0]
+    keeper.loading(facts().runner, 1)
+    keeper.ready(dataclasses.replace(facts(), device="gpu:0"))
+    keeper.nvml = LostDriver()
+
+    keeper.alive(Vitals(requests=3))
+
+    assert states()[2] == InstanceState.READY
+
+
 class Driver:
     """NVML of a machine with two GPUs, of which the second has more room."""
 
@@ -87,6 +111,11 @@ class Driver:
 
     def process_bytes(self, device: Device, pid: int) -> int | None:
         return 700 * 10**6 if device.id == "gpu:1" else None
+
+
+class LostDriver(Driver):
+    def process_bytes(self, device: Device, pid: int) -> int | None:
+        raise RuntimeError("the driver is gone")
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,7 @@ def test_what_can_wait_does_not_wait_for_a_row_that_is_held() -> None:
 
     def report() -> float:
         began = time.monotonic()
-        with without_waiting():
-            rows.update(notes=["later"])
+        without_waiting(lambda: rows.update(notes=["later"]))
         return time.monotonic() - began
 
     with ThreadPoolExecutor(1) as workers, transaction.atomic():

@@ -69,10 +69,7 @@ def _do(job: Job) -> None:
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
     """Where a job stands, for those who watch. Raises where the job was deleted, which ends its process too."""
-    is_there = True
-    with without_waiting():
-        is_there = bool(Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail))
-    if not is_there:
+    if without_waiting(lambda: Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail)) == 0:
         raise _Deleted
 
 

@@ -225,8 +225,14 @@ class Keeper:
         return is_moved
 
     def alive(self, vitals: Vitals) -> None:
-        now = time.monotonic()
         self.heard = vitals
+        try:
+            self._write_figures(vitals)
+        except Exception:  # no reason to end a model that serves
+            logger.exception("the figures of instance %d were not written", self.instance.pk)
+
+    def _write_figures(self, vitals: Vitals) -> None:
+        now = time.monotonic()
         fields: dict[str, Any] = {}
         if now - self.rate_at >= RATE_EVERY_S:
             rate = round((vitals.requests - self.rate_requests) / (now - self.rate_at), 2)
@@ -235,7 +241,7 @@ class Keeper:
             fields["rates"] = self.instance.rates
         if (vitals == self.written and not fields) or now - self.written_at < WRITE_EVERY_S:
             return
-        self.written, self.written_at = vitals, now
+        self.written_at = now
         fields |= self._totals() | {
             "queue_depth": vitals.queue,
             "p95_ms": vitals.p95_ms,
@@ -243,8 +249,8 @@ class Keeper:
         }
         if self.nvml is not None and self.instance.pid:
             fields |= self._device_memory(self.instance.device, self.instance.pid)
-        with without_waiting():
-            Instance.objects.filter(pk=self.instance.pk).update(**fields)
+        if without_waiting(lambda: Instance.objects.filter(pk=self.instance.pk).update(**fields)) is not None:
+            self.written = vitals
 
     def restarting(self, reason: str) -> bool:
         return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")

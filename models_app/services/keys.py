@@ -130,8 +130,7 @@ def _note_use(key: ApiKey) -> None:
     """Remember the use, at most once a minute: no write for each request."""
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _LAST_USED_EVERY:
-        with without_waiting():
-            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        without_waiting(lambda: ApiKey.objects.filter(pk=key.pk).update(last_used_at=now))
 
 
 def _hash(secret: str) -> str:

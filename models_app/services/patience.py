@@ -34,18 +34,18 @@ def patiently(write: Callable[[], T]) -> T:
             time.sleep(0.5)
 
 
-@contextlib.contextmanager
-def without_waiting() -> Iterator[None]:
-    """For figures that can be written another time: a held or full database costs them, and nobody waits.
+def without_waiting(write: Callable[[], T]) -> T | None:
+    """Do a write of figures that can be written another time; None where a held, full or absent database costs them.
 
-    Elsewhere a write waits 20 s (the options of the databases in the settings). Suppresses DatabaseError. Not inside a
-    transaction: that one waits when it begins.
+    Elsewhere a write waits 20 s (the options of the databases in the settings). Not inside a transaction: that one
+    waits when it begins.
     """
     try:
         with _no_patience():
-            yield
+            return write()
     except DatabaseError:
         connection.close()
+        return None
 
 
 @contextlib.contextmanager
