@@ -17,11 +17,13 @@ from types import FrameType
 from typing import Any
 
 import django_q.cluster
+from django.db import DatabaseError, close_old_connections
 from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.queues import Queue
 
 from inference.processes import die_with_parent
+from models_app.outage import Outage
 
 logger = logging.getLogger("portal.cluster")
 
@@ -119,6 +121,7 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
 
         os.register_at_fork(before=before_fork, after_in_child=after_fork_in_child)
         self.is_asked_to_stop = False
+        self._outage = Outage(logger, "the database takes no report of the cluster", "the database takes reports again")
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
         """Let the owners end their runners, then stop as django-q does."""
@@ -133,14 +136,23 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
         django_q.cluster.Queue = KillSafeQueue
         self.start()
         while not self.is_asked_to_stop:
-            try:
-                beat()
-            except Exception:
-                logger.exception("the beat of the cluster failed")
+            self._try(beat)
             self.sentinel.join(every_s)
             if not self.sentinel.is_alive() and not self.is_asked_to_stop:
                 logger.critical("the sentinel of the cluster ended; the whole cluster is started again")
                 os._exit(1)
+
+    def _try(self, beat: Callable[[], None]) -> None:
+        """On a connection that still lives: the database may have been started again since the last time."""
+        try:
+            close_old_connections()
+            beat()
+        except DatabaseError as error:
+            self._outage.goes_on(error)
+        except Exception:
+            logger.exception("the beat of the cluster failed")
+        else:
+            self._outage.is_over()
 
 
 def acknowledge_at_start(task: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from tests.postgresql import postgresql, programs
@@ -55,3 +57,29 @@ def test_a_portal_loads_answers_and_unloads_there(
     assert api.ask("digits", digit("two")).json()["predictions"][0]["top"][0]["label"] == "2"
     receipt = api.unload("digits")
     assert receipt["process_exited"] is True and portal.runners() == []
+
+
+@pytest.mark.portal
+def test_a_portal_whose_connections_were_all_cut_off_goes_on(
+    database_url: str, new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as server:
+        server.execute("CREATE DATABASE cut_off")
+        portal = new_portal(DATABASE_URL=database_url.replace("/postgres", "/cut_off"))
+        api = portal.client()
+        api.checked("digits")
+        api.load("digits")
+        pid = api.pid("digits")
+
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut_off'")
+        cut_off = datetime.now(UTC)
+
+    def are_seen() -> bool:
+        [node] = api.get("/api/status/").json()["nodes"]
+        return datetime.fromisoformat(node["last_seen"]) > cut_off + timedelta(seconds=1)
+
+    wait_for(are_seen, 30, "the models cluster reports again")
+    assert api.ask("digits", digit("seven")).status_code == 200
+    wait_for(lambda: api.version("digits")["instances"][0]["requests"], 30, "its figures are written again")
+    assert api.pid("digits") == pid
+    assert portal.log().count("the beat of the cluster failed") == 0
