@@ -15,23 +15,34 @@ UNIX_PATH_LIMIT_BYTES = 107
 LONGEST_SOCKET_NAME_BYTES = 40
 
 
+def make(directory: Path) -> None:
+    """The data directory, at the first start."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(directory, error) from None
+
+
 def read_or_create_secret_key(directory: Path) -> str:
     """The key in `secret_key` (mode 0600). It is written under another name and then linked, if it is not there yet: so
     it is whole wherever it is seen, and two first starts agree on one."""
     path = directory / "secret_key"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _link_new_key(path)
         key = path.read_text("ascii").strip()
     except OSError as error:
-        raise ImproperlyConfigured(
-            f"PORTAL_DATA_DIR is {directory}, which cannot be used ({error.strerror}); "
-            "name a folder that the portal may make and write to."
-        ) from None
+        raise _unusable(directory, error) from None
     if not key:
         raise ImproperlyConfigured(f"{path} is empty. Put its text back, or remove it: then everybody logs in anew.")
     return key
+
+
+def _unusable(directory: Path, error: OSError) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"PORTAL_DATA_DIR is {directory}, which cannot be used ({error.strerror}); "
+        "name a folder that the portal may make and write to."
+    )
 
 
 def _link_new_key(path: Path) -> None:

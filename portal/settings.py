@@ -41,6 +41,7 @@ PORTAL_LOGS_DIR = PORTAL_DATA_DIR / "logs"
 PORTAL_SOCKETS_DIR = datadir.socket_directory(PORTAL_DATA_DIR)
 
 # ---- Django ----------------------------------------------------------------------------------------------------
+datadir.make(PORTAL_DATA_DIR)
 SECRET_KEY = env.text("PORTAL_SECRET_KEY") or datadir.read_or_create_secret_key(PORTAL_DATA_DIR)
 DEBUG = False
 HOST_IN_URLS = f"[{PORTAL_HOST}]" if ":" in PORTAL_HOST else PORTAL_HOST

@@ -111,6 +111,13 @@ def test_manage_py_check_shows_the_message_and_what_to_do(tmp_path: Path) -> Non
     assert "HINT: Set it to the number of models" in ended.stderr
 
 
+def test_a_first_start_with_a_secret_key_of_ones_own_makes_the_data_directory(tmp_path: Path) -> None:
+    ended = check(tmp_path / "new", PORTAL_SECRET_KEY="a-key-of-the-tests")
+
+    assert ended.returncode == 0, ended.stderr
+    assert [path.name for path in (tmp_path / "new").iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from portal import datadir
 from portal.datadir import read_or_create_secret_key
 
 
 def test_all_who_start_at_once_read_the_same_key(tmp_path: Path) -> None:
     folder = tmp_path / "data"
+
+    def start(_: int) -> str:
+        datadir.make(folder)
+        return read_or_create_secret_key(folder)
+
     with ThreadPoolExecutor(8) as starters:
-        keys = set(starters.map(lambda _: read_or_create_secret_key(folder), range(32)))
+        keys = set(starters.map(start, range(32)))
 
     assert keys == {(folder / "secret_key").read_text()}
     assert len(keys.pop()) > 60
