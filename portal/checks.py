@@ -68,11 +68,21 @@ def _is_loopback(host: str) -> bool:
 
 def _import_directory() -> Iterator[CheckMessage]:
     directory: Path | None = settings.PORTAL_IMPORT_DIR
-    if directory is not None and not directory.is_dir():
+    if directory is None:
+        return
+    if not directory.is_dir():
         yield Warning(
             "PORTAL_IMPORT_DIR is not a folder: every model_path is refused.",
             hint="Make the folder, or leave the variable out.",
             id="portal.W003",
+        )
+        return
+    imports, data = directory.resolve(), settings.PORTAL_DATA_DIR.resolve()
+    if imports.is_relative_to(data) or data.is_relative_to(imports):
+        yield Warning(
+            "Of PORTAL_IMPORT_DIR and PORTAL_DATA_DIR one lies in the other: nothing is imported from the data.",
+            hint="Name a folder that holds the files to import and nothing else.",
+            id="portal.W005",
         )
 
 

@@ -71,10 +71,20 @@ def test_a_missing_import_directory_is_said(settings: Settings, tmp_path: Path) 
     assert ids() == ["portal.W003"]
 
 
-def test_an_import_directory_that_is_there_gives_no_message(settings: Settings, tmp_path: Path) -> None:
-    settings.PORTAL_IMPORT_DIR = tmp_path
+def test_an_import_directory_that_is_there_gives_no_message(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings.PORTAL_IMPORT_DIR = tmp_path_factory.mktemp("imports")
 
     assert ids() == []
+
+
+@pytest.mark.parametrize("place", [".", "..", "imports"])
+def test_an_import_directory_around_the_data_or_in_it_is_said(settings: Settings, tmp_path: Path, place: str) -> None:
+    (tmp_path / "imports").mkdir()
+    settings.PORTAL_IMPORT_DIR = (tmp_path / place).resolve()
+
+    assert ids() == ["portal.W005"]
 
 
 def test_no_slots_are_said(settings: Settings) -> None:

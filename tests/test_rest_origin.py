@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from inference.errors import ValidationFailed
+from models_app.api.views.origin import importable
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import Api, wait_for
 from tests.small_portal import SmallPortal
@@ -104,6 +107,26 @@ def test_a_path_that_leads_out_of_the_import_folder_is_a_400(
 
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["model_path"]), answer.text
     assert api.get("/api/models/smuggled/").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["var/secret_key", "outside/../var/secret_key", "link", "folder/secret_key"])
+def test_nothing_is_imported_from_the_data_directory_also_where_the_import_folder_holds_it(
+    settings: Any, tmp_path: Path, path: str
+) -> None:
+    data, kept_elsewhere = tmp_path / "var", tmp_path / "kept"
+    kept_elsewhere.mkdir()
+    data.symlink_to(kept_elsewhere)
+    (data / "secret_key").write_text("secret")
+    (tmp_path / "link").symlink_to(data / "secret_key")
+    (tmp_path / "folder").symlink_to(data)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "mine.keras").write_text("a model")
+    settings.PORTAL_IMPORT_DIR, settings.PORTAL_DATA_DIR = tmp_path, data
+
+    with pytest.raises(ValidationFailed, match="no such file"):
+        importable(path)
+
+    assert importable("mine.keras") == tmp_path / "mine.keras"
 
 
 def test_json_says_how_the_model_is_used_as_a_form_does(small_portal: SmallPortal) -> None:

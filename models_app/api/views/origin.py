@@ -117,7 +117,10 @@ def _copied(path: Path) -> files.ReceivedFile:
 
 
 def importable(text: object) -> Path:
-    """A file inside PORTAL_IMPORT_DIR, links resolved. Raises ValidationFailed for anything else, TooLarge."""
+    """A file inside PORTAL_IMPORT_DIR that is not the portal's own, links resolved.
+
+    Raises ValidationFailed for anything else, TooLarge.
+    """
     if not isinstance(text, str):
         raise ValidationFailed.of("model_path", "model_path is a text: where the file lies in the import folder.")
     root: Path | None = settings.PORTAL_IMPORT_DIR
@@ -127,7 +130,8 @@ def importable(text: object) -> Path:
         path = (root / text).resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.") from None
-    if not path.is_relative_to(root.resolve()) or not path.is_file():
+    is_inside = path.is_relative_to(root.resolve()) and not path.is_relative_to(settings.PORTAL_DATA_DIR.resolve())
+    if not is_inside or not path.is_file():
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
     files.check_size(path.stat().st_size)
     return path
