@@ -8,6 +8,8 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+_DATABASE_ENGINES = {"django.db.backends.postgresql", "django.db.backends.sqlite3"}
+
 
 def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
@@ -63,13 +65,17 @@ def optional_path(name: str) -> Path | None:
 
 
 def database(name: str, default: str) -> dj_database_url.DBConfig:
-    """Django's settings for the address of a database."""
+    """Django's settings for the address of a PostgreSQL database or an SQLite file."""
     try:
-        return dj_database_url.parse(text(name, default), conn_max_age=60, conn_health_checks=True)
+        found = dj_database_url.parse(text(name, default), conn_max_age=60, conn_health_checks=True)
+        if found["ENGINE"] in _DATABASE_ENGINES and found["NAME"] not in {"", ":memory:"}:
+            return found
     except ValueError:
-        raise ImproperlyConfigured(
-            f"{name} is no address of a database; set it to something like postgres://user:password@host/name."
-        ) from None
+        pass
+    raise ImproperlyConfigured(
+        f"{name} is no address of a database that the portal can use; "
+        "set it to something like postgres://user:password@host/name or sqlite:////folder/file."
+    )
 
 
 def redis(name: str) -> str:

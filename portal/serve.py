@@ -26,7 +26,8 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import Error
+from django.db.migrations.exceptions import MigrationSchemaMissing
 
 from inference.processes import die_with_parent
 from inference.workspace import remove_workspaces_of_jobs
@@ -143,8 +144,8 @@ class Portal:
         except AlreadyRunning as error:
             self._say(str(error))
             return ALREADY_RUNNING
-        except OperationalError as error:
-            self._say(f"The database does not answer: {error}. Look at DATABASE_URL.")
+        except (Error, MigrationSchemaMissing) as error:
+            self._say(f"The database cannot be used: {' '.join(str(error).split())}. Look at DATABASE_URL.")
             return NO_DATABASE
         return 0
 

@@ -139,6 +139,13 @@ def test_a_first_start_with_a_secret_key_of_ones_own_makes_the_data_directory(tm
         ("PORTAL_DATA_DIR", "/proc/nothing"),
         ("DATABASE_URL", "rubbish"),
         ("DATABASE_URL", "oracle-of-delphi://host/name"),
+        ("DATABASE_URL", "oracle://user:password@host/name"),
+        ("DATABASE_URL", "mysql://user:password@host/name"),
+        ("DATABASE_URL", "cockroach://user:password@host/name"),
+        ("DATABASE_URL", "postgres://"),
+        ("DATABASE_URL", "postgres://host/"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "sqlite://:memory:"),
         ("REDIS_URL", "rubbish"),
     ],
 )
@@ -150,8 +157,17 @@ def test_a_value_that_cannot_be_used_is_one_sentence_with_its_name(tmp_path: Pat
     assert len(ended.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nonexistent/folder/portal.sqlite3", "postgres://u:p@127.0.0.1:1/portal"])
-def test_a_database_that_does_not_answer_is_a_sentence(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////nonexistent/folder/portal.sqlite3",
+        "sqlite:////dev/null",
+        f"sqlite:///{ROOT / 'manage.py'}",
+        "postgres://u:p@127.0.0.1:1/portal",
+        "postgres://u:p@127.0.0.1:1/portal?no_such_option=1",
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str) -> None:
     if url.startswith("postgres"):
         pytest.importorskip("psycopg")
     other = RunningPortal(tmp_path, DATABASE_URL=url)

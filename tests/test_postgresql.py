@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -57,6 +58,19 @@ def test_a_portal_loads_answers_and_unloads_there(
     assert api.ask("digits", digit("two")).json()["predictions"][0]["top"][0]["label"] == "2"
     receipt = api.unload("digits")
     assert receipt["process_exited"] is True and portal.runners() == []
+
+
+def test_a_role_that_may_make_no_tables_is_a_sentence(database_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(database_url, autocommit=True) as server:
+        server.execute("CREATE ROLE guest LOGIN")
+        server.execute("CREATE DATABASE visited")
+
+    guests = database_url.replace("portal@", "guest@").replace("/postgres", "/visited")
+    ended = RunningPortal(tmp_path, DATABASE_URL=guests).manage("serve")
+
+    assert ended.returncode == 1
+    assert "permission denied" in ended.stdout and "Look at DATABASE_URL" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
 
 
 @pytest.mark.portal
