@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,6 +207,58 @@ def test_an_input_without_dimensions_is_measured_beside_one_with_examples(tmp_pa
     write(path, onnx.helper.make_graph([scaled], "scaled", given, [value("y", onnx.TensorProto.FLOAT, ["n", 3])]))
 
     rows = compared(path, {"x": np.ones((2, 3), np.float32), "s": np.array(2.0, np.float32)})
+
+    assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
+
+
+def write_division(path: Path, rows: str | int) -> Path:
+    """By the largest value of all rows."""
+    shape = [rows, 3]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in "xy")
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        onnx.helper.make_node("Div", ["x", "most"], ["y"]),
+    ]
+    write(path, onnx.helper.make_graph(nodes, "division", [x], [y]))
+    return path
+
+
+def write_softmax(path: Path, rows: str | int) -> Path:
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [rows, 3]) for name in "xy")
+    write(path, onnx.helper.make_graph([onnx.helper.make_node("Softmax", ["x"], ["y"])], "softmax", [x], [y]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("write_model", "error"),
+    [(write_softmax, ""), (write_division, "It answers several rows in one request otherwise than the reference.")],
+)
+def test_an_engine_that_takes_one_row_a_call_is_compared_on_two_in_one_request(
+    tmp_path: Path, write_model: Callable[[Path, str | int], Path], error: str
+) -> None:
+    free, fixed = write_model(tmp_path / "free.onnx", "n"), write_model(tmp_path / "fixed.onnx", 1)
+
+    made = compare(
+        [Candidate("onnxruntime", free, "onnx"), Candidate("openvino", fixed, "onnx")],
+        {"x": np.array([[1, 2, 4], [4, 1, 3]], np.float32)},  # as large a value in both
+        Workspace(tmp_path / "work"),
+        progress=lambda percent, detail: None,
+        sandbox="auto",
+    )
+
+    assert [row.error for row in made.rows] == ["", error]
+    assert made.rows[1].max_abs_diff == pytest.approx(0.0, abs=1e-6)
+    if error:
+        assert made.reason == "onnxruntime made the file, and no other engine agrees."
+
+
+def test_a_model_that_takes_one_row_only_is_compared_on_one(tmp_path: Path) -> None:
+    path, shape = tmp_path / "one.onnx", onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [1, 3])
+    ends = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [r, 3]) for n, r in (("x", "n"), ("y", 1))]
+    node = onnx.helper.make_node("Reshape", ["x", "shape"], ["y"])
+    write(path, onnx.helper.make_graph([node], "one", ends[:1], ends[1:], [shape]))
+
+    rows = compared(path, {"x": np.linspace(-1, 1, 9, dtype=np.float32).reshape(3, 3)})
 
     assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import os
 import zipfile
@@ -36,6 +37,7 @@ MAX_INPUT_ROWS = 64
 MAX_OUTPUT_BYTES = 2**30
 _BLOCK = 2**20
 """Numbers that are compared at once."""
+_OTHERWISE_TOGETHER = "It answers several rows in one request otherwise than the reference."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """Outputs by name: of the examples one call after the other, and of two rows in one request, empty where the model
+    does not take two."""
+
+    alone: Mapping[str, Array]
+    together: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The rows, the reference first; `recommended` is an engine at f32, `reason` a sentence."""
 
@@ -125,7 +136,7 @@ def compare(
     says.
     """
     rows: list[Row] = []
-    reference: dict[str, Array] | None = None
+    reference: Answers | None = None
     given = inputs if wide is None else wide
     ask = functools.partial(
         measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, limits=limits
@@ -134,16 +145,16 @@ def compare(
         for i, candidate in enumerate(candidates):
             where = f" on {candidate.gpu.id}" if candidate.gpu else ""
             progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}{where}.")
-            row, outputs = ask(candidate, given)
-            if i == 0 and given is wide and not _are_numbers(outputs):
+            row, answers = ask(candidate, given)
+            if i == 0 and given is wide and not _are_numbers(answers):
                 given = inputs
-                row, outputs = ask(candidate, given)
+                row, answers = ask(candidate, given)
             if candidate.gpu and row.device == "cpu" and any(known.engine == row.engine for known in rows):
                 continue  # it does not use the GPU: the same was measured before
             if i == 0:
-                reference = outputs
-            if outputs is not None and reference is not None:
-                row = _with_differences(row, outputs, reference)
+                reference = answers
+            if answers is not None and reference is not None:
+                row = _judged(row, answers, reference)
             rows.append(row)
     finally:
         workspace.remove()
@@ -151,9 +162,9 @@ def compare(
     return Comparison(candidates[0].engine, tuple(rows), engine, sentence)
 
 
-def _are_numbers(outputs: Mapping[str, Array] | None) -> bool:
-    return outputs is not None and all(
-        np.isfinite(array).all() for array in outputs.values() if array.dtype.kind == "f"
+def _are_numbers(answers: Answers | None) -> bool:
+    return answers is not None and all(
+        np.isfinite(array).all() for array in answers.alone.values() if array.dtype.kind == "f"
     )
 
 
@@ -166,8 +177,8 @@ def measure(
     effort: Effort,
     max_batch: int,
     limits: Limits = LIMITS,
-) -> tuple[Row, dict[str, Array] | None]:
-    """One engine in one fresh process: its row without differences, and its outputs, None where it failed."""
+) -> tuple[Row, Answers | None]:
+    """One engine in one fresh process: its row without differences, and its answers, None where it failed."""
     bare = Row(candidate.engine, candidate.precision, device=candidate.gpu.id if candidate.gpu else "cpu")
     copy = workspace.prepare(candidate.path, f"model{SUFFIX_OF_FORMAT[candidate.format]}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
@@ -196,7 +207,7 @@ def measure(
     if "error" in said:
         return dataclasses.replace(bare, error=said_text(said["error"], 1000)), None
     try:
-        return _measured(bare, said), _outputs(made, said)
+        return _measured(bare, said), _answers(made, said)
     except (ValueError, KeyError, TypeError, OverflowError, OSError, zipfile.BadZipFile):
         return dataclasses.replace(
             bare, error="The process that measured answered something that makes no sense."
@@ -273,7 +284,7 @@ def _measured(bare: Row, said: Said) -> Row:
     )
 
 
-def _outputs(path: Path, said: Said) -> dict[str, Array]:
+def _answers(path: Path, said: Said) -> Answers:
     """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment."""
     if not is_plain_file(path):
         raise ValueError("no file")
@@ -283,7 +294,19 @@ def _outputs(path: Path, said: Said) -> dict[str, Array]:
         if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
             raise ValueError("too large")
     with np.load(path, allow_pickle=False) as made:
-        return {str(name): made[f"arr_{i}"] for i, name in enumerate(said["output_names"])}
+        arrays = (made[f"arr_{i}"] for i in itertools.count())
+        alone = {str(name): next(arrays) for name in said["output_names"]}
+        return Answers(alone, {str(name): next(arrays) for name in said["names_together"]})
+
+
+def _judged(row: Row, answers: Answers, reference: Answers) -> Row:
+    """The row with its differences. A file that takes one row a call agrees on each, also where the model's answer to
+    a row depends on those beside it: so what agrees is compared on two rows in one request too."""
+    row = _with_differences(row, answers.alone, reference.alone)
+    if not reference.together or not _agrees(row):
+        return row
+    agrees = _agrees(_with_differences(row, answers.together, reference.together))
+    return row if agrees else dataclasses.replace(row, error=_OTHERWISE_TOGETHER)
 
 
 def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> Row:
