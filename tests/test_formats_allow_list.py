@@ -140,6 +140,12 @@ def test_a_custom_layer_is_refused_by_name_and_class(tmp_path: Path) -> None:
     )
 
 
+def test_a_layer_of_keras_that_hdf5_calls_by_its_class_is_accepted(tmp_path: Path) -> None:
+    config = old_sequential(dense(), layer("GroupedQueryAttention", "seen", head_dim=1, num_query_heads=1))
+
+    assert inspect_file(hdf5_model(tmp_path / "good.h5", config)).format == "hdf5"
+
+
 def test_a_custom_layer_in_hdf5_is_refused(tmp_path: Path) -> None:
     config = old_sequential(dense(), layer("MyLayer", "odd"))
 
@@ -356,6 +362,8 @@ def test_two_thousand_million_units_in_hdf5_are_refused(tmp_path: Path) -> None:
         ("LSTM", {"units": 40_000}),
         ("SeparableConv2D", {"filters": 9_000_000, "kernel_size": [1, 1]}),
         ("MultiHeadAttention", {"num_heads": 100_000, "key_dim": 1000}),
+        ("GroupQueryAttention", {"num_query_heads": 100_000, "num_key_value_heads": 10, "head_dim": 1000}),
+        ("GroupedQueryAttention", {"num_query_heads": 100_000, "num_key_value_heads": 10, "head_dim": 1000}),
     ],
 )
 def test_layers_larger_than_the_file_are_refused(tmp_path: Path, class_name: str, config: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def numbers_needed(class_name: str, config: dict[str, Any], build_config: Any, f
         return _GATES[class_name] * units * (units + channels)
     if class_name.startswith(("Embedding", "ReversibleEmbedding")):
         return _largest(config.get("input_dim")) * _largest(config.get("output_dim"))
-    if class_name in ("MultiHeadAttention", "GroupQueryAttention"):
+    if class_name in ("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"):
         heads = _largest(config.get("num_heads")) or _largest(config.get("num_query_heads"))
         return 2 * heads * (_largest(config.get("key_dim")) or _largest(config.get("head_dim")))
     kernel = _kernel(class_name, config.get("kernel_size"))
