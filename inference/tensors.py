@@ -201,8 +201,8 @@ def check_width(inputs: Mapping[str, Array]) -> None:
         if least < _INT32.min or most > _INT32.max:
             raise BadInput(
                 f"In OpenVINO, which computes whole numbers in 32 bits, the input {name} takes {_INT32.min:,} to "
-                f"{_INT32.max:,}; the request holds {least if least < _INT32.min else most:,}. Choose tensorflow, "
-                "onnxruntime or litert for such numbers."
+                f"{_INT32.max:,}; the request holds {least if least < _INT32.min else most:,}. Choose another "
+                "engine for such numbers."
             )
 
 

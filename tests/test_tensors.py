@@ -88,7 +88,7 @@ def test_a_number_beyond_32_bits_is_refused_for_an_engine_that_computes_in_them(
 
     assert refusal.value.message == (
         "In OpenVINO, which computes whole numbers in 32 bits, the input ids takes -2,147,483,648 to 2,147,483,647; "
-        f"the request holds {wrong}. Choose tensorflow, onnxruntime or litert for such numbers."
+        f"the request holds {wrong}. Choose another engine for such numbers."
     )
 
 
