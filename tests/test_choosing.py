@@ -25,7 +25,7 @@ def selected(version: ModelVersion) -> tuple[str, str]:
     return fresh.engine_selected, fresh.engine_reason
 
 
-@pytest.mark.parametrize("file_format", ["onnx", "tflite", "openvino"])
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
 def test_auto_takes_the_first_engine_that_computes_in_the_precision(file_format: str) -> None:
     version = version_of(file_format)
 
@@ -35,8 +35,9 @@ def test_auto_takes_the_first_engine_that_computes_in_the_precision(file_format:
     assert not Job.objects.filter(kind=JobKind.CONVERT).exists(), "it opens the file itself"
 
 
-def test_the_file_is_converted_for_it() -> None:
-    version = version_of("keras")
+@pytest.mark.parametrize("file_format", ["keras", "tflite"])
+def test_the_file_is_converted_for_it(file_format: str) -> None:
+    version = version_of(file_format)
 
     change_version(version, {"options": HALF}, by=None)
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
+from tests.engine_fixtures import difference, model_data
 from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
@@ -100,6 +102,19 @@ def test_an_engine_that_is_asked_for_is_converted_for_and_waited_for_at_the_load
     assert instance["engine"] == "onnxruntime"
     assert api.ask("asked-for", digit("two")).json()["predictions"][0]["top"][0]["label"] == "2"
     api.delete("/api/models/asked-for/", params={"unload": "true"})
+
+
+def test_a_quantised_file_is_converted_for_openvino(api: Api, engine_models: Path) -> None:
+    given, expected = model_data(engine_models, "int8")
+    version = api.upload("quantised", engine_models / "int8.tflite", engine="openvino")
+    [instance] = api.load("quantised")["instances"]
+    answer = api.post("/api/models/quantised/predict/", json={"inputs": given["pixels"].tolist()}).json()
+    kinds = [job["kind"] for job in api.version("quantised")["jobs"]]
+    api.delete("/api/models/quantised/", params={"unload": "true"})
+
+    assert (version["format"], instance["engine"], kinds) == ("tflite", "openvino", ["check", "convert"])
+    [output] = answer["predictions"][0]["outputs"]
+    assert difference({"answer": np.array(output["data"])}, expected) < 0.15
 
 
 @pytest.mark.long

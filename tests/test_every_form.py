@@ -25,7 +25,7 @@ DIRECTLY = {
     "tflite": ("litert", "openvino"),
     "openvino": ("openvino",),
 }
-"""Form → the engines that open the file itself."""
+"""Form → the engines that open the file itself; of TensorFlow Lite's, OpenVINO opens a converted one."""
 CONVERTED = ("tensorflow", "openvino", "onnxruntime", "litert")
 PREPROCESSING = '{"preset":"symmetric","color":"gray","size":[64,64]}'
 LABELS = "\n".join(real_models.FER_LABELS)

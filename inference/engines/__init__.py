@@ -39,10 +39,11 @@ DIRECT_ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "saved_model": ("tensorflow",),
     "frozen_graph": ("tensorflow",),
     "onnx": ("onnxruntime", "openvino"),
-    "tflite": ("litert", "openvino"),
+    "tflite": ("litert",),
     "openvino": ("openvino",),
 }
-"""Format → engines that open the uploaded file itself, the reference first."""
+"""Format → engines that open the uploaded file itself, the reference first. OpenVINO's reader of TensorFlow Lite leaves
+quantised ends as they are stored; the conversion puts their scale into the graph."""
 
 SUFFIX_OF_FORMAT: dict[str, str] = {
     "keras": ".keras",

@@ -1,4 +1,4 @@
-"""The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder), ONNX, float TensorFlow Lite, graphs.
+"""The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder), ONNX, frozen graphs.
 
 Pinning is off: pinned, each of several processes binds to the same first cores (two processes: 92–116 images a second,
 188 without). OpenVINO's conversion tool stays out: nothing here uses it, it takes three quarters of OpenVINO's import
@@ -39,7 +39,7 @@ _ALIGNMENT_BYTES = 64
 _WITH_BODIES = ("Loop", "TensorIterator", "If")
 _CALLERS_PER_STREAM = 2
 """While one's call is computed, the next one's is already there: with one each, 5 % of the cores stood still."""
-_READ_DIRECTLY = ("openvino", "onnx", "tflite", "frozen_graph")
+_READ_DIRECTLY = ("openvino", "onnx", "frozen_graph")
 
 
 class OpenVinoEngine:
@@ -109,12 +109,7 @@ def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
         path = _unpacked(path)
     if format_name == "openvino" and path.is_dir():
         path = _only([*path.rglob("*.xml")], ".xml")
-    model = core.read_model(str(path))
-    if format_name == "tflite" and any(spec.dtype in ("int8", "uint8", "int16") for spec in _inputs(model)):
-        raise ModelUnusable(
-            "The file takes quantised numbers, and only TensorFlow Lite reads their scale. Convert it first."
-        )
-    return model, None
+    return core.read_model(str(path)), None
 
 
 def _in_float32(model: Any) -> Any:
@@ -164,10 +159,6 @@ def _properties(settings: EngineSettings) -> dict[str, Any]:
 def _precisions(core: Any) -> set[str]:
     known = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
     return {known[name] for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if name in known} | {"f32"}
-
-
-def _inputs(model: Any) -> list[TensorSpec]:
-    return [_spec_of(port, "") for port in model.inputs]
 
 
 def _dtype(element_type: Any) -> str:
