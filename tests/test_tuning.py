@@ -223,6 +223,34 @@ def test_rows_of_texts_are_tried_with_different_texts(reader: Any, is_alone: boo
     assert answers_rows_alone(reader, {"x": texts.filled([2, 1], b"")}) == is_alone
 
 
+STATISTICS = {
+    "mean": lambda x: x - x.mean(),
+    "largest": lambda x: x / x.max(),
+    "least": lambda x: x - x.min(),
+    "as-in-training": lambda x: (x - x.mean()) / np.sqrt(x.var() + 1e-3),
+    "as-in-training-after-255": lambda x: (x / 255 - (x / 255).mean()) / np.sqrt((x / 255).var() + 1e-3),
+    "a-large-one-of-a-row": lambda x: np.argmax(x.mean(axis=(1, 2))) + x * 0,
+}
+
+
+@pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_statistic_over_all_rows_is_seen(statistic: Callable[[Any], Any], dtype: str) -> None:
+    class Over:
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": statistic(inputs["x"].astype("float32"))}
+
+    assert not answers_rows_alone(Over(), {"x": np.zeros((2, 8, 8), dtype)})  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_that_ends_before_255_stands_in_no_way() -> None:
+    class Embedding:
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": np.arange(10.0)[inputs["x"].astype(int)]}
+
+    assert answers_rows_alone(Embedding(), {"x": np.zeros((2, 4), "float32")})  # type: ignore[arg-type]
+
+
 def test_a_lone_call_gets_all_cores_where_it_gains_by_them(tmp_path: Path) -> None:
     slow, fast = Sleeper(lambda rows: 0.008 * rows, parallel=2), Sleeper(lambda rows: 0.004 * rows)
     options = {"cache_directory": str(tmp_path)}

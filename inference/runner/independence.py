@@ -1,9 +1,9 @@
 """Whether a model answers each of its rows by itself: only then may rows of several requests go into one call.
 
 A free first axis does not say so. A model of pairs (each picture against each text) or one that looks at the whole
-batch (`x - mean(x, axis=0)`) answers a row otherwise beside others: somebody would get numbers that depend on rows of
-strangers, or columns that belong to them. No file tells which it is, so it is tried: two different rows by themselves,
-then together.
+batch (`x - mean(x, axis=0)`, `x / max(x)`, BatchNorm as in training) answers a row otherwise beside others: somebody
+would get numbers that depend on rows of strangers, or columns that belong to them. No file tells which it is, so it is
+tried: two rows of different mean, spread, least and largest value by themselves, then together.
 """
 
 from __future__ import annotations
@@ -23,23 +23,33 @@ TOLERANCE = 0.02
 """Of the largest value of an output: engines round otherwise for another number of rows, bf16 by up to 1 %. Statistics
 over two different rows move the values by a tenth and more."""
 
+PIXEL = 255.0
+"""What a model divides by that takes pictures as they are: of values up to 1 its BatchNorm would see no difference."""
 TEXTS = (b"a", b"text of five other words")
 """A model that knows none of the words still sees that their numbers differ. One that refuses words that it does not
 know cannot be tried."""
 
 
-def answers_rows_alone(engine: Engine, zeros: Rows) -> bool:
+def answers_rows_alone(engine: Engine, zeros: Rows, *, is_exact: bool = True) -> bool:
     """Whether two rows together are answered as each of them alone. `zeros`: two rows of the model's inputs.
 
     Where the model takes no such rows, it cannot be told: False. A model that answers one row otherwise each time, or
-    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True.
+    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True. Without `is_exact` rows as large
+    as pixels are left out: a model that wants small values would turn its rounding into other answers.
     """
-    pair = {name: _varied(array) for name, array in zeros.items()}
+    small = _answers_alone(engine, {name: _varied(array, 1.0) for name, array in zeros.items()})
+    if not small or not is_exact or not any(array.dtype.kind == "f" for array in zeros.values()):
+        return bool(small)
+    return _answers_alone(engine, {name: _varied(array, PIXEL) for name, array in zeros.items()}) is not False
+
+
+def _answers_alone(engine: Engine, pair: Rows) -> bool | None:
+    """None: it does not take such rows; real requests say why."""
     rows = [{name: array[i : i + 1] for name, array in pair.items()} for i in range(2)]
     try:
         alone = [engine.run(row) for row in rows]
-    except Exception:  # real requests say why
-        return False
+    except Exception:
+        return None
     try:
         together = engine.run(pair)
     except Exception:
@@ -47,17 +57,18 @@ def answers_rows_alone(engine: Engine, zeros: Rows) -> bool:
     return _is_same(alone, together) or not _is_same([engine.run(rows[0])], alone[0])
 
 
-def _varied(array: Array) -> Array:
-    """Values that every model of such an input takes: 0 and 1 are in every vocabulary."""
-    generator = np.random.default_rng(1)
-    if array.dtype.kind == "f":
-        return np.asarray(generator.random(array.shape), array.dtype)
-    if array.dtype.kind in "iub":
-        top = 256 if array.dtype == np.uint8 else 2
-        return np.asarray(generator.integers(0, top, array.shape), array.dtype)
-    if array.dtype.kind == "O":
-        return np.stack([texts.filled(array.shape[1:], text) for text in TEXTS])
-    return array
+def _varied(zeros: Array, largest: float) -> Array:
+    """A row of low values close together and one of high ones; whole numbers are 0 and 1, as in every vocabulary."""
+    shares = np.random.default_rng(1).random(zeros.shape[1:])
+    if zeros.dtype.kind == "f" or zeros.dtype == np.uint8:
+        largest = largest if zeros.dtype.kind == "f" else PIXEL
+        return np.asarray(np.stack([0.2 * shares, 1 - 0.4 * shares]) * largest, zeros.dtype)
+    if zeros.dtype.kind in "iub":
+        few = shares < 0.25
+        return np.asarray(np.stack([few, ~few]), zeros.dtype)
+    if zeros.dtype.kind == "O":
+        return np.stack([texts.filled(zeros.shape[1:], text) for text in TEXTS])
+    return zeros
 
 
 def _is_same(alone: list[dict[str, Array]], together: dict[str, Array]) -> bool:

@@ -196,7 +196,7 @@ class Tuning:
         other, and the faster of both counts: a busy moment would otherwise end it, and be kept."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / call_s)
-        if not answers_rows_alone(engine, self.inputs(engine, 2)):
+        if not answers_rows_alone(engine, self.inputs(engine, 2), is_exact=self.config.precision == "f32"):
             logger.info("its rows depend on each other: each request is run by itself, and whole")
             return Tuned(engine.parallel, 1, None, False, 1 / call_s)
         worth, fastest = self._worth(engine), {1: call_s}
