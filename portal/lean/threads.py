@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import close_old_connections, connections
@@ -25,7 +26,7 @@ class ThreadLender:
     """
 
     def __init__(self) -> None:
-        self._idle: list[ThreadPoolExecutor] = []
+        self._idle: list[_Thread] = []
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run code that uses the database, or waits, on a lent thread."""
@@ -40,13 +41,37 @@ class ThreadLender:
     @contextlib.asynccontextmanager
     async def thread(self) -> AsyncIterator[None]:
         """Within this block Django's synchronous code runs on one lent thread."""
-        executor = self._idle.pop() if self._idle else ThreadPoolExecutor(1, thread_name_prefix="request")
+        executor = self._idle.pop() if self._idle else _Thread()
         try:
             async with ThreadSensitiveContext(executor=executor):
                 yield
         finally:
-            if len(self._idle) < MOST_IDLE:
-                self._idle.append(executor)
+            if executor.is_busy:
+                executor.submit(asyncio.get_running_loop().call_soon_threadsafe, self._take_back, executor)
             else:
-                executor.submit(connections.close_all)
-                executor.shutdown(wait=False)
+                self._take_back(executor)
+
+    def _take_back(self, executor: _Thread) -> None:
+        if len(self._idle) < MOST_IDLE:
+            self._idle.append(executor)
+        else:
+            executor.submit(connections.close_all)
+            executor.shutdown(wait=False)
+
+
+class _Thread(ThreadPoolExecutor):
+    """One thread that says whether it works: it goes on where the request that asked for it was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(1, thread_name_prefix="request")
+        self._unfinished: set[Future[Any]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._unfinished)
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = super().submit(work, *args, **kwargs)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
