@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from django_q.models import OrmQ
 
 from models_app.choices import JobKind, JobState
 from models_app.models import Job
 from models_app.services.hand_out import take
+from models_app.services.jobs import take_up_cut_off
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,6 +33,17 @@ def test_a_second_long_job_is_not_taken_while_one_runs() -> None:
 
     Job.objects.filter(pk=first.pk).update(state=JobState.DONE)
     assert take(second.pk) is not None
+
+
+def test_the_next_long_job_begins_at_once_where_one_was_cut_off_twice() -> None:
+    first, second = make_job(JobKind.CHOOSE), make_job(JobKind.COMPARE)
+    Job.objects.filter(pk=first.pk).update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
+
+    take_up_cut_off()
+
+    first.refresh_from_db()
+    assert first.state == JobState.FAILED
+    assert [delivery.task["args"] for delivery in OrmQ.objects.filter(key=settings.JOBS_CLUSTER)] == [(second.pk,)]
 
 
 @pytest.mark.skipif(
