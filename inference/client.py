@@ -114,28 +114,30 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, header: Mapping[str, Any], body: Sequence[wire.Buffer], timeout_s: float) -> wire.Frame:
         """The runner's answer. Raises NotConnected where nobody listens, RunnerDied where it ended meanwhile,
-        DeadlinePassed after `timeout_s`. Who stops waiting (cancelled) frees the place in the runner's queue.
+        DeadlinePassed after `timeout_s`, the waits before anything is sent included. Who stops waiting (cancelled)
+        frees the place in the runner's queue.
 
         A runner whose queue is full is not asked (Busy): a crowd would cost it more than its work, and wait longer to
         be refused.
         """
         if header["kind"] in _QUEUED:
             self.check_room()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
         if not self.is_open:
             await self._open(timeout_s)
         if self._room is not None:  # the socket is full: the runner reads slower than we write
-            await _within(self._room.wait(), timeout_s)
+            await _until(end, self._room.wait(), timeout_s)
         transport = self._transport
         if transport is None or transport.is_closing():
             raise _not_connected()
-        loop = asyncio.get_running_loop()
         number = next(self._numbers)
         future: asyncio.Future[wire.Frame] = loop.create_future()
-        until = loop.time() + timeout_s + ANSWER_MARGIN_S
+        until = end + ANSWER_MARGIN_S
         self._waiting[number] = _Waiting(future, until, timeout_s)
         self._alarm.set(until)
         self._tell_refused()
-        transport.write(wire.joined({"id": number, "timeout_s": timeout_s, **header}, body))
+        transport.write(wire.joined({"id": number, "timeout_s": end - loop.time(), **header}, body))
         try:
             return await future
         finally:
@@ -325,9 +327,11 @@ def _raise_error(frame: wire.Frame) -> None:
     raise kind(message, retry_after_s=retry_after_s if type(retry_after_s) is int else None)
 
 
-async def _within(wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+async def _until(end: float, wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+    """Wait until the loop's clock says `end`. Raises DeadlinePassed with the whole time of the request."""
     try:
-        await asyncio.wait_for(wait, timeout_s)
+        async with asyncio.timeout_at(end):
+            await wait
     except TimeoutError:
         raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
 

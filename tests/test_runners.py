@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from inference.client import Runners
+from inference import wire
+from inference.client import Connection, Runners
 
 
 async def asked(folder: Path) -> list[int]:
@@ -40,3 +41,35 @@ def test_two_instances_get_one_connection_each_at_most(tmp_path: Path) -> None:
     counts = asyncio.run(asked(tmp_path))
 
     assert sum(counts) in {1, 2} and max(counts) == 1, counts
+
+
+async def times_told(path: Path, wait_s: float, timeout_s: float) -> list[float]:
+    """How long a runner is told to try: of a request that fills its socket, and of the next one, which waits."""
+    may_read, told = asyncio.Event(), list[float]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        decoder = wire.Decoder(wire.Limits())
+        await may_read.wait()
+        while len(told) < 2:
+            for frame in decoder.feed(await reader.read(2**20)):
+                told.append(frame.header["timeout_s"])
+                writer.write(wire.joined({"id": frame.header["id"]}))
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, path):
+        connection = Connection(str(path))
+        large = asyncio.create_task(connection.ask({"kind": "seen"}, [bytes(2**23)], timeout_s))
+        while not connection.in_flight:
+            await asyncio.sleep(0)
+        small = asyncio.create_task(connection.ask({"kind": "seen"}, [], timeout_s))
+        await asyncio.sleep(wait_s)
+        may_read.set()
+        await asyncio.gather(large, small)
+    return told
+
+
+def test_the_wait_for_room_counts_towards_the_time_of_a_request(tmp_path: Path) -> None:
+    large, small = asyncio.run(times_told(tmp_path / "socket", wait_s=0.5, timeout_s=60))
+
+    assert large <= 60
+    assert small < 59.8
