@@ -116,6 +116,34 @@ def test_a_picture_has_the_name_that_its_form_gives_it(
         assert answer.json()["predictions"][0]["image"] == name
 
 
+IMAGE = b'--b\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n\r\n'
+FIELD = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\nx\r\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "end", "status", "said"),
+    [
+        (IMAGE % "grün.png".encode("latin-1"), b"\r\n--b--\r\n", 200, '"gr\ufffdn.png"'),
+        (IMAGE % b"seven.png", b"\r\n", 400, "The form cannot be read: Unexpected end of multipart stream"),
+        (FIELD * 1200 + IMAGE % b"seven.png", b"\r\n--b--\r\n", 413, "Maximum segment count exceeded"),
+        (FIELD, b"--b--\r\n", 400, "Send one or more pictures in the field image."),
+    ],
+    ids=["latin-1 in a name", "cut off", "very many fields", "no picture"],
+)
+def test_a_form_means_the_same_with_a_key_with_a_session_and_at_the_origins_address(
+    portal: RunningPortal, api: Api, digit: Callable[[str], bytes], head: bytes, end: bytes, status: int, said: str
+) -> None:
+    model = f'--b\r\nContent-Disposition: form-data; name="model_id"\r\n\r\n{PICTURES}\r\n'.encode()
+    body = model + head + (digit("seven") if b"image" in head else b"") + end
+    browser = portal.browser()
+    browser.headers["X-CSRFToken"] = browser.cookies["csrftoken"]
+    address = f"/api/models/{PICTURES}/predict/"
+
+    for who, where in ((api, address), (browser, address), (api, "/api/image/"), (browser, "/api/image/")):
+        answer = who.post(where, data=body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text
+
+
 def test_at_most_64_pictures_are_taken_at_once(api: Api, digit: Callable[[str], bytes]) -> None:
     seven = digit("seven")
 

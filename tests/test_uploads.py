@@ -115,6 +115,17 @@ def test_a_file_may_be_named_in_the_extended_form_alone(api: Api, end: bytes) ->
     assert api.delete("/api/models/extended/").status_code == 204
 
 
+def test_a_file_name_that_is_no_utf8_costs_its_letters_and_not_the_upload(api: Api) -> None:
+    body = form(part("name", b"in-latin-1"), part("file", b"no model", "gr?n.keras").replace(b"?", b"\xfc"))
+
+    answer = post(api, body)
+
+    assert answer.status_code == 201, answer.text
+    file = api.get("/api/models/in-latin-1/versions/1/file/")
+    assert "gr%EF%BF%BDn.keras" in file.headers["Content-Disposition"]
+    assert api.delete("/api/models/in-latin-1/").status_code == 204
+
+
 FILE = part("file", b"no model", "x.keras")
 
 

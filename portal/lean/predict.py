@@ -18,11 +18,11 @@ from inference.protocols.answer import Answer
 from inference.served import Served
 from models_app.api.errors import error_body, error_headers
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
+from models_app.api.picture_forms import read_pictures
 from models_app.services.keys import PREDICT, KnownKey, secret_in
 from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.exchange import LARGE_BYTES, Exchange
-from portal.lean.picture_forms import read_pictures
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, ask_served
 from portal.lean.runner import is_large

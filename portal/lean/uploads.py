@@ -35,13 +35,13 @@ from inference.errors import (
 from inference.protocols.content_coding import check_plain
 from models_app.api.authentication import BrowserAuthentication, KeyAuthentication
 from models_app.api.errors import as_portal_error
+from models_app.api.file_names import NameReader, file_name, without_folders
 from models_app.api.permissions import may
 from models_app.api.views.base import ADD, ADD_MODEL
 from models_app.models import ApiKey
 from models_app.services.files import ReceivedFile, check_disk, check_size, new_upload_path, open_new
 from models_app.services.find import find_model
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
-from portal.lean.file_names import file_name, without_folders
 from portal.lean.pace import Pace
 
 _VERSIONS_PATH = re.compile(r"/api/models/(?P<name>[-\w]+)/versions/\Z")
@@ -183,7 +183,7 @@ class FormReceiver:
     async def run(self, pace: Pace) -> Upload | None:
         """The received form; None where the client went away. Raises an expected failure for everything else."""
         try:
-            parser = multipart.PushMultipartParser(
+            parser = NameReader(
                 self._boundary, max_segment_count=MOST_FIELDS, max_header_size=8192, header_charset="utf8"
             )
             with parser:
@@ -199,7 +199,7 @@ class FormReceiver:
             raise ValidationFailed(f"The form cannot be read: {error.args[0]}.") from None
         return self._upload
 
-    def _feed(self, parser: multipart.PushMultipartParser, block: list[bytes]) -> None:
+    def _feed(self, parser: NameReader, block: list[bytes]) -> None:
         for body in block:
             self._seen += len(body)
             if parser.closed:  # what follows the form's end means nothing

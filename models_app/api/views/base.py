@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 
 from models_app.api.parsing import JSONParser
 from models_app.api.permissions import PREDICT as PREDICT
+from models_app.api.picture_forms import PictureParser
 from models_app.api.rendering import OneRenderer
 from models_app.models import ApiKey
 
@@ -40,3 +41,9 @@ class FormView(PortalView):
     """Takes forms as well as JSON."""
 
     parser_classes = [MultiPartParser, FormParser, JSONParser]
+
+
+class PicturesView(PortalView):
+    """Takes pictures in forms, and JSON."""
+
+    parser_classes = [PictureParser, FormParser, JSONParser]

@@ -13,10 +13,11 @@ from rest_framework.response import Response
 
 from inference.errors import Unavailable, ValidationFailed
 from models_app.api import schema
-from models_app.api.parsing import read_flag, read_object, received_upload, required_file, uploaded_pictures
+from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.permissions import may
+from models_app.api.picture_forms import sent_pictures
 from models_app.api.shapes import empty_receipt, version_json
-from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView
+from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView, PicturesView
 from models_app.api.views.verbs import read_top
 from models_app.choices import VersionState
 from models_app.services import delete, files, find, upload
@@ -88,7 +89,7 @@ class OriginModelView(FormView):
             self.permission_denied(request)
 
 
-class OriginImageView(FormView):
+class OriginImageView(PicturesView):
     """Ask the newest loaded version of a model about pictures."""
 
     permissions: ClassVar = {"POST": PREDICT}
@@ -101,8 +102,7 @@ class OriginImageView(FormView):
     def post(self, request: Request) -> Response:
         name = upload.check_name(_field(request, "model_id"), field="model_id")
         version, instances = find.loaded_version(name, None)
-        pictures = uploaded_pictures(request.FILES.getlist("image"))
-        return Response(predict_pictures(version, instances, pictures, top=read_top(request)))
+        return Response(predict_pictures(version, instances, sent_pictures(request), top=read_top(request)))
 
 
 def _field(request: Request, name: str) -> object:

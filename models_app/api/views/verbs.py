@@ -7,9 +7,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_app.api import schema
-from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait, uploaded_pictures
+from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait
+from models_app.api.picture_forms import sent_pictures
 from models_app.api.shapes import empty_receipt, version_json
-from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView
+from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PicturesView
 from models_app.choices import VersionState
 from models_app.services import find
 from models_app.services.load import load
@@ -63,7 +64,7 @@ class UnloadView(FormView):
         return Response(receipt)
 
 
-class PredictView(FormView):
+class PredictView(PicturesView):
     """Ask a loaded version, without one the newest loaded: pictures or tensors."""
 
     permissions: ClassVar = {"POST": PREDICT}
@@ -76,9 +77,8 @@ class PredictView(FormView):
     def post(self, request: Request, name: str, number: int | None = None) -> Response:
         top = read_top(request)
         version, instances = find.loaded_version(name, number)
-        if request.FILES or not _is_json(request):
-            sent = uploaded_pictures(request.FILES.getlist("image"))
-            return Response(predict_pictures(version, instances, sent, top=top))
+        if not _is_json(request):
+            return Response(predict_pictures(version, instances, sent_pictures(request), top=top))
         body = read_object(request)
         if (pictures := pictures_of(body)) is not None:
             return Response(predict_pictures(version, instances, pictures, top=top))

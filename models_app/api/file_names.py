@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from multipart import MultipartSegment
+from multipart import MultipartSegment, PushMultipartParser
 
 _EXTENDED = re.compile(r"; *filename\* *= *([^\s';]+)'[^\s';]*'([^\s';]*)", re.IGNORECASE)
 """RFC 8187: charset'language'text."""
+
+
+class NameReader(PushMultipartParser):  # type: ignore[misc]
+    """Reads a form of which some names are in another charset than UTF-8: what is no UTF-8 in them is replaced."""
+
+    def _on_segment_headerline(self, line: bytes) -> None:
+        super()._on_segment_headerline(bytes(line).decode("utf-8", "replace").encode())
 
 
 def file_name(part: MultipartSegment) -> str | None:

@@ -1,0 +1,94 @@
+"""Pictures of a multipart form, read in memory with the parser that uploads use: in front of Django, and by views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import multipart
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from inference.errors import TooLarge, ValidationFailed
+from inference.runner.config import MOST_PICTURES
+from models_app.api.file_names import NameReader, file_name, without_folders
+from models_app.services.predict import Picture
+
+_MOST_OTHER_FIELDS = 100
+
+
+class PictureForm(dict[str, str]):
+    """Its fields of text, and the files of the field `image`, named as the client named them."""
+
+    def __init__(self, fields: Mapping[str, str], pictures: list[Picture]) -> None:
+        super().__init__(fields)
+        self.pictures = pictures
+
+
+class PictureParser(BaseParser):
+    """The body of a view as a PictureForm."""
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> PictureForm:
+        return read_form(media_type or "", stream.read())
+
+
+def sent_pictures(request: Request) -> list[Picture]:
+    """Raises ValidationFailed where the body is no form, or one without pictures."""
+    return _some(request.data.pictures if isinstance(request.data, PictureForm) else [])
+
+
+def read_pictures(content_type: str, body: bytes) -> list[Picture]:
+    """Raises what `read_form` raises, ValidationFailed for a form without pictures too."""
+    return _some(read_form(content_type, body).pictures)
+
+
+def _some(pictures: list[Picture]) -> list[Picture]:
+    if not pictures:
+        raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
+    return pictures
+
+
+def read_form(content_type: str, body: bytes) -> PictureForm:
+    """Raises ValidationFailed for a damaged form, TooLarge for one with more than 64 files or very many fields."""
+    _, options = multipart.parse_options_header(content_type)
+    boundary = options.get("boundary")
+    if not boundary:
+        raise ValidationFailed("The Content-Type of the form names no boundary.")
+    texts: dict[str, list[bytes]] = {}
+    names: list[str] = []
+    contents: list[list[bytes]] = []
+    files = 0
+    current: list[bytes] = []
+    try:
+        with NameReader(
+            str(boundary), max_segment_count=MOST_PICTURES + _MOST_OTHER_FIELDS, max_header_size=8192,
+            header_charset="utf8",
+        ) as parser:  # fmt: skip
+            for event in parser.parse(body):
+                if isinstance(event, multipart.MultipartSegment):
+                    current = []
+                    name = file_name(event)
+                    if name is None:
+                        texts[event.name] = current
+                    elif name:
+                        files += 1
+                        if files > MOST_PICTURES:
+                            raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+                        if event.name == "image":
+                            names.append(without_folders(name))
+                            contents.append(current)
+                elif event is not None:
+                    current.append(bytes(event))
+    except multipart.ParserLimitReached as error:
+        raise TooLarge(f"The form cannot be read: {error}.") from None
+    except multipart.MultipartError as error:
+        raise ValidationFailed(f"The form cannot be read: {error.args[0]}.") from None
+    fields = {name: b"".join(parts).decode("utf-8", "replace") for name, parts in texts.items()}
+    pictures = [
+        Picture(name or index, b"".join(parts)) for index, (name, parts) in enumerate(zip(names, contents, strict=True))
+    ]
+    return PictureForm(fields, pictures)
