@@ -45,6 +45,7 @@ def main(folder: Path) -> None:
     _vocabulary(folder)
     _no_weights(folder)
     _mobilenet(folder)
+    _grouped(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -166,6 +167,16 @@ def _quantised(folder: Path) -> None:
     model.quantize("int8")
     model.save(folder / "quantised.keras")
     kept(folder, "quantised", model, numbers=noise(3, 16))
+
+
+def _grouped(folder: Path) -> None:
+    """Convolutions in groups, which Keras has compiled by XLA; one of them is called in a loop."""
+    frames = keras.Input((3, 6, 6, 4), name="frames")
+    each = layers.TimeDistributed(layers.Conv2D(4, 3, groups=2))(frames)
+    seen = layers.Conv2D(6, 3, groups=2)(layers.Reshape((12, 4, 4))(each))
+    model = keras.Model(frames, layers.GlobalAveragePooling2D(name="answer")(seen))
+    model.save(folder / "grouped.keras")
+    kept(folder, "grouped", model, frames=noise(2, 3, 6, 6, 4))
 
 
 def _stateful(folder: Path) -> None:

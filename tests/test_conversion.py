@@ -152,6 +152,13 @@ def test_products_of_int8_are_kept_whole(as_converted: AsConverted, target: str)
     assert difference(ran.outputs, expected) < 1e-5
 
 
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_grouped_convolutions_are_converted(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("grouped", target)
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["slots", "version_1"])
 def test_an_old_saved_model_is_converted(tmp_path: Path, engine_models: Path, name: str) -> None:
     given, expected = model_data(engine_models, name)

@@ -9,7 +9,7 @@ import contextlib
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from inference.engines.tensorflow import Traced
 from inference.signature import Signature
 
 ONNX_OPSET = 18
+_COMPILED, _PLAIN = "_XlaMustCompile", "_plain"
 _NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
 _TABLES = (
     "The model looks something up in a table, which formats other than a SavedModel do not keep. Run it in TensorFlow."
@@ -96,7 +97,7 @@ def _concrete(traced: Traced) -> Any:
 
 def _frozen(traced: Traced) -> FrozenGraph:
     # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
-    function = convert_variables_to_constants_v2(_concrete(traced), lower_control_flow=False)
+    function = _inlined(convert_variables_to_constants_v2(_concrete(traced), lower_control_flow=False))
     inputs, outputs = _end_names(traced.signature)
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(function.graph.as_graph_def())
@@ -109,6 +110,36 @@ def _frozen(traced: Traced) -> FrozenGraph:
         node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, inputs)])
         node.attr["T"].type = tensor.dtype.as_datatype_enum
     return FrozenGraph(graph_def, traced.signature, inputs, outputs)
+
+
+def _inlined(function: Any) -> Any:
+    """The frozen function without calls of what XLA shall compile: Keras' grouped convolutions (its `_conv_xla`).
+
+    What is called gets another name, because TensorFlow knows the old one with the marks.
+    """
+    graph_def = function.graph.as_graph_def()
+    called = graph_def.library.function
+    if not any(_COMPILED in one.attr for one in called):
+        return function
+    nodes = [*graph_def.node, *(node for one in called for node in one.node_def)]
+    for marked in (*called, *nodes):
+        for mark in (_COMPILED, "_noinline"):
+            marked.attr.pop(mark, None)
+    for one in called:
+        one.signature.name += _PLAIN
+    for value in (value for node in nodes for value in node.attr.values()):
+        for callee in (value.func, *value.list.func):
+            if callee.name:
+                callee.name += _PLAIN
+    ends = [tensor.name for tensor in function.inputs], [tensor.name for tensor in function.outputs]
+    return convert_variables_to_constants_v2(_between(graph_def, *ends), lower_control_flow=False)
+
+
+def _between(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """The function of a graph between tensors."""
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    element = wrapped.graph.as_graph_element
+    return wrapped.prune([element(name) for name in inputs], [element(name) for name in outputs])
 
 
 def _rename_nodes(graph_def: Any, ends: dict[str, str]) -> None:
@@ -227,11 +258,8 @@ def _is_onnx(node: Any, opsets: dict[str, int]) -> bool:
 
 
 def _write_tflite(frozen: FrozenGraph, path: Path) -> None:
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(frozen.graph_def, name=""), [])
-    pruned = wrapped.prune(
-        [wrapped.graph.as_graph_element(f"{name}:0") for name in frozen.inputs],
-        [wrapped.graph.as_graph_element(f"{name}:0") for name in frozen.outputs],
-    )
+    ends = [f"{name}:0" for name in frozen.inputs], [f"{name}:0" for name in frozen.outputs]
+    pruned = _between(frozen.graph_def, *ends)
     function = _named_function(
         lambda *tensors: tf.nest.flatten(pruned(*tensors)), (frozen.inputs, frozen.outputs), frozen.signature
     )
