@@ -46,6 +46,7 @@ def main(folder: Path) -> None:
     _no_weights(folder)
     _mobilenet(folder)
     _grouped(folder)
+    _counting(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -187,6 +188,16 @@ def _stateful(folder: Path) -> None:
     given = noise(1, 5, 3)
     answer = model(given, training=False).numpy()
     keep(folder, "stateful", {"steps": given.repeat(3, axis=0)}, {"answer": answer.repeat(3, axis=0)})
+
+
+def _counting(folder: Path) -> None:
+    """A SavedModel that counts its calls in a variable."""
+    module = tf.Module()
+    module.count = tf.Variable(0.0)
+    function = tf.function(lambda numbers: {"answer": numbers + module.count.assign_add(1.0)})
+    signature = function.get_concrete_function(numbers=tf.TensorSpec((None, 2), tf.float32, name="numbers"))
+    tf.saved_model.save(module, str(folder / "counting"), signatures=signature)
+    _packed(folder / "counting", folder / "counting.zip", "")
 
 
 def _named_answers(folder: Path) -> None:

@@ -193,6 +193,20 @@ def test_the_operation_that_stands_in_the_way_is_named(
     assert (answer.operation, answer.sentence) == ("Digamma", sentence)
 
 
+def test_a_model_that_writes_its_variables_becomes_a_saved_model_only(tmp_path: Path, engine_models: Path) -> None:
+    source, targets = engine_models / "counting.zip", ["saved_model", "onnx", "openvino", "tflite"]
+
+    made = convert(source, "saved_model", targets, Workspace(tmp_path / "work"), progress=quiet, sandbox="auto")
+
+    assert isinstance(made["saved_model"], Converted)
+    for target in targets[1:]:
+        assert isinstance(made[target], CannotConvert)
+        assert str(made[target]) == (
+            "The model changes its own variables while it answers, which formats other than a SavedModel do not keep. "
+            "Run it in TensorFlow."
+        )
+
+
 def test_a_format_that_is_not_made_from_another_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(CannotConvert, match="The tflite file cannot be converted to onnx"):
         converted(tmp_path, real_models.fer_tflite(), "tflite", "onnx")

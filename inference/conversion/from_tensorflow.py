@@ -32,6 +32,10 @@ _NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
 _TABLES = (
     "The model looks something up in a table, which formats other than a SavedModel do not keep. Run it in TensorFlow."
 )
+_CHANGES = (
+    "The model changes its own variables while it answers, which formats other than a SavedModel do not keep. "
+    "Run it in TensorFlow."
+)
 _TOO_LARGE = (
     "The weights take more than 2 GB, which is more than one file of this format can hold. Use the original engine."
 )
@@ -96,8 +100,7 @@ def _concrete(traced: Traced) -> Any:
 
 
 def _frozen(traced: Traced) -> FrozenGraph:
-    # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
-    function = _inlined(convert_variables_to_constants_v2(_concrete(traced), lower_control_flow=False))
+    function = _inlined(_with_constants(_concrete(traced)))
     inputs, outputs = _end_names(traced.signature)
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(function.graph.as_graph_def())
@@ -110,6 +113,17 @@ def _frozen(traced: Traced) -> FrozenGraph:
         node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, inputs)])
         node.attr["T"].type = tensor.dtype.as_datatype_enum
     return FrozenGraph(graph_def, traced.signature, inputs, outputs)
+
+
+def _with_constants(function: Any) -> Any:
+    """The function with constants in place of its variables. Raises CannotConvert where it writes into one."""
+    try:
+        # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
+        return convert_variables_to_constants_v2(function, lower_control_flow=False)
+    except ValueError as error:
+        if "incompatible with expected resource" in str(error):  # what writes takes no constant
+            raise CannotConvert("", _CHANGES) from error
+        raise
 
 
 def _inlined(function: Any) -> Any:
@@ -132,7 +146,7 @@ def _inlined(function: Any) -> Any:
             if callee.name:
                 callee.name += _PLAIN
     ends = [tensor.name for tensor in function.inputs], [tensor.name for tensor in function.outputs]
-    return convert_variables_to_constants_v2(_between(graph_def, *ends), lower_control_flow=False)
+    return _with_constants(_between(graph_def, *ends))
 
 
 def _between(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
