@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from tests import real_models
 from tests.engine_fixtures import Ran, Task, converted, face_inputs, page_inputs, run_engines
@@ -122,6 +124,21 @@ def test_threads_run_side_by_side_in_openvino(tmp_path: Path, fer_forms: dict[st
 
     assert (one.facts["parallel"], many.facts["parallel"]) == (1, 2)
     assert np.abs(many.only - np.tile(one.only, (10, 1))).max() < SAME
+
+
+def test_openvino_names_the_operation_that_it_has_not(tmp_path: Path) -> None:
+    words = helper.make_tensor_value_info("words", onnx.TensorProto.STRING, ["n"])
+    numbers = helper.make_tensor_value_info("numbers", onnx.TensorProto.INT64, ["n"])
+    node = helper.make_node(
+        "LabelEncoder", ["words"], ["numbers"], domain="ai.onnx.ml", keys_strings=["no", "yes"], values_int64s=[0, 1]
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    graph = helper.make_graph([node], "words", [words], [numbers])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "words.onnx")
+
+    (ran,) = run_engines(tmp_path, Task("openvino", "onnx", tmp_path / "words.onnx"))
+
+    assert ran.facts["unusable"] == "OpenVINO has no operation for ai.onnx.ml.LabelEncoder, which the model uses."
 
 
 def test_an_engine_that_computes_in_f32_only_says_so(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ OpenVINO's readers are used, not its conversion tool: the tool reports its use o
 
 from __future__ import annotations
 
-import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inference.conversion import CannotConvert
-from inference.engines import first_line, openvino
+from inference.engines import openvino
 from inference.signature import Signature
 
 ov, ops = openvino.ov, openvino.ov.opset13
@@ -24,10 +23,6 @@ XML, BIN = "model.xml", "model.bin"
 _ALIGNMENT_BYTES = 64
 _LOCAL_HEADER_BYTES = 30
 _PADDING_ID = 0xD935  # the field that Android's zipalign pads with; readers skip fields that they do not know
-_OPERATION = re.compile(
-    r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
-    r"No conversion rule found for operations:|No translator found for|not supported operation:?)\s*([\w.]+)"
-)
 
 
 def convert_file(source: Path, source_format: str, engine: Any, path: Path) -> None:
@@ -148,7 +143,4 @@ def _pack(xml: Path, weights: Path, path: Path) -> None:
 
 
 def _cannot(error: Exception) -> CannotConvert:
-    match = _OPERATION.search(str(error))
-    if match:
-        return CannotConvert(match[1], f"OpenVINO has no operation for {match[1]}, which the model uses.")
-    return CannotConvert("", f"OpenVINO cannot read the model: {first_line(error)}")
+    return CannotConvert(openvino.missing_operation(error), openvino.refusal(error))

@@ -10,6 +10,7 @@ Its CPU plugin computes whole numbers as int32 and float64 as float32, whatever 
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
-__all__ = ("OpenVinoEngine", "load", "ov")
+__all__ = ("OpenVinoEngine", "load", "missing_operation", "ov", "refusal")
 
 Array = np.ndarray[Any, Any]
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -40,6 +41,10 @@ _WITH_BODIES = ("Loop", "TensorIterator", "If")
 _CALLERS_PER_STREAM = 2
 """While one's call is computed, the next one's is already there: with one each, 5 % of the cores stood still."""
 _READ_DIRECTLY = ("openvino", "onnx", "frozen_graph")
+_MISSING = re.compile(
+    r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
+    r"No conversion rule found for operations:|No translator found for|not supported operation:?)\s*([\w.]+)"
+)
 
 
 class OpenVinoEngine:
@@ -98,7 +103,20 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
     except ModelUnusable:
         raise
     except Exception as error:
-        raise ModelUnusable(f"OpenVINO cannot read the file: {first_line(error)}") from error
+        raise ModelUnusable(refusal(error)) from error
+
+
+def refusal(error: Exception) -> str:
+    """Why OpenVINO does not take a file, as a sentence."""
+    if operation := missing_operation(error):
+        return f"OpenVINO has no operation for {operation}, which the model uses."
+    return f"OpenVINO cannot read the file: {first_line(error)}"
+
+
+def missing_operation(error: Exception) -> str:
+    """The operation of a file that OpenVINO has none for; empty where its message names none."""
+    match = _MISSING.search(str(error))
+    return match[1] if match else ""
 
 
 def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
