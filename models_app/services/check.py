@@ -10,10 +10,10 @@ from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
 from models_app.choices import FileStatus, JobKind, Remedy
-from models_app.models import Comparison, Job, ModelVersion
+from models_app.models import Job, ModelVersion
 from models_app.services import choose, files, replace
 from models_app.services.actor import Actor
-from models_app.services.convert import forget_conversions
+from models_app.services.convert import forget_all_made
 from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
@@ -25,7 +25,11 @@ class _LabelsRefused(FileRefused):
 
 
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
-    """Queue a check; the version is `checking` until it ends. Call inside the transaction that made the version so."""
+    """Queue a check; the version is `checking` until it ends, and nothing stays of what was made of its file before.
+
+    Call inside the transaction that made the version so.
+    """
+    forget_all_made(version)
     return request(JobKind.CHECK, version, by=by, detail="Waiting to be checked.")
 
 
@@ -59,8 +63,6 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
         raise _LabelsRefused(sentence)
     version.format = checked.format
     with transaction.atomic():
-        forget_conversions(version)
-        Comparison.objects.filter(version=version).delete()
         is_ours = _finish(
             version,
             FileStatus.READY,

@@ -20,6 +20,7 @@ from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
 from models_app.services.patience import patiently
+from models_app.services.same_file import lock_same
 
 AUTO = "auto"
 DEFAULT_PRECISION = "f32"
@@ -152,7 +153,7 @@ def compare_fully(job: Job, progress: Progress) -> Outcome:
 def _take_winner(job: Job, comparison: Comparison, *, by: str) -> dict[str, str]:
     """What `auto` means after this comparison; saved, with a line of history, where nobody chose an engine."""
     with transaction.atomic():
-        version = lock(job.version)
+        version = lock_same(job.version)
         fields = _chosen(version, comparison)
         if version.engine == AUTO:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)

@@ -29,6 +29,7 @@ from models_app.services.find import check_ready
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Progress
 from models_app.services.patience import patiently
+from models_app.services.same_file import lock_same
 
 EXAMPLES = 8
 _CONVERTED_AT = 40
@@ -114,8 +115,7 @@ def _on_their_devices(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:
     with transaction.atomic():
-        if not ModelVersion.objects.select_for_update().filter(pk=version.pk).exists():
-            raise JobFailed("The version was deleted.")
+        lock_same(version)
         comparison, _ = Comparison.objects.update_or_create(
             version=version,
             defaults={

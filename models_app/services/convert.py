@@ -13,13 +13,14 @@ from django.db import transaction
 from inference.conversion import CannotConvert, ConversionFailed, Converted
 from inference.conversion import convert as convert_file
 from inference.workspace import Workspace, link_or_copy
-from models_app.choices import FileStatus, JobKind
-from models_app.models import Conversion, Job, ModelVersion
+from models_app.choices import JobKind
+from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services import files
 from models_app.services.actor import Actor
 from models_app.services.engine_file import kept_conversion
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Outcome, Progress
+from models_app.services.same_file import lock_same
 
 
 def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
@@ -85,13 +86,9 @@ def _keep(
 
 
 def _write(conversion: Conversion, made: Path | None = None) -> Conversion:
-    """Keep the row, and the file under its name. Raises JobFailed where the version was deleted meanwhile."""
+    """Keep the row, and the file under its name. Raises JobFailed where the version is not what it was."""
     with transaction.atomic():
-        wanted = ModelVersion.objects.select_for_update().filter(
-            pk=conversion.version_id, status=FileStatus.READY, sha256=conversion.version.sha256
-        )
-        if not wanted.exists():
-            raise JobFailed("The version was deleted or is checked again.")
+        lock_same(conversion.version)
         if made is not None:
             conversion.path.parent.mkdir(mode=0o700, exist_ok=True)
             files.move_into_place(made, conversion.path)
@@ -128,8 +125,9 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
     return None
 
 
-def forget_conversions(version: ModelVersion) -> None:
-    """Drop all that was made of the file: it is about to be understood anew."""
+def forget_all_made(version: ModelVersion) -> None:
+    """Drop all that was made of the file, and what was measured of that: it is about to be understood anew."""
     version.conversions.all().delete()
+    Comparison.objects.filter(version=version).delete()
     for folder in (version.directory / "converted", files.compiled_directory(version)):
         transaction.on_commit(functools.partial(shutil.rmtree, folder, ignore_errors=True))

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from inference.processes import identify
 from models_app import queue
-from models_app.choices import LONG_JOBS, PENDING_JOBS, JobKind, JobState
+from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.actor import Actor, actor_name
 from models_app.services.find import lock
@@ -44,22 +44,23 @@ def hand_out(job: Job) -> None:
 
 
 def hand_out_next() -> None:
-    """The long job whose turn it is, unless one runs."""
+    """The long job whose turn it is, unless one runs. Those of a file that is being checked wait for that."""
     long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
     if long_jobs.filter(state=JobState.RUNNING).exists():
         return
-    job = long_jobs.filter(state=JobState.QUEUED).order_by(_URGENCY, "pk").first()
+    able = long_jobs.filter(state=JobState.QUEUED).exclude(version__status=FileStatus.CHECKING)
+    job = able.order_by(_URGENCY, "pk").first()
     if job is not None:
         queue.run_job(job)
 
 
 def take(job_pk: int) -> Job | None:
-    """Make this process the worker of the job; None where somebody did or does it, or another long one runs."""
+    """Make this process the worker of the job; None where somebody did or does it, or a long one has to wait."""
     me = identify(os.getpid())
     assert me is not None
     with transaction.atomic():
         job = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).first()
-        if job is None or (job.kind in LONG_JOBS and _is_one_running()):
+        if job is None or (job.kind in LONG_JOBS and (_is_checked(job) or _is_one_running())):
             return None
         changed = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
             state=JobState.RUNNING,
@@ -70,6 +71,10 @@ def take(job_pk: int) -> Job | None:
             boot_id=me.boot_id,
         )
     return Job.objects.select_related("version__model").get(pk=job_pk) if changed else None
+
+
+def _is_checked(job: Job) -> bool:
+    return job.version.status == FileStatus.CHECKING
 
 
 def _is_one_running() -> bool:

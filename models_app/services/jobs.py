@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,6 +22,7 @@ from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
 from models_app.services.outcome import JobFailed, Outcome, Progress
 from models_app.services.patience import patiently, without_waiting
+from models_app.services.same_file import is_same
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
@@ -52,19 +54,40 @@ def _do(job: Job) -> None:
     except _Deleted:
         _say_that_it_is_gone(job)
     except JobFailed as failure:
-        _fail_patiently(job, str(failure))
+        _end(job, functools.partial(_fail, job, str(failure)))
     except OperationalError:  # says nothing about the file
         raise
     except Exception as error:
         if patiently(lambda: Job.objects.filter(pk=job.pk).exists()):
             logger.exception("job %d failed", job.pk)
-            _fail_patiently(job, _sentence_for(error))
+            _end(job, functools.partial(_fail, job, _sentence_for(error)))
         else:  # its files too
             _say_that_it_is_gone(job)
     else:
-        patiently(lambda: _finish(job, outcome))
-    if job.kind in LONG_JOBS:
-        patiently(hand_out_next)
+        _end(job, functools.partial(_finish, job, outcome))
+    patiently(hand_out_next)
+
+
+def _end(job: Job, write: Callable[[], None]) -> None:
+    """Write down how it ended, unless it has to begin again."""
+
+    def end() -> None:
+        with transaction.atomic():
+            if job.kind not in LONG_JOBS or not _begins_again(job):
+                write()
+
+    patiently(end)
+
+
+def _begins_again(job: Job) -> bool:
+    """Queue a long job again where its file is understood otherwise by now: who asked for it meanwhile was told that it
+    is on its way. Not where the file was rejected."""
+    now = ModelVersion.objects.select_for_update().filter(pk=job.version_id).first()
+    if now is None or now.status == FileStatus.REJECTED or is_same(job.version, now):
+        return False
+    sentence = "Waiting to begin again: a check of the file came between."
+    running = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
+    return bool(running.update(state=JobState.QUEUED, pid=None, detail=sentence))
 
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
@@ -132,10 +155,6 @@ def hand_out_lost() -> None:
     just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}  # made later than now: the clock went back
     for job in Job.objects.filter(state=JobState.QUEUED).exclude(**just_now):
         hand_out(job)
-
-
-def _fail_patiently(job: Job, detail: str) -> None:
-    patiently(lambda: _fail(job, detail))
 
 
 @transaction.atomic
