@@ -220,15 +220,16 @@ def _answers(
         raise EngineFailed(f"The model did not answer the output {missing[0]}.")
     answers = {spec.name: np.asarray(outputs[spec.name]) for spec in shown}
     if chosen is not None:
-        answers[chosen.name] = activated(answers[chosen.name], postprocessing)
+        answers[chosen.name] = activated(answers[chosen.name], chosen, postprocessing)
     return answers
 
 
-def activated(scores: Array, postprocessing: Postprocessing) -> Array:
+def activated(scores: Array, spec: TensorSpec, postprocessing: Postprocessing) -> Array:
+    """What is told of the output `spec`. Of one number for each example a softmax would compare the examples."""
     if scores.dtype.kind == "O":  # texts
         return scores
     if postprocessing.activation == "softmax":
-        return softmax(scores)
+        return scores if spec.shape in {(None,), (1,)} else softmax(scores)
     return sigmoid(scores) if postprocessing.activation == "sigmoid" else scores
 
 

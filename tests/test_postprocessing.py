@@ -100,6 +100,25 @@ def test_scores_are_the_models_own_unless_an_activation_is_asked_for() -> None:
     assert scores("sigmoid") == [1.0, 1.0, 0.0]
 
 
+@pytest.mark.parametrize("shape", [(None,), (1,)])
+def test_examples_of_one_number_are_not_compared_with_each_other(shape: tuple[int | None, ...]) -> None:
+    def numbers(activation: Any) -> list[float]:
+        given = Postprocessing(activation=activation)
+        (answer,) = tensor_prediction({"p": f32(0, 1, 1000)}, signature(p=shape), given, [], None)
+        return answer["outputs"][0]["data"]
+
+    assert numbers("softmax") == [0, 1, 1000]
+    assert numbers("sigmoid") == pytest.approx([0.5, 0.7310586, 1.0])
+
+
+def test_the_classes_of_an_output_without_examples_are_compared() -> None:
+    given = Postprocessing(activation="softmax")
+
+    (answer,) = tensor_prediction({"p": f32(0, 1, -1000)}, signature(p=(3,)), given, [], None)
+
+    assert answer["outputs"][0]["data"] == pytest.approx([0.2689414, 0.7310586, 0])
+
+
 def test_activations_are_computed_in_double_precision() -> None:
     x = np.random.default_rng(1).normal(0, 20, (7, 1000)).astype(np.float32)
     powers = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True).astype(np.float64))

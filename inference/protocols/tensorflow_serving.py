@@ -155,7 +155,8 @@ def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, 
     """Raises BadInput where the outputs cannot be told apart by example, or have no classes to tell."""
     answers = {spec.name: outputs[spec.name] for spec in served.signature.outputs if spec.name in outputs}
     if served.answer is not None and served.answer.name in answers:
-        answers[served.answer.name] = activated(answers[served.answer.name], served.postprocessing)
+        name = served.answer.name
+        answers[name] = activated(answers[name], served.answer, served.postprocessing)
     if request.is_flat:
         answers = {name: array[:, 0] if array.shape[1:] == (1,) else array for name, array in answers.items()}
     if request.form == "columns":

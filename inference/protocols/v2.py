@@ -296,7 +296,7 @@ def write_answer(request: InferRequest, served: Served, outputs: Mapping[str, Ar
         if array is None:
             raise BadInput(f"The model did not answer the output {wanted.name}.")
         if served.answer is not None and wanted.name == served.answer.name:
-            array = activated(array, served.postprocessing)
+            array = activated(array, served.answer, served.postprocessing)
         described.append(_describe(wanted, array, served, buffers))
     head: dict[str, Any] = {"model_name": served.model, "model_version": str(served.number)}
     if request.id is not None:
