@@ -187,8 +187,8 @@ def _check_empty(shape: tuple[int, ...], spec: TensorSpec) -> None:
 def _check_vocabulary(array: Array, name: str, below: int) -> None:
     """OpenVINO, and TensorFlow on a GPU, would answer as if a number beyond the vocabulary were none."""
     least, most = array.min(), array.max()
-    if least < 0 or most >= below:
-        wrong = least if least < 0 else most
+    if not (least >= 0 and most < below):  # NaN is neither
+        wrong = most if least >= 0 else least
         raise BadInput(f"The input {name} takes numbers from 0 to {below - 1:,}; the request holds {wrong:,}.")
 
 

@@ -60,6 +60,17 @@ def test_a_number_beyond_the_vocabulary_is_refused_by_its_name(word: int, wrong:
         conform({"words": np.array([[3, word]], np.int32)}, with_vocabularies(of_another_engine, known))
 
 
+@pytest.mark.parametrize(
+    ("word", "wrong"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (500.5, "500.5"), (-0.5, "-0.5")]
+)
+def test_a_number_beyond_the_vocabulary_is_refused_where_it_takes_floats(word: float, wrong: str) -> None:
+    known = Signature((TensorSpec("words", "float32", (None, 2), below=500),), ())
+
+    for row in ([3, word], [word, 3]):
+        with pytest.raises(BadInput, match=f"^The input words takes .* 0 to 499; the request holds {wrong}.$"):
+            conform({"words": np.array([row], np.float32)}, known)
+
+
 @pytest.mark.parametrize("have", [(2**31 - 1, 0, 300), (1, 2**31 - 1, 0, 300), (10_001, 0, 300), (101, 100, 0, 300)])
 def test_a_tensor_without_values_has_no_more_rows_than_anybody_needs(have: tuple[int, ...]) -> None:
     given, shape = {"ids": np.empty(have, np.int32)}, (*(None for _ in have[:-1]), 300)
