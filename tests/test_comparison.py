@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from inference.comparison import (
     Candidate,
     Comparison,
     Row,
+    _answers,
     _with_differences,
     compare,
     measure,
@@ -430,6 +432,31 @@ def test_large_inputs_are_fewer_examples_and_too_large_ones_a_sentence() -> None
     assert make_examples(of_width(2000))["pixels"].shape == (5, 2000, 2000, 3)
     with pytest.raises(TooLarge, match=r"^One example of the model's inputs takes 768 MB"):
         make_examples(of_width(8000))
+
+
+@pytest.mark.parametrize("shape", ["(2, 1000000000000)", "(1000000000000000000,)", "(-1,)", "no shape"])
+def test_outputs_whose_header_lies_make_no_sense(tmp_path: Path, shape: str) -> None:
+    path = tmp_path / "outputs.npz"
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("arr_0.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(16))
+
+    with pytest.raises(ValueError):
+        _answers(path, {"output_names": ["y"], "names_together": []})
+
+
+@pytest.mark.parametrize("dtype", ["S5", "U5", "M8[s]", "c16", "V8"])
+def test_an_output_of_something_else_than_numbers_does_not_agree(dtype: str) -> None:
+    row = _with_differences(FAST, {"y": np.zeros((2, 3), dtype)}, {"y": np.zeros((2, 3), np.float32)})
+
+    assert row.error == "The output y holds no numbers, unlike the reference's."
+
+
+@pytest.mark.parametrize("got", [np.array([b"cat", b"cow"]), np.zeros(2, "V3"), np.zeros(2)])
+def test_an_output_of_other_texts_does_not_agree(got: np.ndarray) -> None:
+    row = _with_differences(FAST, {"y": got}, {"y": np.array([b"cat", b"dog"])})
+
+    assert row.error == "The texts of the output y are others than the reference's."
 
 
 def test_differences_are_found_in_every_block_and_taken_by_example() -> None:

@@ -35,6 +35,7 @@ AS_FAST = 0.8
 as much on a shared machine (MobileNetV2 in OpenVINO: 315 to 417 a second)."""
 MAX_INPUT_ROWS = 64
 MAX_OUTPUT_BYTES = 2**30
+_NUMBERS = "fiub"
 _BLOCK = 2**20
 """Numbers that are compared at once."""
 _OTHERWISE_TOGETHER = "It answers several rows in one request otherwise than the reference."
@@ -285,7 +286,8 @@ def _measured(bare: Row, said: Said) -> Row:
 
 
 def _answers(path: Path, said: Said) -> Answers:
-    """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment."""
+    """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment, or fits
+    in no memory, whatever its header says."""
     if not is_plain_file(path):
         raise ValueError("no file")
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -293,10 +295,13 @@ def _answers(path: Path, said: Said) -> Answers:
             raise ValueError("compressed")
         if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
             raise ValueError("too large")
-    with np.load(path, allow_pickle=False) as made:
-        arrays = (made[f"arr_{i}"] for i in itertools.count())
-        alone = {str(name): next(arrays) for name in said["output_names"]}
-        return Answers(alone, {str(name): next(arrays) for name in said["names_together"]})
+    try:
+        with np.load(path, allow_pickle=False) as made:
+            arrays = (made[f"arr_{i}"] for i in itertools.count())
+            alone = {str(name): next(arrays) for name in said["output_names"]}
+            return Answers(alone, {str(name): next(arrays) for name in said["names_together"]})
+    except MemoryError as error:
+        raise ValueError("too large") from error
 
 
 def _judged(row: Row, answers: Answers, reference: Answers) -> Row:
@@ -319,10 +324,12 @@ def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping
         got = outputs[name]
         if got.shape != expected.shape:
             return dataclasses.replace(row, error=f"The output {name} has another shape than the reference's.")
-        if expected.dtype.kind == "S" and not np.array_equal(got, expected):
+        if expected.dtype.kind == "S" and not (got.dtype.kind == "S" and np.array_equal(got, expected)):
             return dataclasses.replace(row, error=f"The texts of the output {name} are others than the reference's.")
-        if expected.dtype.kind not in "fiub" or not expected.size:
+        if expected.dtype.kind not in _NUMBERS or not expected.size:
             continue
+        if got.dtype.kind not in _NUMBERS:
+            return dataclasses.replace(row, error=f"The output {name} holds no numbers, unlike the reference's.")
         absolute, share = _difference(got, expected)
         largest, relative = max(largest, absolute), max(relative, share)
         if expected.ndim == 2 and expected.shape[1] >= 2:
