@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -81,9 +82,19 @@ def database(name: str, default: str) -> dj_database_url.DBConfig:
 def redis(name: str) -> str:
     """The address of a Redis server, or nothing."""
     value = text(name)
-    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+    if value and not _is_redis(value):
         raise ImproperlyConfigured(f"{name} is no address of Redis; set it to something like redis://host:6379/0.")
     if not value or "socket_timeout=" in value:
         return value
     # Without one a server that is silent holds whoever asks for ever; django-q itself waits one second for a task.
     return f"{value}{'&' if '?' in value else '?'}socket_timeout=10"
+
+
+def _is_redis(value: str) -> bool:
+    try:
+        address = urlsplit(value)
+        _ = address.port  # raises where it is no number
+    except ValueError:
+        return False
+    number = address.path.strip("/")
+    return address.scheme == "unix" or (address.scheme in {"redis", "rediss"} and (not number or number.isdecimal()))

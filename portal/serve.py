@@ -28,6 +28,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import Error
 from django.db.migrations.exceptions import MigrationSchemaMissing
+from django_q.brokers import get_broker
 
 from inference.processes import die_with_parent
 from inference.workspace import remove_workspaces_of_jobs
@@ -36,7 +37,7 @@ from portal import datadir, first_start
 logger = logging.getLogger("portal.serve")
 
 ALREADY_RUNNING = 3
-NO_DATABASE = 1
+NO_DATABASE = NO_BROKER = 1
 WEB_GRACE_S = 20.0
 CLUSTER_GRACE_S = 10.0
 _STEADY_S = 30.0
@@ -45,6 +46,10 @@ _LOOK_EVERY_S = 0.2
 _SOON_READY_S = 60.0
 _WEB = "web"
 _MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+
+
+class NoBroker(Exception):
+    """The broker that is named does not answer: the clusters would end again and again."""
 
 
 class AlreadyRunning(Exception):
@@ -147,6 +152,9 @@ class Portal:
         except (Error, MigrationSchemaMissing) as error:
             self._say(f"The database cannot be used: {' '.join(str(error).split())}. Look at DATABASE_URL.")
             return NO_DATABASE
+        except NoBroker as error:
+            self._say(str(error))
+            return NO_BROKER
         return 0
 
     def _say(self, line: str) -> None:
@@ -163,6 +171,8 @@ class Portal:
             datadir.make_private(directory)
         _remove_leftovers()
         _compile_for_runners()
+        if settings.REDIS_URL:
+            _reach_redis()
         call_command("migrate", interactive=False, verbosity=0)
         _make_database_private()
         for line in first_start.prepare():
@@ -286,6 +296,13 @@ def _compile_for_runners() -> None:
     """Bytecode of what is imported inside the sandbox, where none can be written: else every load compiles it anew (80
     ms). Takes 0.3 s, once; a tree that cannot be written to stays as it is."""
     compileall.compile_dir(settings.BASE_DIR / "inference", quiet=2)
+
+
+def _reach_redis() -> None:
+    try:
+        get_broker(settings.JOBS_CLUSTER).ping()
+    except Exception as error:  # whatever its client raises
+        raise NoBroker(f"Redis does not answer: {str(error).rstrip('.')}. Look at REDIS_URL.") from None
 
 
 def _make_database_private() -> None:

@@ -147,6 +147,8 @@ def test_a_first_start_with_a_secret_key_of_ones_own_makes_the_data_directory(tm
         ("DATABASE_URL", "sqlite:///"),
         ("DATABASE_URL", "sqlite://:memory:"),
         ("REDIS_URL", "rubbish"),
+        ("REDIS_URL", "redis://host:port"),
+        ("REDIS_URL", "redis://host/queue"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_one_sentence_with_its_name(tmp_path: Path, name: str, value: str) -> None:
@@ -179,6 +181,14 @@ def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str) 
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_a_broker_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
+    ended = RunningPortal(tmp_path, REDIS_URL="redis://127.0.0.1:1").manage("serve")
+
+    assert ended.returncode == 1
+    assert "Redis does not answer: Error 111" in ended.stdout and "Look at REDIS_URL" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
 def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path) -> None:
     ended = RunningPortal(tmp_path, PORTAL_HOST="192.0.2.1").manage("serve")
 
@@ -200,6 +210,7 @@ def test_the_database_lies_in_the_data_directory_whatever_its_name(tmp_path: Pat
     [
         ("PORTAL_HOST", "fd00::5", "ALLOWED_HOSTS", "[fd00::5]"),
         ("REDIS_URL", "redis://host:6379/0", "REDIS_URL", "redis://host:6379/0?socket_timeout=10"),
+        ("REDIS_URL", "unix:///run/redis.sock", "REDIS_URL", "unix:///run/redis.sock?socket_timeout=10"),
         ("REDIS_URL", "redis://host?a=b", "REDIS_URL", "redis://host?a=b&socket_timeout=10"),
         ("REDIS_URL", "redis://host?socket_timeout=3", "REDIS_URL", "redis://host?socket_timeout=3"),
         ("DATABASE_URL", "postgres://u:p@host/name", "DATABASES", "lock_timeout=20s"),
