@@ -20,7 +20,7 @@ from portal import env
 
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    return [*_data_directory(), *_reachable_from_outside(), *_import_directory(), *_slots()]
+    return [*_data_directory(), *_reachable_from_outside(), *_names(), *_import_directory(), *_slots()]
 
 
 def _data_directory() -> Iterator[CheckMessage]:
@@ -55,6 +55,20 @@ def _reachable_from_outside() -> Iterator[CheckMessage]:
             hint="Put a proxy with TLS in front and set PORTAL_HTTPS=1.",
             id="portal.W002",
         )
+
+
+def _names() -> Iterator[CheckMessage]:
+    if wrong := [name for name in env.words("PORTAL_ALLOWED_HOSTS", []) if not _is_name_of_host(name)]:
+        yield Warning(
+            f"PORTAL_ALLOWED_HOSTS holds what nobody can ask for: {', '.join(wrong)}.",
+            hint="Write names without scheme, port and path; .example.org stands for all below it, * for every name.",
+            id="portal.W006",
+        )
+
+
+def _is_name_of_host(text: str) -> bool:
+    is_ipv6 = text.startswith("[") and text.endswith("]")
+    return text == "*" or not set("/* " if is_ipv6 else "/* :") & set(text)
 
 
 def _is_loopback(host: str) -> bool:

@@ -51,6 +51,23 @@ def test_a_reachable_host_with_names_and_tls_gives_no_message(
     assert ids() == []
 
 
+@pytest.mark.parametrize("name", ["http://a", "a:8000", "ex*mple", "*.example.org", "a/b", "[::1]:8000", "::1"])
+def test_a_name_that_nobody_can_ask_for_is_said(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PORTAL_ALLOWED_HOSTS", f"models.example.org,{name}")
+
+    [message] = check_settings(None)
+
+    assert message.id == "portal.W006"
+    assert message.msg.endswith(f": {name}.")
+
+
+@pytest.mark.parametrize("name", ["*", ".example.org", "192.0.2.7", "[::1]", "a-host", "a,b"])
+def test_a_name_that_can_be_asked_for_gives_no_message(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PORTAL_ALLOWED_HOSTS", name)
+
+    assert ids() == []
+
+
 def test_a_data_directory_that_is_a_file_is_an_error(settings: Settings, tmp_path: Path) -> None:
     settings.PORTAL_DATA_DIR = tmp_path / "file"
     settings.PORTAL_DATA_DIR.write_text("", "utf-8")
