@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 
 from portal import serve
 from portal.serve import Child, Portal
-from tests.running_portal import free_port, wait_for
+from tests.running_portal import ROOT, RunningPortal, free_port, wait_for
 
 STUBBORN = """
 import signal, sys, time
@@ -100,3 +101,23 @@ def test_a_portal_whose_web_does_not_answer_says_so_and_is_ready_once_it_does(
 
     assert "is ready" not in said
     assert announced().count("does not answer") == 1
+
+
+def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
+    starting = subprocess.Popen(
+        [sys.executable, "-v", "manage.py", "serve"],  # -v: a line on stderr for each import
+        cwd=ROOT,
+        env=RunningPortal(tmp_path / "data").environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert starting.stderr is not None
+    for line in starting.stderr:
+        if line.startswith("import 'django.core.management'"):
+            starting.send_signal(signal.SIGINT)
+            break
+    _, said = starting.communicate(timeout=60)
+
+    assert starting.returncode == 130
+    assert "Traceback" not in said
