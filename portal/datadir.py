@@ -33,9 +33,15 @@ def read_or_create_secret_key(directory: Path) -> str:
         key = path.read_text("ascii").strip()
     except OSError as error:
         raise _unusable(directory, error) from None
+    except UnicodeDecodeError:
+        raise _no_key(path, "is no text") from None
     if not key:
-        raise ImproperlyConfigured(f"{path} is empty. Put its text back, or remove it: then everybody logs in anew.")
+        raise _no_key(path, "is empty")
     return key
+
+
+def _no_key(path: Path, why: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{path} {why}. Put its text back, or remove it: then everybody logs in anew.")
 
 
 def _unusable(directory: Path, error: OSError) -> ImproperlyConfigured:
@@ -68,8 +74,16 @@ def socket_directory(data_directory: Path) -> Path:
 
 def make_private(directory: Path) -> None:
     """Make a folder that only this user can enter; refuse one that somebody else made in its place."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_used(directory, error) from None
     facts = directory.lstat()
     if not directory.is_dir() or directory.is_symlink() or facts.st_uid != os.getuid():
         raise ImproperlyConfigured(f"{directory} belongs to somebody else. Remove it or set PORTAL_DATA_DIR.")
     directory.chmod(0o700)
+
+
+def cannot_be_used(path: Path, error: OSError) -> ImproperlyConfigured:
+    """What to say of a path in the data directory in whose place something else lies."""
+    return ImproperlyConfigured(f"{path} cannot be used ({error.strerror}). Remove it or set PORTAL_DATA_DIR.")

@@ -257,7 +257,11 @@ def _hold_data_directory() -> Iterator[None]:
     """An exclusive lock on the data directory. Raises AlreadyRunning before anything was touched."""
     settings.PORTAL_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     path: Path = settings.PORTAL_DATA_DIR / "serve.lock"
-    with path.open("a+") as file:
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise datadir.cannot_be_used(path, error) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

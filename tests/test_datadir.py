@@ -33,3 +33,17 @@ def test_a_key_that_was_never_written_is_not_taken(tmp_path: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match="secret_key is empty"):
         read_or_create_secret_key(tmp_path)
+
+
+def test_a_key_that_is_no_text_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ImproperlyConfigured, match="secret_key is no text"):
+        read_or_create_secret_key(tmp_path)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").touch()
+
+    with pytest.raises(ImproperlyConfigured, match=r"models cannot be used \(File exists\)"):
+        datadir.make_private(tmp_path / "models")

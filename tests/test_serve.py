@@ -103,6 +103,16 @@ def test_a_portal_whose_web_does_not_answer_says_so_and_is_ready_once_it_does(
     assert announced().count("does not answer") == 1
 
 
+def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "serve.lock").mkdir()
+
+    ended = RunningPortal(tmp_path).manage("serve")
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{tmp_path / 'serve.lock'} cannot be used (Is a directory)")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
     starting = subprocess.Popen(
         [sys.executable, "-v", "manage.py", "serve"],  # -v: a line on stderr for each import
