@@ -100,6 +100,19 @@ def test_figures_that_cannot_be_measured_end_no_model(keeper: Keeper) -> None:
     assert states()[2] == InstanceState.READY
 
 
+def test_it_is_told_why_a_change_waits_but_not_at_every_try(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "TRY_AGAIN_EVERY_S", 0.01)
+
+    with refused("models_app_instance", times=5):
+        keeper.restarting("It ended.")
+
+    assert [record.message for record in caplog.records if record.name == "portal.patience"] == [
+        "the database did not take a change; trying again: database is locked"
+    ]
+
+
 class Driver:
     """NVML of a machine with two GPUs, of which the second has more room."""
 

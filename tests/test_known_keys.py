@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
-from django.db import InterfaceError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from models_app.models import ApiKey
@@ -148,6 +148,33 @@ def test_a_key_taken_away_is_noticed_after_an_error_of_any_kind(
     assert seconds < SOON_S
     is_told = [record.exc_info is not None for record in caplog.records if record.name == "portal.registry"]
     assert is_told == ([True] if isinstance(error, RuntimeError) else [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_is_told_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    asked = 0
+
+    def refuse(*given: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise OperationalError("the server is away")
+
+    async def go_through_it() -> None:
+        keys = Registry()
+        await on_its_thread(keys, lambda: connection.execute_wrappers.append(refuse))
+        for _ in range(3):
+            await keys.all_served()
+        await on_its_thread(keys, lambda: connection.execute_wrappers.remove(refuse))
+        await keys.all_served()
+
+    with caplog.at_level(logging.WARNING, "portal.registry"):
+        asyncio.run(go_through_it())
+
+    assert asked > 2
+    assert caplog.messages == [
+        "what is loaded cannot be read; going on with what is known: the server is away",
+        "what is loaded can be read again",
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -106,6 +106,12 @@ def test_a_job_that_is_cut_off_by_a_stop_leaves_no_files(new_portal: Callable[..
     assert list(folder.iterdir()) == []
 
 
+def test_a_setting_that_is_hardly_meant_is_said_once_at_a_start(new_portal: Callable[..., RunningPortal]) -> None:
+    portal = new_portal(PORTAL_IMPORT_DIR="/nonexistent", PORTAL_SAMPLE="0")
+
+    assert portal.log().count("portal.W003") == 1
+
+
 def test_a_deep_data_directory_still_has_room_for_its_sockets(
     new_portal: Callable[..., RunningPortal], tmp_path: Path, digit: Callable[[str], bytes]
 ) -> None:

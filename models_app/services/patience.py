@@ -15,6 +15,8 @@ logger = logging.getLogger("portal.patience")
 
 T = TypeVar("T")
 DATABASE_PATIENCE_S = 60.0
+TRY_AGAIN_EVERY_S = 0.5
+TELL_EVERY_S = 10.0
 
 
 def patiently(write: Callable[[], T]) -> T:
@@ -22,16 +24,20 @@ def patiently(write: Callable[[], T]) -> T:
 
     Raises DatabaseError after that. It may be done more than once; not inside a transaction.
     """
-    deadline = time.monotonic() + DATABASE_PATIENCE_S
+    tell_at = time.monotonic()
+    deadline = tell_at + DATABASE_PATIENCE_S
     while True:
         try:
             return write()
-        except DatabaseError:
+        except DatabaseError as error:
             connection.close()
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise
-            logger.warning("the database did not take a change; trying again")
-            time.sleep(0.5)
+            if now >= tell_at:
+                tell_at = now + TELL_EVERY_S
+                logger.warning("the database did not take a change; trying again: %s", " ".join(str(error).split()))
+            time.sleep(TRY_AGAIN_EVERY_S)
 
 
 def without_waiting(write: Callable[[], T]) -> T | None:

@@ -22,6 +22,7 @@ from django.db import Error, connection
 
 from inference.errors import Throttled
 from inference.served import Served
+from models_app.outage import Outage
 from models_app.services import find
 from models_app.services.bell import ALL, Bell, Heard
 from models_app.services.keys import KnownKey, hash_of_secret, note_uses, read_known_keys
@@ -52,6 +53,11 @@ class Registry:
         self._strangers: dict[str, float] = {}
         self._used: set[int] = set()
         self._bell = Bell()
+        self._outage = Outage(
+            logger,
+            "what is loaded cannot be read; going on with what is known",
+            "what is loaded can be read again",
+        )
         self._heard: Heard | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self._lookups = 0
@@ -184,9 +190,11 @@ class Registry:
                 else:
                     self._keys.pop(secret_hash, None)
         except Error as error:
-            logger.warning("what is loaded cannot be read; going on with what is known: %s", error)
+            self._outage.goes_on(error)
         except Exception:
             logger.exception("what is loaded cannot be read; going on with what is known")
+        else:
+            self._outage.is_over()
         finally:
             self._reading = None
 

@@ -13,6 +13,7 @@ NAMES = {"jobs": settings.JOBS_CLUSTER, "models": settings.MODELS_CLUSTER}
 
 class Command(BaseCommand):
     help = "Run a cluster of the portal in the foreground."
+    requires_system_checks = ()  # `serve` has made them
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cluster", choices=sorted(NAMES))
