@@ -144,7 +144,7 @@ class Portal:
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         signal.signal(signal.SIGINT, self._ask_to_stop)
         try:
-            with _hold_data_directory(), _hold_port() as listener:
+            with _hold_data_directory(), _hold_port() as listener, _socket_folder():
                 self._set_up(listener)
         except AlreadyRunning as error:
             self._say(str(error))
@@ -167,7 +167,7 @@ class Portal:
 
     def _set_up(self, listener: socket.socket) -> None:
         os.umask(0o077)
-        for directory in (settings.PORTAL_SOCKETS_DIR, settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
+        for directory in (settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
             datadir.make_private(directory)
         _remove_leftovers()
         _compile_for_runners()
@@ -294,6 +294,17 @@ def _hold_port() -> Iterator[socket.socket]:
                 said = f"There is no address {settings.PORTAL_HOST} on this machine: {error.strerror}. Set PORTAL_HOST."
             raise AlreadyRunning(said) from None
         yield listener
+
+
+@contextlib.contextmanager
+def _socket_folder() -> Iterator[None]:
+    """It may lie in the system's temp directory, where nobody else would remove it."""
+    datadir.make_private(settings.PORTAL_SOCKETS_DIR)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # where it is not empty it stays
+            settings.PORTAL_SOCKETS_DIR.rmdir()
 
 
 def _compile_for_runners() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from portal.datadir import socket_directory
 from tests.running_portal import ROOT, Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
@@ -119,6 +120,7 @@ def test_a_deep_data_directory_still_has_room_for_its_sockets(
     deep.mkdir(parents=True)
     portal = new_portal(PORTAL_DATA_DIR=str(deep / "data"))
     portal.data_dir = deep / "data"
+    sockets = socket_directory(portal.data_dir)
     api = portal.client()
     api.checked("digits")
 
@@ -126,6 +128,9 @@ def test_a_deep_data_directory_still_has_room_for_its_sockets(
 
     assert api.ask("digits", digit("two")).status_code == 200
     api.unload("digits")
+    assert sockets.is_dir() and portal.data_dir not in sockets.parents
+    portal.stop()
+    assert not sockets.exists()
 
 
 def _engines_in(process: psutil.Process) -> set[str]:
