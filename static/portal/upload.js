@@ -24,19 +24,29 @@ function tellName() {
 }
 nameField.addEventListener("input", tellName);
 
-function showFile() {
-  const chosen = file.files[0];
-  zoneWords.textContent = chosen ? chosen.name : plainZone;
-  if (!chosen) return;
-  clearErrors(zone.parentElement);
-  if (nameField.value && nameField.value !== madeName) return;
-  nameField.value = chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
-  madeName = nameField.value;
+function proposedName(chosen) {
+  return chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
+}
+
+/** What the page says about the file and the name that stand there, whoever put them there. */
+function tellChoice() {
+  zoneWords.textContent = file.files[0]?.name ?? plainZone;
   checkPattern(nameField);
   tellName();
 }
-file.addEventListener("change", showFile);
-window.addEventListener("pageshow", showFile); // on the way back Chromium gives the choice back only now
+file.addEventListener("change", () => {
+  const chosen = file.files[0];
+  if (chosen) {
+    clearErrors(zone.parentElement);
+    if (!nameField.value || nameField.value === madeName) nameField.value = madeName = proposedName(chosen);
+  }
+  tellChoice();
+});
+window.addEventListener("pageshow", () => { // on the way back Chromium gives file and name back only now
+  const chosen = file.files[0];
+  if (chosen && nameField.value === proposedName(chosen)) madeName = nameField.value;
+  tellChoice();
+});
 
 /** The field takes one file. Of several it would not even see the drop, and a folder would break the request. */
 function refuseSeveral(event) {

@@ -60,6 +60,22 @@ def test_the_way_back_leads_to_the_chosen_file(open_page: Callable[..., Page], t
     assert page.input_value("#id_name") == "pets"
 
 
+@pytest.mark.parametrize("typed", ["flowers", ""])
+def test_the_way_back_leads_to_the_name_that_stood_there(
+    open_page: Callable[..., Page], two_files: list[Path], typed: str
+) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    page.set_input_files("#id_file", two_files[0])
+    page.fill("#id_name", typed)
+
+    page.goto("/try/")
+    page.go_back()
+
+    expect(page.locator(".dropzone strong")).to_have_text("pets.keras")
+    assert page.input_value("#id_name") == typed
+
+
 def test_two_files_at_once_are_answered_with_a_sentence(open_page: Callable[..., Page], two_files: list[Path]) -> None:
     page = open_page()
     log_in(page, FORM)
