@@ -30,11 +30,28 @@ def test_a_verb_is_post_only_and_needs_its_own_permission(verb: str) -> None:
     version = make_version()
     other = {"load": "unload", "unload": "load"}[verb]
 
-    assert client_with(verb).get(f"{LIST}{version.pk}/{verb}/").status_code == 405
+    assert client_with(verb).get(f"{LIST}{version.pk}/{verb}/").status_code == 302
+    assert not Instance.objects.exists()
     assert client_with(other, "change", "add").post(f"{LIST}{version.pk}/{verb}/").status_code == 403
     assert client_with(verb, is_strict=True).post(f"{LIST}{version.pk}/{verb}/").status_code == 403
     assert client_with(verb).post(f"{LIST}{version.pk}/{verb}/").status_code == 302
     assert client_with(verb).post(f"{LIST}999/{verb}/").status_code == 404
+
+
+@pytest.mark.parametrize("verb", ["load", "unload", "compare", "choose", "use", "make"])
+def test_who_had_to_log_in_after_pressing_is_told_that_nothing_was_done(verb: str) -> None:
+    version = make_version()
+    address = f"{LIST}{version.pk}/{verb}/"
+    client = Client()
+
+    to_the_login = client.post(address)
+    client.force_login(make_superuser())
+    after = client.get(address)
+
+    assert to_the_login.headers["Location"] == f"/admin/login/?next={address}"
+    assert (after.status_code, after.headers["Location"]) == (302, f"{LIST}{version.pk}/change/")
+    assert words(after) == "Nothing was done. Press the button again."
+    assert not Instance.objects.exists() and not version.jobs.exists()
 
 
 def test_load_queues_one_instance_and_goes_back_to_the_page() -> None:

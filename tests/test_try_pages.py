@@ -70,8 +70,20 @@ def test_who_may_not_load_cannot_load_by_address(asker: Client) -> None:
 def test_loading_by_a_link_is_not_possible(loader: Client) -> None:
     make_version()
 
-    assert loader.get("/try/digits/load/").status_code == 405
+    assert loader.get("/try/digits/load/").status_code == 302
     assert not Instance.objects.exists()
+
+
+def test_who_had_to_log_in_after_pressing_load_is_told_that_nothing_was_done(client: Client) -> None:
+    make_version()
+
+    to_the_login = client.post("/try/digits/load/", {"version": "1"})
+    client.force_login(make_user("grace", "predict", "load"))
+    page = client.get("/try/digits/load/", follow=True)
+
+    assert to_the_login["Location"] == "/login/?next=/try/digits/load/"
+    assert page.redirect_chain == [("/try/digits/", 302)]
+    assert "Nothing was done. Press the button again." in text_of(page)
 
 
 def test_an_unknown_model_and_an_unknown_version_are_named(asker: Client) -> None:

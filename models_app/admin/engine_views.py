@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from inference.errors import PortalError
-from models_app.admin.version_views import View, get_version, need
+from models_app.admin.version_views import View, by_post, get_version, need
 from models_app.api.attachment import attachment
 from models_app.models import Job, ModelVersion
 from models_app.pages.background_work import FORMAT_WORDS
@@ -20,18 +20,18 @@ from models_app.services.compare import request_comparison
 from models_app.services.export import export
 
 
+@by_post
 def compare_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     return _queue(request, object_id, lambda version: request_comparison(version, by=request.user))
 
 
+@by_post
 def choose_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     return _queue(request, object_id, lambda version: choose.request_choice(version, by=request.user))
 
 
 def _queue(request: HttpRequest, object_id: str, ask: Callable[[ModelVersion], Job]) -> HttpResponse:
     """Ask for a job that measures; the page shows it from then on."""
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     need(request, "change")
     version = get_version(object_id)
     try:
@@ -41,10 +41,9 @@ def _queue(request: HttpRequest, object_id: str, ask: Callable[[ModelVersion], J
     return _page_of(version)
 
 
+@by_post
 def use_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     """`?engine=&precision=` from the next load on, also while it is loaded."""
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     need(request, "change")
     version = get_version(object_id)
     engine = request.GET.get("engine", "")
@@ -63,10 +62,9 @@ def use_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     return _page_of(version)
 
 
+@by_post
 def make_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     """`?format=`: makes the file in this format, which the page then offers."""
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     need(request, "view")
     version = get_version(object_id)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -27,7 +28,7 @@ from models_app.pages.receipts import receipt_words
 from models_app.pages.rights import Rights
 from models_app.pages.version_page import build_version_page, history, log_note
 from models_app.pages.version_row import VersionRow, version_row
-from models_app.pages.words import short_seconds, size_words
+from models_app.pages.words import NOTHING_DONE, short_seconds, size_words
 from models_app.services import delete, find, trust
 from models_app.services.keep import log_path
 from models_app.services.load import load
@@ -111,9 +112,21 @@ def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpR
 # ---- verbs
 
 
+def by_post(view: View) -> View:
+    """Does nothing on a GET, by which people come here who had to log in after they pressed; says so on the page."""
+
+    @wraps(view)
+    def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        if request.method == "POST":
+            return view(admin, request, object_id)
+        messages.warning(request, NOTHING_DONE)
+        return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[object_id]))
+
+    return wrapped
+
+
+@by_post
 def load_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     need(request, "load")
     version = get_version(object_id)
     try:
@@ -151,9 +164,8 @@ def tell_load(request: HttpRequest, version: ModelVersion) -> None:
     messages.success(request, f"{row} is loaded: {facts}.")
 
 
+@by_post
 def unload_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     need(request, "unload")
     version = get_version(object_id)
     if "only_waiting" in request.POST and version.state is VersionState.LOADED:

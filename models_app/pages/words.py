@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from inference import refusal
 
+NOTHING_DONE = "Nothing was done. Press the button again."
+"""To somebody who had to log in after a button was pressed."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 

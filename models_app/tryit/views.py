@@ -27,6 +27,7 @@ from models_app.models import Instance, ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
+from models_app.pages.words import NOTHING_DONE
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
 from models_app.services.predict import Picture
@@ -91,7 +92,11 @@ class DetailView(TryPage):
 
 
 class LoadView(TryPage):
-    """Starts a load and goes back to the try page, which shows it."""
+    """Starts a load and goes back to the try page, which shows it. Who had to log in on the way has to press again."""
+
+    def get(self, request: HttpRequest, name: str) -> HttpResponse:
+        messages.warning(request, NOTHING_DONE)
+        return HttpResponseRedirect(reverse("try", args=[name]))
 
     def post(self, request: HttpRequest, name: str) -> HttpResponse:
         if not request.user.has_perm(LOAD):
