@@ -27,7 +27,7 @@ from models_app.pages.engine_choices import (
 )
 from models_app.pages.presets import PRESET_CHOICES
 from models_app.pages.steps import STEPS_AHEAD
-from models_app.pages.words import plural, size_words
+from models_app.pages.words import size_words
 from models_app.services import files, upload
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
@@ -161,6 +161,7 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "form": form,
         "known": known,
         "name_hint": name_hint(name, known),
+        "plain_hint": name_hint("", known),
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
         "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
         "name_pattern": NAME_PATTERN,
@@ -180,5 +181,4 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
 def name_hint(name: str, known: dict[str, int]) -> str:
     if name not in known:
         return "Letters, digits, hyphens and underscores: it stands in addresses."
-    number = known[name]
-    return f"{name} has had {plural(number, 'version')}; this becomes version {number + 1}."
+    return f"{name} exists; this becomes version {known[name] + 1}."

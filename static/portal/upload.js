@@ -5,7 +5,7 @@
 const form = document.querySelector("form[data-upload]");
 const zone = form.querySelector(".dropzone"), main = form.querySelector(".btn.main");
 const file = form.elements.file, nameField = form.elements.name, hint = document.getElementById("name-hint");
-const zoneWords = zone.querySelector("strong"), plainZone = zoneWords.textContent, plainHint = hint.textContent;
+const zoneWords = zone.querySelector("strong"), plainZone = zoneWords.textContent;
 const LOGGED_OUT = "You are logged out. Log in in another tab, then press “Upload and check” again.";
 let madeName = ""; // of the chosen file; a name that somebody typed stays
 
@@ -20,9 +20,22 @@ function lastNumber(name) {
 
 function tellName() {
   const last = lastNumber(nameField.value.trim());
-  hint.textContent = last === null ? plainHint : `${nameField.value.trim()} exists; this becomes version ${last + 1}.`;
+  hint.textContent = last === null ? hint.dataset.plain : `${nameField.value.trim()} exists; this becomes version ${last + 1}.`;
 }
 nameField.addEventListener("input", tellName);
+
+/** Where the name came into being or went since the page was made: what pressing again makes of it; else nothing. */
+async function nameNews(name, wasKnown) {
+  const text = await fetch(location.pathname).then((page) => page.text()).catch(() => "");
+  const names = new DOMParser().parseFromString(text, "text/html").getElementById("names");
+  if (!names) return "";
+  document.getElementById("names").replaceWith(names);
+  tellName();
+  const last = lastNumber(name);
+  if ((last !== null) === wasKnown) return "";
+  const [what, made] = last === null ? [`There is no model called ${name} any more.`, "a new one"] : [`There is a model called ${name} meanwhile.`, `version ${last + 1} of it`];
+  return `${what} Press “Upload and check” again to make ${made}.`;
+}
 
 function proposedName(chosen) {
   return chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
@@ -179,12 +192,16 @@ form.addEventListener("submit", (event) => {
     const rate = Math.max(1, (1000 * e.loaded) / (performance.now() - began)); // bytes a second
     words.textContent = `${sent.name}: ${size(e.loaded)} of ${size(e.total)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;
   });
-  send.addEventListener("load", () => {
+  send.addEventListener("load", async () => {
     let answer = {};
     try { answer = JSON.parse(send.responseText); } catch { /* no JSON: the constant sentence is shown */ }
     window.onbeforeunload = null;
     if (send.status === 201) location.assign(`${form.dataset.then}${encodeURIComponent(answer.name || answer.model)}/${answer.version || 1}/`);
-    else back(isLoggedOut(send.status, answer) ? { detail: LOGGED_OUT } : answer);
+    else if (isLoggedOut(send.status, answer)) back({ detail: LOGGED_OUT });
+    else {
+      const news = send.status === 404 || answer.fields?.name ? await nameNews(name, isKnown) : "";
+      back(news ? { detail: news } : answer);
+    }
   });
   send.addEventListener("error", () => back({ detail: "The connection broke. Press “Upload and check” again; if the file has changed since, choose it again." }));
   send.addEventListener("abort", () => back({ detail: "Stopped." }));

@@ -76,6 +76,47 @@ def test_the_way_back_leads_to_the_name_that_stood_there(
     assert page.input_value("#id_name") == typed
 
 
+def test_a_name_that_came_or_went_meanwhile_says_what_pressing_again_makes(
+    open_page: Callable[..., Page], portal: RunningPortal, allowed_complaints: list[str]
+) -> None:
+    allowed_complaints += ["400", "404"]
+    name, page, api = "came-and-went", open_page(), portal.client()
+    log_in(page, FORM)
+    fill(page, name)
+    again = "Press “Upload and check” again to make"
+    kept = "Nothing was kept of the file."
+    try:
+        api.upload(name, SAMPLE)
+        page.click(BUTTON)
+        expect(page.locator(".errornote")).to_have_text(
+            f"There is a model called {name} meanwhile. {again} version 2 of it. {kept}"
+        )
+        expect(page.locator("#name-hint")).to_have_text(f"{name} exists; this becomes version 2.")
+        assert page.locator(".errortext").count() == 0
+
+        api.delete(f"/api/models/{name}/")
+        page.click(BUTTON)
+        expect(page.locator(".errornote")).to_have_text(
+            f"There is no model called {name} any more. {again} a new one. {kept}"
+        )
+        expect(page.locator("#name-hint")).to_contain_text("Letters, digits")
+
+        page.click(BUTTON)
+        page.wait_for_url("**/change/")
+    finally:
+        api.delete(f"/api/models/{name}/", params={"unload": "true"})
+
+
+def test_the_hint_of_a_proposed_name_does_not_stay_at_another(open_page: Callable[..., Page], digits_copy: str) -> None:
+    page = open_page()
+    log_in(page, f"{FORM}?name={digits_copy}")
+
+    expect(page.locator("#name-hint")).to_have_text(f"{digits_copy} exists; this becomes version 2.")
+    page.fill("#id_name", "another")
+
+    expect(page.locator("#name-hint")).to_contain_text("Letters, digits")
+
+
 def test_two_files_at_once_are_answered_with_a_sentence(open_page: Callable[..., Page], two_files: list[Path]) -> None:
     page = open_page()
     log_in(page, FORM)
