@@ -17,6 +17,7 @@ import requests
 from pytest_django import Settings
 
 from inference.errors import DiskFull
+from inference.refusal import size_words
 from models_app.services.files import check_disk
 from portal.lean.app import LeanApplication
 from portal.lean.pace import Pace
@@ -235,7 +236,8 @@ def test_more_than_a_request_may_hold_is_a_413(small_portal: SmallPortal) -> Non
 
     for answer in (announced, counted):
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-    assert (upload.status, json.loads(upload.read())["code"]) == (413, "too_large")
+    refusal = {"code": "too_large", "detail": f"A file may hold at most {size_words(SMALL_UPLOAD_BYTES)}."}
+    assert (upload.status, json.loads(upload.read())) == (413, refusal)
     assert api.get("/api/models/").status_code == 200
 
 

@@ -162,6 +162,7 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "known": known,
         "name_hint": name_hint(name, known),
         "plain_hint": name_hint("", known),
+        "limit_bytes": settings.PORTAL_MAX_UPLOAD_BYTES,
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
         "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
         "name_pattern": NAME_PATTERN,

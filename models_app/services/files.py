@@ -46,7 +46,7 @@ def new_upload_path() -> Path:
 def check_size(size_bytes: int) -> None:
     """Raises TooLarge for a file that is larger than may be sent."""
     if size_bytes > settings.PORTAL_MAX_UPLOAD_BYTES:
-        raise TooLarge(f"A file may hold {settings.PORTAL_MAX_UPLOAD_BYTES} bytes.")
+        raise TooLarge(f"A file may hold at most {size_words(settings.PORTAL_MAX_UPLOAD_BYTES)}.")
 
 
 def check_disk(size_bytes: int) -> None:

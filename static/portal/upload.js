@@ -6,6 +6,7 @@ const form = document.querySelector("form[data-upload]");
 const zone = form.querySelector(".dropzone"), main = form.querySelector(".btn.main");
 const file = form.elements.file, nameField = form.elements.name, hint = document.getElementById("name-hint");
 const zoneWords = zone.querySelector("strong"), plainZone = zoneWords.textContent;
+const SILENCE_S = 10;
 const LOGGED_OUT = "You are logged out. Log in in another tab, then press “Upload and check” again.";
 let madeName = ""; // of the chosen file; a name that somebody typed stays
 
@@ -41,18 +42,25 @@ function proposedName(chosen) {
   return chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
 }
 
+/** A file that the server would refuse is not sent: the browser holds the form back. */
+function checkSize(chosen) {
+  const limit = Number(form.dataset.limit), isTooLarge = chosen?.size > limit;
+  const sentence = isTooLarge ? `${chosen.name} is ${size(chosen.size)}; a file may hold at most ${size(limit)}.` : "";
+  file.setCustomValidity(sentence);
+  if (chosen) clearErrors(zone.parentElement);
+  if (sentence) addError(zone.parentElement, sentence);
+}
+
 /** What the page says about the file and the name that stand there, whoever put them there. */
 function tellChoice() {
   zoneWords.textContent = file.files[0]?.name ?? plainZone;
+  checkSize(file.files[0]);
   checkPattern(nameField);
   tellName();
 }
 file.addEventListener("change", () => {
   const chosen = file.files[0];
-  if (chosen) {
-    clearErrors(zone.parentElement);
-    if (!nameField.value || nameField.value === madeName) nameField.value = madeName = proposedName(chosen);
-  }
+  if (chosen && (!nameField.value || nameField.value === madeName)) nameField.value = madeName = proposedName(chosen);
   tellChoice();
 });
 window.addEventListener("pageshow", () => { // on the way back Chromium gives file and name back only now
@@ -73,8 +81,10 @@ function refuseSeveral(event) {
 zone.addEventListener("dragover", refuseSeveral);
 zone.addEventListener("drop", refuseSeveral);
 
+/** As inference/refusal.py prints them. */
 function size(bytes) {
-  return bytes < 999500 ? `${Math.round(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes < 999500) return bytes < 1000 ? `${Math.round(bytes)} bytes` : `${Math.round(bytes / 1e3)} KB`;
+  return bytes < 999.5e6 ? `${(bytes / 1e6).toFixed(bytes < 99.95e6 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 function duration(seconds) {
@@ -177,6 +187,11 @@ form.addEventListener("submit", (event) => {
   clearErrors(form);
   const send = new XMLHttpRequest(), began = performance.now(), sent = file.files[0];
   const { box, words, button, bar } = progressBox(sent.name, () => send.abort());
+  let silence = null;
+  const awaitProgress = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => { words.textContent += `. Nothing was sent for ${SILENCE_S} s.`; }, 1000 * SILENCE_S);
+  };
   const back = (answer) => {
     box.remove();
     setBusy(false);
@@ -187,7 +202,10 @@ form.addEventListener("submit", (event) => {
   setBusy(true);
   button.focus(); // the button that had it is disabled, and below what is to be seen now
   words.textContent = `${sent.name}, ${size(sent.size)}`;
+  awaitProgress();
+  send.upload.addEventListener("loadend", () => clearTimeout(silence));
   send.upload.addEventListener("progress", (e) => {
+    awaitProgress();
     bar.value = (100 * e.loaded) / e.total;
     const rate = Math.max(1, (1000 * e.loaded) / (performance.now() - began)); // bytes a second
     words.textContent = `${sent.name}: ${size(e.loaded)} of ${size(e.total)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;

@@ -129,6 +129,43 @@ def test_two_files_at_once_are_answered_with_a_sentence(open_page: Callable[...,
     expect(page.locator(".errortext")).to_have_count(0)
 
 
+def test_a_file_above_the_limit_is_told_when_it_is_chosen_and_never_sent(
+    open_page: Callable[..., Page], two_files: list[Path], tmp_path: Path
+) -> None:
+    huge = tmp_path / "huge.keras"
+    with huge.open("wb") as file:
+        file.truncate(6 * 10**9)
+    page, told = open_page(), "huge.keras is 6.0 GB; a file may hold at most 5.4 GB."
+    log_in(page, FORM)
+
+    page.set_input_files("#id_file", huge)
+    expect(page.locator(".errortext")).to_have_text(told)
+    page.click(BUTTON)
+    assert page.locator("#id_file").evaluate("(field) => field.validationMessage") == told
+    expect(page.locator(".chosen")).to_have_count(0)
+    page.set_input_files("#id_file", two_files[0])
+
+    expect(page.locator(".errortext")).to_have_count(0)
+    assert page.locator("#id_file").evaluate("(field) => field.validity.valid")
+
+
+def test_an_upload_that_stands_still_says_so(open_page: Callable[..., Page], two_files: list[Path]) -> None:
+    page = open_page()
+    page.clock.install()
+    log_in(page, FORM)
+    page.set_input_files("#id_file", two_files[0])
+    page.route("**/api/models/", lambda route: None)  # held back
+
+    page.click(BUTTON)
+    page.clock.run_for(9_000)
+    before = page.inner_text(".chosen span")
+    page.clock.run_for(2_000)
+
+    assert before == "pets.keras, 2.0 MB"
+    expect(page.locator(".chosen span")).to_have_text(f"{before}. Nothing was sent for 10 s.")
+    page.click("button:text('Stop')")
+
+
 def test_the_progress_on_a_slow_line_is_in_small_units(open_page: Callable[..., Page], two_files: list[Path]) -> None:
     page = open_page()
     log_in(page, FORM)
