@@ -27,6 +27,12 @@ def test_the_page_of_the_api_leads_back_and_has_no_inline_style(client: Client) 
     assert "swagger-ui-bundle.js" in text
 
 
+def test_the_page_of_the_api_leads_to_the_document_where_no_script_runs(client: Client) -> None:
+    without_script = text_of(client.get("/api/docs/")).partition("<noscript>")[2].partition("</noscript>")[0]
+
+    assert "This page needs JavaScript." in without_script and 'href="/api/schema/"' in without_script
+
+
 @pytest.mark.django_db
 def test_the_page_of_the_api_has_the_links_of_all_pages() -> None:
     text = text_of(client_with().get("/api/docs/"))
