@@ -84,3 +84,44 @@ def test_right_passwords_are_not_counted(client: Client) -> None:
         client.post("/logout/")
 
     assert set(codes) == {302}
+
+
+def test_a_person_without_staff_rights_changes_the_password_and_ends_the_other_sessions(client: Client) -> None:
+    make_version("digits")
+    make_user("ada", "predict")
+    elsewhere, typed = Client(), "a-longer-password-than-before"
+    for one in (client, elsewhere):
+        log_in(one, "a-password-of-ada")
+    new = {"old_password": "a-password-of-ada", "new_password1": typed, "new_password2": typed}
+
+    link = 'href="/password/"' in client.get("/try/").content.decode()
+    refused = client.post("/password/", {**new, "old_password": "guess"})
+    changed = client.post("/password/", new, follow=True)
+
+    assert link and refused.status_code == 200 and "entered incorrectly" in refused.content.decode()
+    assert changed.redirect_chain == [("/password/", 302)]
+    assert "Your password was changed." in changed.content.decode()
+    assert client.get("/try/").status_code == 200
+    assert elsewhere.get("/try/").status_code == 302
+    assert log_in(elsewhere, "a-password-of-ada").status_code == 200
+    assert log_in(elsewhere, typed).status_code == 302
+
+
+def test_a_strange_form_or_nobody_changes_no_password() -> None:
+    strict, ada = Client(enforce_csrf_checks=True), make_user("ada")
+    strict.force_login(ada)
+    typed = "a-longer-password-than-before"
+    new = {"old_password": "a-password-of-ada", "new_password1": typed, "new_password2": typed}
+
+    assert strict.post("/password/", new).status_code == 403
+    assert Client().post("/password/", new)["Location"] == "/login/?next=/password/"
+    ada.refresh_from_db()
+    assert ada.check_password("a-password-of-ada")
+
+
+def test_staff_change_the_password_in_the_frame_of_the_admin(client: Client) -> None:
+    client.force_login(make_user("ada", "predict", is_staff=True))
+
+    text = client.get("/try/").content.decode()
+
+    assert 'href="/admin/password_change/"' in text and 'href="/password/"' not in text

@@ -1,12 +1,14 @@
-"""The portal's own login: also for people without staff rights, whom the admin's pages do not let in."""
+"""The portal's own login and password: for people without staff rights, whom the admin's pages do not let in."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.views import LoginView
+from django.contrib import messages
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 
 from inference.errors import Throttled
 from models_app.admin.login import LoginForm
@@ -36,3 +38,17 @@ class PortalLogin(LoginView):
             context = self.get_context_data(form=form, throttled=error.message)
             headers = {"Retry-After": str(error.retry_after_s)}
             return self.render_to_response(context, status=error.status, headers=headers)
+
+
+class PortalPassword(PasswordChangeView):
+    """Django's change of the own password, which ends the other sessions."""
+
+    template_name = "try/password.html"
+    success_url = reverse_lazy("password")
+    extra_context = {"title": "Change password", "has_permission": True, "is_nav_sidebar_enabled": False}
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        messages.success(
+            self.request, "Your password was changed. Wherever else you were logged in, you no longer are."
+        )
+        return super().form_valid(form)
