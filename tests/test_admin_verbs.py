@@ -281,6 +281,20 @@ def test_the_page_before_a_bulk_ask_says_who_will_not_answer() -> None:
     assert "No answer now from bad v1 (rejected), idle v1 (unloaded)." in page
 
 
+def test_an_action_on_nothing_says_what_to_tick() -> None:
+    make_version()
+    address = f"{LIST}?state=unloaded"
+
+    response = client_with("load").post(address, {"action": "load_selected", "index": 0})
+
+    assert words(response) == "Tick one or more models first."
+    assert response.headers["Location"] == address
+
+
+def test_the_tab_of_the_list_says_models() -> None:
+    assert "<title>Models | Model portal</title>" in text_of(client_with().get(LIST))
+
+
 def test_the_list_of_names_is_called_otherwise_than_that_of_the_versions() -> None:
     client = Client()
     client.force_login(make_superuser())

@@ -3,11 +3,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -106,10 +107,14 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if request.GET.get("fragment") == "rows":
             return self._rows_fragment(request)
+        if request.method == "POST" and "index" in request.POST and ACTION_CHECKBOX_NAME not in request.POST:
+            messages.warning(request, "Tick one or more models first.")
+            return HttpResponseRedirect(request.get_full_path())
         state, search = request.GET.get("state", ""), _search(request)
         node = first_node()
         figures = self._figures(request, node)
         context = {
+            "title": "Models",
             **figures,
             "rights": Rights.of(request.user),
             "banner": silence_banner(node, timezone.now()),
