@@ -35,7 +35,17 @@ def test_a_verb_is_post_only_and_needs_its_own_permission(verb: str) -> None:
     assert client_with(other, "change", "add").post(f"{LIST}{version.pk}/{verb}/").status_code == 403
     assert client_with(verb, is_strict=True).post(f"{LIST}{version.pk}/{verb}/").status_code == 403
     assert client_with(verb).post(f"{LIST}{version.pk}/{verb}/").status_code == 302
-    assert client_with(verb).post(f"{LIST}999/{verb}/").status_code == 404
+
+
+@pytest.mark.parametrize("verb", ["load", "unload", "delete", "trust", "compare", "choose", "use", "make"])
+def test_a_button_of_a_version_that_is_gone_leads_to_the_list(verb: str) -> None:
+    client = Client()
+    client.force_login(make_superuser())
+
+    response = client.post(f"{LIST}999/{verb}/")
+
+    assert (response.status_code, response.headers["Location"]) == (302, LIST)
+    assert words(response) == "This version is gone: somebody deleted it meanwhile. Nothing was done."
 
 
 @pytest.mark.parametrize("verb", ["load", "unload", "compare", "choose", "use", "make"])

@@ -42,6 +42,7 @@ FRAGMENTS = {
     "side": "portal/_version_side.html",
 }
 View = Callable[..., HttpResponseBase]
+Button = Callable[..., HttpResponse]
 
 
 def get_version(object_id: str) -> ModelVersion:
@@ -112,11 +113,28 @@ def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpR
 # ---- verbs
 
 
-def by_post(view: View) -> View:
+def unless_gone(view: Button) -> Button:
+    """A button of a page that was made before somebody deleted the version leads to the list, which says so."""
+
+    @wraps(view)
+    def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
+        try:
+            return view(admin, request, object_id)
+        except Http404:
+            if request.method != "POST":
+                raise
+            messages.warning(request, "This version is gone: somebody deleted it meanwhile. Nothing was done.")
+            return HttpResponseRedirect(reverse("admin:models_app_modelversion_changelist"))
+
+    return wrapped
+
+
+def by_post(view: Button) -> Button:
     """Does nothing on a GET, by which people come here who had to log in after they pressed; says so on the page."""
 
     @wraps(view)
-    def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponseBase:
+    @unless_gone
+    def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         if request.method == "POST":
             return view(admin, request, object_id)
         messages.warning(request, NOTHING_DONE)
@@ -201,6 +219,7 @@ def tell_empty(request: HttpRequest, models: Iterable[RegisteredModel]) -> None:
             messages.info(request, mark_safe(text.strip()))  # the template escapes what it prints
 
 
+@unless_gone
 def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     need(request, "delete")
     version = get_version(object_id)
@@ -218,6 +237,7 @@ def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
     return TemplateResponse(request, "admin/models_app/modelversion/delete_confirmation.html", context)
 
 
+@unless_gone
 def trust_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     need(request, "trust")
     version = get_version(object_id)
