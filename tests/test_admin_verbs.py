@@ -250,6 +250,20 @@ def test_delete_refuses_what_is_loaded() -> None:
     assert version.path.exists()
 
 
+def test_the_page_that_refuses_a_deletion_unloads_for_those_who_may() -> None:
+    version = make_version()
+    make_instance(version, InstanceState.QUEUED)
+    here, button = f"{LIST}{version.pk}/delete/", f'formaction="{LIST}{version.pk}/unload/"'
+    client = client_with("delete", "unload")
+
+    refused, without_right = text_of(client.get(here)), text_of(client_with("delete").get(here))
+    pressed = client.post(f"{LIST}{version.pk}/unload/", headers={"Referer": f"http://testserver{here}"})
+
+    assert button in refused and button not in without_right
+    assert pressed.headers["Location"] == f"http://testserver{here}"
+    assert "Delete cats v1</button>" in text_of(client.get(here))
+
+
 def test_bulk_delete_leaves_no_file_and_names_what_is_loaded(django_capture_on_commit_callbacks: Any) -> None:
     gone = [make_version("gone", with_file=True), make_version("gone", with_file=True)]
     kept = make_version("kept", with_file=True)
