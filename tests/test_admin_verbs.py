@@ -13,7 +13,7 @@ from django.test import Client
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
 from tests.admin_client import client_with, text_of, words
-from tests.admin_rows import make_instance, make_node, make_superuser, make_version
+from tests.admin_rows import make_instance, make_node, make_staff, make_superuser, make_version
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/models_app/modelversion/"
@@ -354,6 +354,37 @@ def test_labels_are_changed_through_the_service() -> None:
     version.refresh_from_db()
     assert refused.status_code == 400 and "only one" in refused.content.decode()
     assert accepted.status_code == 302 and version.labels == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("what", "first", "second"),
+    [
+        ("labels", {"labels": "x\ny\nz"}, {"labels": "1\n2\n3"}),
+        ("preprocessing", {"preset": "unit"}, {"preset": "symmetric"}),
+        ("postprocessing", {"rest": '{"top": 1}'}, {"rest": '{"top": 2}'}),
+        ("options", {"rest": '{"threads": 1}'}, {"rest": '{"threads": 2}'}),
+        ("engine", {"engine": "tensorflow"}, {"engine": "openvino"}),
+    ],
+)
+def test_what_another_saved_meanwhile_is_shown_before_it_is_overwritten(
+    what: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    version = make_version()
+    ada, address = Client(), f"{LIST}{version.pk}/change/?edit={what}"
+    ada.force_login(make_staff("view", "change", name="ada"))
+    bob = client_with("change")
+    seen = bob.get(address).context["seen"]
+
+    saved = ada.post(address, {**first, "seen": ada.get(address).context["seen"]})
+    refused = bob.post(address, {**second, "seen": seen})
+    kept = bob.get(address).context["seen"]
+    again = bob.post(address, {**second, "seen": refused.context["seen"]})
+
+    assert (saved.status_code, refused.status_code, again.status_code) == (302, 409, 302)
+    assert "ada changed this meanwhile." in text_of(refused) and 'id="id_now"' in text_of(refused)
+    assert f'name="seen" value="{kept}"' in text_of(refused)
+    assert all(refused.context["typed"][name] == value for name, value in second.items())
+    assert bob.get(address).context["seen"] != kept
 
 
 def test_preprocessing_keeps_the_keys_that_have_no_field() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +29,7 @@ from models_app.pages.engine_choices import (
 from models_app.pages.presets import PRESET_CHOICES
 from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
-from models_app.services import change
+from models_app.services import change, find
 
 TITLES = {
     "labels": "Labels",
@@ -50,16 +51,15 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
     if what not in TITLES:
         raise Http404("There is nothing of this name to change.")
     errors: list[str] = []
-    status = 200
+    status, seen, now = 200, _fingerprint(version, what), None
     typed: Mapping[str, Any] = _shown(version, what)
     if request.method == "POST":
         typed = request.POST.dict()
-        try:
-            change.change_version(version, _given(version, what, request.POST), by=request.user)
-        except PortalError as error:
-            errors = [text for texts in error.fields.values() for text in texts] or [error.message]
-            status = error.status
+        if request.POST.get("seen", seen) != seen:
+            status, errors, now = 409, [_overtaken(version, what)], _stored(version, what)
         else:
+            status, errors = _save(request, version, what)
+        if not errors:
             messages.success(request, f"{TITLES[what]} of {version} saved. {_from_when(version, what)}")
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
     row = version_row(version, Rights.of(request.user))
@@ -71,6 +71,8 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "what": what,
         "heading": TITLES[what],
         "typed": typed,
+        "seen": seen,
+        "now": now,
         "errors": errors,
         "presets": PRESET_CHOICES,
         "preset_chosen": typed.get("preset"),
@@ -81,6 +83,34 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "ends": graph_ends(version),
     }
     return TemplateResponse(request, "admin/models_app/modelversion/edit.html", context, status=status)
+
+
+def _save(request: HttpRequest, version: ModelVersion, what: str) -> tuple[int, list[str]]:
+    """The status, and what stands in the way."""
+    try:
+        change.change_version(version, _given(version, what, request.POST), by=request.user)
+    except PortalError as error:
+        return error.status, [text for texts in error.fields.values() for text in texts] or [error.message]
+    return 200, []
+
+
+def _stored(version: ModelVersion, what: str) -> str:
+    if what == "labels":
+        return "\n".join(version.labels)
+    if what == "engine":
+        return f"{version.engine} {version.precision}"
+    return _json(getattr(version, f"{'options' if what == 'ends' else what}_json"))
+
+
+def _fingerprint(version: ModelVersion, what: str) -> str:
+    """Goes out with the form and comes back with it: what somebody else saved meanwhile is not overwritten unseen."""
+    return hashlib.sha256(_stored(version, what).encode()).hexdigest()[:16]
+
+
+def _overtaken(version: ModelVersion, what: str) -> str:
+    last = find.history(version).filter(reason__startswith="Changed: ", reason__contains=what).first()
+    who = last.by if last is not None and last.by else "Somebody"
+    return f"{who} changed this meanwhile. What stands there now is shown first; Save puts yours in its place."
 
 
 def _from_when(version: ModelVersion, what: str) -> str:
