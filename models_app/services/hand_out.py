@@ -70,7 +70,7 @@ def take(job_pk: int) -> Job | None:
             pid_started_at=me.started_at,
             boot_id=me.boot_id,
         )
-    return Job.objects.select_related("version__model").get(pk=job_pk) if changed else None
+    return Job.objects.select_related("version__model").filter(pk=job_pk).first() if changed else None
 
 
 def _is_checked(job: Job) -> bool:
