@@ -37,8 +37,8 @@ def check(job: Job, progress: Progress) -> Outcome:
     """The job: check the file and write down what it is. That it is refused is an outcome too. Does nothing twice."""
     version = job.version
     try:
-        if not files.is_unchanged(version.path, version.sha256):
-            raise FileRefused("The file on disk is not the one that was uploaded. Upload it again.")
+        if wrong := files.what_is_wrong(version.path, version.sha256):
+            raise FileRefused(wrong)
         checked = check_file(
             version.path,
             workspace=Workspace(settings.PORTAL_RUN_DIR / f"check-{version.pk}"),

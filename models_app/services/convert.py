@@ -54,8 +54,8 @@ def convert_version(
 def _make(
     version: ModelVersion, targets: Sequence[str], progress: Progress
 ) -> dict[str, Conversion | ConversionFailed]:
-    if not files.is_unchanged(version.path, version.sha256):
-        raise JobFailed("The file on disk is not the one that was uploaded. Upload it again.")
+    if wrong := files.what_is_wrong(version.path, version.sha256):
+        raise JobFailed(wrong)
     workspace = Workspace(settings.PORTAL_RUN_DIR / f"convert-{version.pk}")
     try:
         answers = convert_file(

@@ -33,8 +33,8 @@ def file_for(version: ModelVersion, engine: str) -> EngineFile | None:
     """
     target = target_for(version, engine)
     if not target:
-        if not files.is_unchanged(version.path, version.sha256):
-            raise LoadFailed("The file on disk is not the one that was uploaded. Upload it again.")
+        if wrong := files.what_is_wrong(version.path, version.sha256):
+            raise LoadFailed(wrong)
         return EngineFile(version.path, version.format)
     conversion = kept_conversion(version, target)
     if conversion is None:

@@ -123,10 +123,19 @@ def compiled_directory(version: ModelVersion) -> Path:
 
 def is_unchanged(path: Path, sha256: str) -> bool:
     """Whether the file is the one that was kept. Damage is silent: most flipped bytes load and run."""
+    return not what_is_wrong(path, sha256)
+
+
+def what_is_wrong(path: Path, sha256: str) -> str:
+    """A sentence where this is not the file that was uploaded, else nothing."""
     try:
-        return hash_of(path) == sha256
-    except OSError:
-        return False
+        if hash_of(path) == sha256:
+            return ""
+    except FileNotFoundError:
+        return "The file is gone from the disk. Upload it again."
+    except OSError as error:
+        return f"The file on disk cannot be read: {error.strerror}."
+    return "The file on disk is not the one that was uploaded. Upload it again."
 
 
 def hash_of(path: Path) -> str:
