@@ -77,12 +77,12 @@ def test_loading_by_a_link_is_not_possible(loader: Client) -> None:
 def test_who_had_to_log_in_after_pressing_load_is_told_that_nothing_was_done(client: Client) -> None:
     make_version()
 
-    to_the_login = client.post("/try/digits/load/", {"version": "1"})
+    to_the_login = client.post("/try/digits/load/?version=1")
     client.force_login(make_user("grace", "predict", "load"))
-    page = client.get("/try/digits/load/", follow=True)
+    page = client.get("/try/digits/load/?version=1", follow=True)
 
-    assert to_the_login["Location"] == "/login/?next=/try/digits/load/"
-    assert page.redirect_chain == [("/try/digits/", 302)]
+    assert to_the_login["Location"] == "/login/?next=/try/digits/load/%3Fversion%3D1"
+    assert page.redirect_chain == [("/try/digits/?version=1", 302)]
     assert "Nothing was done. Press the button again." in text_of(page)
 
 

@@ -96,7 +96,7 @@ class LoadView(TryPage):
 
     def get(self, request: HttpRequest, name: str) -> HttpResponse:
         messages.warning(request, NOTHING_DONE)
-        return HttpResponseRedirect(reverse("try", args=[name]))
+        return _to_version(name, _number(request))
 
     def post(self, request: HttpRequest, name: str) -> HttpResponse:
         if not request.user.has_perm(LOAD):
@@ -106,7 +106,12 @@ class LoadView(TryPage):
             load(version, by=request.user)
         except PortalError as error:
             messages.error(request, error.message)
-        return HttpResponseRedirect(f"{reverse('try', args=[name])}?{urlencode({'version': version.number})}")
+        return _to_version(name, version.number)
+
+
+def _to_version(name: str, number: int | None) -> HttpResponse:
+    query = f"?{urlencode({'version': number})}" if number is not None else ""
+    return HttpResponseRedirect(f"{reverse('try', args=[name])}{query}")
 
 
 def _ask(request: HttpRequest, version: ModelVersion, text: str) -> Answered:
