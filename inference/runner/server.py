@@ -177,7 +177,7 @@ class Server:
         self._take_calls()  # whose crowd has gone meanwhile
         now = time.monotonic()
         for request in [request for request in self._requests if request.deadline <= now]:
-            limit_s = request.deadline - request.began
+            limit_s = round(request.deadline - request.began, 2)  # what was left of it when the web sent it
             self._refuse(request, DeadlinePassed(f"The model did not answer within {limit_s:g} s."))
         if self._requests:
             self._watch(min(self._requests, key=lambda request: request.deadline))
