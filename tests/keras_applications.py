@@ -113,7 +113,12 @@ def _unknown_names() -> list[str]:
         keras.dtype_policies: names.POLICIES - {"Policy", "PolicyV1"},
         keras.quantizers: names.QUANTIZERS,
     }
-    return [name for home, listed in homes.items() for name in sorted(listed) if not hasattr(home, name)]
+    return [
+        name
+        for home, listed in homes.items()
+        for name in sorted(listed - {getattr(thing, "__name__", "") for thing in vars(home).values()})
+        if not hasattr(home, name)
+    ]
 
 
 if __name__ == "__main__":

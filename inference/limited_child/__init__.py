@@ -32,7 +32,8 @@ LONGEST_DETAIL = 200
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
-_TELL_EVERY_S = 0.25  # who hears of the progress writes it into the database
+_TOLD_AT_ONCE = 100
+_TELL_EVERY_S = 0.25  # after those: who hears of the progress writes it into the database
 _OUTPUT_TAIL_BYTES = 4000
 
 Said = dict[str, Any]
@@ -67,8 +68,8 @@ def run_child(
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
     PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
     is given each part of the answer as soon as it is there; parts that were heard count, whatever happens to the child
-    later. `progress` is told the newest a few times a second, and always the last. What the child says is untrusted
-    beyond being JSON objects.
+    later. `progress` is told a hundred times at once, then the newest a few times a second, and always the last. What
+    the child says is untrusted beyond being JSON objects.
 
     Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
     returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
@@ -109,7 +110,7 @@ class _Conversation:
         self._progress = progress
         self._hear = hear
         self._untold: tuple[int, str] | None = None
-        self._told_at = 0.0
+        self._told, self._told_at = 0, 0.0
         self.answer: Said | None = None
         self.unwalled = ""
 
@@ -147,6 +148,7 @@ class _Conversation:
         kind, said = _parsed(line)
         if kind == "progress":
             self._untold = said
+            self._tell()
         elif kind == "part":
             self._hear(said)
         elif kind == "unwalled":
@@ -155,10 +157,11 @@ class _Conversation:
             self.answer = said
 
     def _tell(self, *, now: bool = False) -> None:
-        """Hand on the newest progress, a few times a second unless `now`."""
-        if self._untold is not None and (now or time.monotonic() - self._told_at >= _TELL_EVERY_S):
+        """Hand on the newest progress, after many of them a few times a second unless `now`."""
+        is_due = now or self._told < _TOLD_AT_ONCE or time.monotonic() - self._told_at >= _TELL_EVERY_S
+        if self._untold is not None and is_due:
             percent, detail = self._untold
-            self._untold, self._told_at = None, time.monotonic()
+            self._untold, self._told, self._told_at = None, self._told + 1, time.monotonic()
             self._progress(percent, detail)
 
 
