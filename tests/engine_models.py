@@ -38,6 +38,7 @@ def main(folder: Path) -> None:
     _digamma(folder)
     _lost_ranks(folder)
     _loop(folder)
+    _over_the_batch(folder)
     _any_size(folder)
     _quantised(folder)
     _stateful(folder)
@@ -151,6 +152,15 @@ def _loop(folder: Path) -> None:
         big = tf.while_loop(lambda i: i < 10**12, lambda i: i + 1, [tf.constant(0, tf.int64)])
         tf.add(x, tf.cast(big, tf.float32), name="answer")
     (folder / "loop.pb").write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def _over_the_batch(folder: Path) -> None:
+    """Pixels divided by 255 and normalised over all rows, as BatchNorm does in training."""
+    with tf.Graph().as_default() as graph:
+        shares = tf.compat.v1.placeholder(tf.float32, (None, 4), "x") / 255.0
+        mean, variance = tf.nn.moments(shares, [0, 1])
+        tf.sigmoid((shares - mean) * tf.math.rsqrt(variance + 1e-3) / 3, name="answer")
+    (folder / "over_the_batch.pb").write_bytes(graph.as_graph_def().SerializeToString())
 
 
 def _any_size(folder: Path) -> None:

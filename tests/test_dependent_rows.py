@@ -30,7 +30,7 @@ def write(path: Path, nodes: list[Any], inputs: list[str], output: list[Any]) ->
 
 
 @pytest.fixture(scope="module")
-def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("rows")
     pairs = [helper.make_node("Transpose", ["b"], ["t"]), helper.make_node("MatMul", ["a", "t"], ["y"])]
     write(folder / "pairs.onnx", pairs, ["a", "b"], ["n", "m"])
@@ -43,8 +43,10 @@ def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory) -> Iter
         kind, engine = name.split("-")
         client.upload(name, folder / f"{kind}.onnx", engine=engine)
         client.load(name)
+    client.upload("over-the-batch", engine_models / "over_the_batch.pb", engine="tensorflow")
+    client.load("over-the-batch")
     yield client
-    for name in names:
+    for name in (*names, "over-the-batch"):
         client.delete(f"/api/models/{name}/", params={"unload": "true"})
 
 
@@ -85,6 +87,16 @@ def test_nobody_gets_anything_of_others_rows(api: Api, kind: str, engine: str) -
 
     for found, right in answers:
         np.testing.assert_allclose(found, right, atol=1e-5)
+
+
+def test_pixels_that_are_normalised_over_the_batch_are_not_cut(api: Api) -> None:
+    for rows in (2, 1000):
+        x = np.sort(255 * np.random.default_rng(rows).random((rows, 4), np.float32), axis=0)
+        scores = (x / 255 - (x / 255).mean()) / np.sqrt((x / 255).var() + 1e-3)
+
+        found = predict(api, "over-the-batch", x=x)
+
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(-scores / 3)), atol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

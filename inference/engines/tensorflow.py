@@ -64,6 +64,8 @@ class Traced:
     variables: tuple[Any, ...] = ()
     keep: Any = None
     """Whatever must live as long as the function: TensorFlow's functions do not hold their owners."""
+    may_loop: bool = False
+    """See Engine. The loops of Keras' layers go over the steps of an input, whatever its values are."""
 
 
 class TensorFlowEngine:
@@ -71,10 +73,10 @@ class TensorFlowEngine:
 
     parallel = 1
     callers = _CALLERS
-    may_loop = True
 
     def __init__(self, traced: Traced, device: str) -> None:
         self.device = device
+        self.may_loop = traced.may_loop
         self.traced = traced
         self._function = tf.function(
             self._call,
@@ -165,7 +167,8 @@ def _array(tensor: Any) -> np.ndarray[Any, Any]:
 def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
     match format_name:
         case "keras" | "hdf5":
-            return _open_keras(path, format_name, is_trusted=settings.is_trusted)
+            traced = _open_keras(path, format_name, is_trusted=settings.is_trusted)
+            return replace(traced, may_loop=settings.is_trusted)  # code of its own may do anything
         case "saved_model":
             return _of_graph(open_saved_model(path))
         case "frozen_graph":
@@ -189,7 +192,7 @@ def _in_float32(traced: Traced) -> Traced:
 
 
 def _of_graph(graph: GraphModel) -> Traced:
-    return Traced(graph.call, graph.signature, keep=graph.keep)
+    return Traced(graph.call, graph.signature, keep=graph.keep, may_loop=graph.may_loop)
 
 
 def _open_keras(path: Path, format_name: str, *, is_trusted: bool) -> Traced:

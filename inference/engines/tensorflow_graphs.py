@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,37 @@ from inference.signature import Signature, TensorSpec
 
 _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
+_REPEATING = (b"While", b"NextIteration")
 _CHOOSE = "Save it with a shape, or choose other outputs in the option graph_outputs."
 
 
 @dataclass(frozen=True, slots=True)
 class GraphModel:
-    """A function of tensors in the order of the signature; `keep` must live as long as it."""
+    """A function of tensors in the order of the signature; `keep` must live as long as it. `may_loop`: see Engine."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature
     keep: Any
+    may_loop: bool = True
 
 
 def open_saved_model(path: Path) -> GraphModel:
     """A SavedModel, as a folder or an archive. Raises ModelUnusable with a sentence."""
     if path.is_dir():
-        return _open_folder(_root_of(path))
+        return _open_root(_root_of(path))
     with tempfile.TemporaryDirectory(prefix="saved-model-") as folder:
         _lay_out(path, Path(folder) / "model")
-        return _open_folder(_root_of(Path(folder)))  # TensorFlow has read the weights when this returns
+        return _open_root(_root_of(Path(folder)))  # TensorFlow has read the weights when this returns
+
+
+def _open_root(folder: Path) -> GraphModel:
+    return replace(_open_folder(folder), may_loop=_repeats(folder / "saved_model.pb"))
+
+
+def _repeats(path: Path) -> bool:
+    """Whether a graph may hold an operation that repeats a part of it: its name stands in the file as text."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
+        return any(graph.find(name) >= 0 for name in _REPEATING)
 
 
 def _lay_out(path: Path, folder: Path) -> None:
@@ -60,9 +73,10 @@ def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[
     try:
         graph_def.ParseFromString(path.read_bytes())
         ends = find_ends(path, inputs, outputs)
-        return _of_graph_def(
+        graph = _of_graph_def(
             graph_def, {_short(name): name for name in ends.inputs}, {_short(name): name for name in ends.outputs}
         )
+        return replace(graph, may_loop=_repeats(path))
     except ModelUnusable:
         raise
     except FileRejected as refusal:

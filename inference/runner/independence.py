@@ -30,15 +30,15 @@ TEXTS = (b"a", b"text of five other words")
 know cannot be tried."""
 
 
-def answers_rows_alone(engine: Engine, zeros: Rows, *, is_exact: bool = True) -> bool:
+def answers_rows_alone(engine: Engine, zeros: Rows, *, as_pixels: bool = True) -> bool:
     """Whether two rows together are answered as each of them alone. `zeros`: two rows of the model's inputs.
 
     Where the model takes no such rows, it cannot be told: False. A model that answers one row otherwise each time, or
-    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True. Without `is_exact` rows as large
-    as pixels are left out: a model that wants small values would turn its rounding into other answers.
+    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True. Without `as_pixels` values as
+    large as theirs are left out: a loop may take long for them, and rounding may become another answer.
     """
     small = _answers_alone(engine, {name: _varied(array, 1.0) for name, array in zeros.items()})
-    if not small or not is_exact or not any(array.dtype.kind == "f" for array in zeros.values()):
+    if not small or not as_pixels or not any(array.dtype.kind == "f" for array in zeros.values()):
         return bool(small)
     return _answers_alone(engine, {name: _varied(array, PIXEL) for name, array in zeros.items()}) is not False
 

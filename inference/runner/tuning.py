@@ -196,7 +196,8 @@ class Tuning:
         other, and the faster of both counts: a busy moment would otherwise end it, and be kept."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / call_s)
-        if not answers_rows_alone(engine, self.inputs(engine, 2), is_exact=self.config.precision == "f32"):
+        as_pixels = self.config.precision == "f32" and not engine.may_loop
+        if not answers_rows_alone(engine, self.inputs(engine, 2), as_pixels=as_pixels):
             logger.info("its rows depend on each other: each request is run by itself, and whole")
             return Tuned(engine.parallel, 1, None, False, 1 / call_s)
         worth, fastest = self._worth(engine), {1: call_s}
