@@ -16,10 +16,15 @@ class Outage:
 
     def goes_on(self, error: Exception) -> None:
         if not self._is_on:
-            self._logger.warning("%s: %s", self._begins, " ".join(str(error).split()))
+            self._logger.warning("%s: %s", self._begins, one_line(error))
         self._is_on = True
 
     def is_over(self) -> None:
         if self._is_on:
             self._logger.warning(self._ends)
         self._is_on = False
+
+
+def one_line(error: Exception) -> str:
+    """What it says, without the line breaks of a database."""
+    return " ".join(str(error).split())

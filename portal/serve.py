@@ -32,6 +32,7 @@ from django_q.brokers import get_broker
 
 from inference.processes import die_with_parent
 from inference.workspace import remove_workspaces_of_jobs
+from models_app.outage import one_line
 from portal import datadir, first_start
 
 logger = logging.getLogger("portal.serve")
@@ -150,7 +151,7 @@ class Portal:
             self._say(str(error))
             return ALREADY_RUNNING
         except (Error, MigrationSchemaMissing) as error:
-            self._say(f"The database cannot be used: {' '.join(str(error).split())}. Look at DATABASE_URL.")
+            self._say(f"The database cannot be used: {one_line(error)}. Look at DATABASE_URL.")
             return NO_DATABASE
         except NoBroker as error:
             self._say(str(error))

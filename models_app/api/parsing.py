@@ -109,10 +109,10 @@ def pictures_of(body: Mapping[str, Any]) -> list[Picture] | None:
     return encoded_pictures(body["images"]) if "images" in body else None
 
 
-def uploaded_pictures(files: Sequence[UploadedFile[Any]], field: str = "image") -> list[Picture]:
+def uploaded_pictures(files: Sequence[UploadedFile[Any]]) -> list[Picture]:
     """Pictures of a multipart form, named as the client named them."""
     if not files:
-        raise ValidationFailed.of(field, "Send one or more pictures in the field image.")
+        raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
     if len(files) > MOST_PICTURES:
         raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
     return [Picture(_as_written(file.name or "") or index, file.read()) for index, file in enumerate(files)]

@@ -11,6 +11,8 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from models_app.outage import one_line
+
 logger = logging.getLogger("portal.patience")
 
 T = TypeVar("T")
@@ -36,7 +38,7 @@ def patiently(write: Callable[[], T]) -> T:
                 raise
             if now >= tell_at:
                 tell_at = now + TELL_EVERY_S
-                logger.warning("the database did not take a change; trying again: %s", " ".join(str(error).split()))
+                logger.warning("the database did not take a change; trying again: %s", one_line(error))
             time.sleep(TRY_AGAIN_EVERY_S)
 
 
