@@ -38,6 +38,8 @@ SILENCE_MARGIN_S = 5.0
 STOP_GRACE_S = 2.0
 OUTPUT_CHUNK_BYTES = 65536
 COMPILED_BYTES = 64 * 2**20
+LastWord = Callable[[], None]
+"""Tells the reporter how an instance has ended."""
 
 
 class Call(Enum):
@@ -74,42 +76,44 @@ class Owner:
         self._wanted = True
 
     def run(self) -> None:
-        """Blocks for as long as the model is loaded. Leaves no process, socket or folder behind."""
+        """Blocks for as long as the model is loaded. Leaves no process, socket or folder behind.
+
+        How it ended is told when they are gone: once the registry says so nobody looks for them any more, and this
+        process may be killed in between.
+        """
         try:
             with self._open_control():
-                self._keep_loaded()
+                tell_the_end = self._keep_loaded()
         finally:
             self._kill()
             self._assignment.workspace.remove()
             self._output.write(now=True)
             self._selector.close()
+        tell_the_end()
 
     # ---- the life of an instance
 
-    def _keep_loaded(self) -> None:
+    def _keep_loaded(self) -> LastWord:
         attempt = 0
         while True:
             attempt += 1
             runner = self._start()
             if not self._reporter.loading(runner.identity, attempt):
-                self._obey(Call.UNLOAD)
-                return
+                return self._obey(Call.UNLOAD)
             outcome = self._watch(runner)
             if isinstance(outcome, Call):
-                self._obey(outcome)
-                return
+                return self._obey(outcome)
             reason = runner.why_ended()
             self._close()
             delay_s = self._policy.delay_s(outcome, self._clock())
             if delay_s is None:
                 last = " / ".join(line.split(" ", 2)[-1] for line in self._output.last(3))
-                self._reporter.failed(f"{reason} {self._policy.farewell(outcome, last)}".strip())
-                return
+                why = f"{reason} {self._policy.farewell(outcome, last)}".strip()
+                return lambda: self._reporter.failed(why)
             still_ours = self._reporter.restarting(f"{reason} {self._policy.announce(outcome, delay_s)}")
             call = self._wait(delay_s) if still_ours else Call.UNLOAD
             if call is not None:
-                self._obey(call)
-                return
+                return self._obey(call)
 
     def _watch(self, runner: StartedRunner) -> End | Call:
         """Until the runner ends, or something else is wanted."""
@@ -165,22 +169,21 @@ class Owner:
 
     # ---- the end of a runner
 
-    def _obey(self, call: Call) -> None:
-        """End the runner, if there is one, and report."""
+    def _obey(self, call: Call) -> LastWord:
+        """End the runner, if there is one."""
         if call is Call.CLUSTER_STOPS:
             self._end(STOP_GRACE_S)
-            self._reporter.interrupted()
-            return
+            return self._reporter.interrupted
         runner = self._runner
         if runner is None:
-            self._reporter.stopped(Receipt())
-            return
+            return lambda: self._reporter.stopped(Receipt())
         began = self._clock()
         freed = memory_bytes(runner.identity.pid) or 0
         self._end(self._assignment.grace_s if runner.ready_at is not None else 0.0)
         drained, failed = runner.drained or (0, runner.vitals.in_flight)
         seconds = round(self._clock() - began, 3)
-        self._reporter.stopped(Receipt((runner.identity.pid,), seconds, freed, drained, failed))
+        receipt = Receipt((runner.identity.pid,), seconds, freed, drained, failed)
+        return lambda: self._reporter.stopped(receipt)
 
     def _end(self, grace_s: float) -> None:
         """The ladder: ask, wait, SIGTERM, wait, SIGKILL."""

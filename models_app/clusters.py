@@ -18,6 +18,7 @@ from models_app.choices import InstanceState
 from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
 from models_app.models import Instance, Node
 from models_app.services import jobs, nodes, reconcile
+from models_app.services.leftovers import remove_leftovers
 from models_app.services.spares import LOOK_EVERY_S, spares
 
 logger = logging.getLogger("portal.cluster")
@@ -30,6 +31,7 @@ def run_jobs() -> None:
     node = nodes.this_node()
     remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)
     jobs.recover()
+    remove_leftovers()
     connections.close_all()
     cluster.run(nodes.SEEN_EVERY_S, _JobsWatch(node).beat)
 
@@ -82,6 +84,7 @@ class _JobsWatch:
         if time.monotonic() - self._looked_at > LOOK_FOR_LOST_EVERY_S:
             self._looked_at = time.monotonic()
             jobs.hand_out_lost()
+            remove_leftovers()
 
 
 class _Watch:

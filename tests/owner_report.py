@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference.processes import ProcessIdentity
@@ -17,9 +18,14 @@ class Report:
     reasons: list[str] = field(default_factory=list)
     is_kept: bool = True
     """Whether a process that ended is started again."""
+    is_unloaded: bool = False
+    """Whether nobody wants it loaded any more."""
+    look: Callable[[], object] = field(default=lambda: None)
+    ends: list[tuple[str, object]] = field(default_factory=list)
+    """How it ended, and what `look` saw at that moment."""
 
     def is_wanted(self) -> bool:
-        return True
+        return not self.is_unloaded
 
     def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
         self.runners.append(runner)
@@ -37,7 +43,13 @@ class Report:
 
     def failed(self, reason: str) -> None:
         self.reasons.append(reason)
+        self._end("failed")
 
-    def stopped(self, receipt: Receipt) -> None: ...
+    def stopped(self, receipt: Receipt) -> None:
+        self._end("stopped")
 
-    def interrupted(self) -> None: ...
+    def interrupted(self) -> None:
+        self._end("interrupted")
+
+    def _end(self, how: str) -> None:
+        self.ends.append((how, self.look()))

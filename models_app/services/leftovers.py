@@ -1,0 +1,31 @@
+"""Leftovers: folders in `run/` whose row has ended or is gone, because a process was killed at an unlucky moment.
+
+Rows that have ended never begin again, and their numbers are never used again: no folder is removed that is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+
+from inference.workspace import JOB_PREFIXES, Workspace
+from models_app.choices import LIVE
+from models_app.models import Instance, ModelVersion
+
+
+def remove_leftovers() -> None:
+    """Remove the folders of jobs whose version is gone, and of instances that are no longer live."""
+    folder = Path(settings.PORTAL_RUN_DIR)
+    for prefix in JOB_PREFIXES:
+        _remove(folder, prefix, lambda pk: ModelVersion.objects.filter(pk=pk).exists())
+    _remove(folder, "instance-", lambda pk: Instance.objects.filter(pk=pk, state__in=LIVE).exists())
+
+
+def _remove(folder: Path, prefix: str, is_needed: Callable[[int], bool]) -> None:
+    for path in folder.glob(f"{prefix}*"):
+        number = re.fullmatch(rf"{prefix}(\d+)", path.name)
+        if number and not is_needed(int(number[1])):
+            Workspace(path).remove()

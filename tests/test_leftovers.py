@@ -1,0 +1,28 @@
+"""Folders whose row has ended or is gone are removed, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_app.choices import InstanceState
+from models_app.services.leftovers import remove_leftovers
+from tests.registry import make_version
+
+pytestmark = pytest.mark.django_db
+
+
+def test_only_folders_that_nobody_needs_are_removed(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_RUN_DIR = tmp_path
+    ready, stopped = make_version("ready", InstanceState.READY), make_version("stopped", InstanceState.STOPPED)
+    [kept], [ended] = ready.instances.all(), stopped.instances.all()
+    needed = {f"instance-{kept.pk}", f"check-{ready.pk}", f"convert-{stopped.pk}", "spare-0", "check-x", "instance-"}
+    gone = {f"instance-{ended.pk}", "instance-999", "check-999", "compare-999", "convert-999"}
+    for name in needed | gone:
+        (tmp_path / name / "tmp").mkdir(parents=True)
+
+    remove_leftovers()
+
+    assert {path.name for path in tmp_path.iterdir()} == needed
