@@ -48,6 +48,7 @@ def main(folder: Path) -> None:
     _mobilenet(folder)
     _grouped(folder)
     _counting(folder)
+    _odd_names(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -57,6 +58,29 @@ def _two_ends(folder: Path) -> None:
     model = keras.Model([zeta, alpha], [layers.Dense(5, name="scores.z")(both), layers.Dense(2, name="a-vector")(both)])
     kept(folder, "two_ends", model, **{"zeta-in": noise(4, 4), "alpha in": noise(4, 3)})
     model.save(folder / "two_ends.keras")
+
+
+def _odd_names(folder: Path) -> None:
+    """Names that TensorFlow takes for no scope, as a model may have that was trained on JAX or PyTorch."""
+    odd = {"left": "Bild links", "right": "_rechts", "seen": "erste Schicht", "size": "Größe ü", "kind": "Art (0-1)"}
+    left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
+    seen = layers.Dense(5, name="seen")(layers.Concatenate()([left, right]))
+    model = keras.Model([left, right], [layers.Dense(2, name="size")(seen), layers.Dense(2, name="kind")(seen)])
+    model.save(folder / "plain_names.keras")
+    with (
+        zipfile.ZipFile(folder / "plain_names.keras") as plain,
+        zipfile.ZipFile(folder / "odd_names.keras", "w") as file,
+    ):
+        for member in plain.namelist():
+            content = plain.read(member)
+            if member == "config.json":
+                for name, other in odd.items():
+                    content = content.replace(f'"{name}"'.encode(), f'"{other}"'.encode())
+            file.writestr(member, content)
+    given = {"left": noise(3, 4), "right": noise(3, 3)}
+    size, kind = model(list(given.values()), training=False)
+    answers = {"size": size.numpy(), "kind": kind.numpy()}
+    keep(folder, "odd_names", *({odd[name]: array for name, array in each.items()} for each in (given, answers)))
 
 
 def _slots(folder: Path) -> None:

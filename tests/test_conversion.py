@@ -86,6 +86,22 @@ def test_several_inputs_and_outputs_keep_their_names(
     assert sorted(spec["name"] for spec in ran.facts["inputs"]) == sorted(given)
 
 
+def test_names_that_tensorflow_takes_for_no_scope_are_kept(tmp_path: Path, engine_models: Path) -> None:
+    given, expected = model_data(engine_models, "odd_names")
+
+    (ran,) = run_engines(tmp_path, Task("tensorflow", "keras", engine_models / "odd_names.keras", given))
+
+    assert difference(ran.outputs, expected) < 1e-6
+    assert sorted(spec["name"] for spec in ran.facts["inputs"]) == sorted(given)
+
+
+@pytest.mark.parametrize("target", ENGINE_OF)
+def test_names_that_tensorflow_takes_for_no_scope_are_converted(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("odd_names", target, tuple(ENGINE_OF))
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_models: Path) -> None:
     given, expected = model_data(engine_models, "named_answers")
 

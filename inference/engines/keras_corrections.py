@@ -5,11 +5,14 @@ Importing this registers the one and mends the other. Read with Keras 3.15.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
+from keras.src.backend.tensorflow.core import name_scope
 
 
 def old_hard_sigmoid(x: Any) -> Any:
@@ -36,5 +39,18 @@ def _counting_steps(call: Callable[..., Any]) -> Callable[..., Any]:
     return corrected
 
 
+def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
+    """name_scope.__init__, but for names that TensorFlow takes for no scope (its tf.name_scope: letters of ASCII,
+    digits, and signs of which few may come first): a layer of a model that was trained on JAX may have any."""
+
+    def corrected(self: Any, name: str, **keywords: Any) -> None:
+        init(self, name, **keywords)
+        plain = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+        self._tf_name_scope = tf.name_scope(plain if re.match("[A-Za-z0-9.]", plain) else f"layer{plain}")
+
+    return corrected
+
+
 keras.saving.register_keras_serializable(package="portal", name="hard_sigmoid")(old_hard_sigmoid)
 keras.layers.TimeDistributed.call = _counting_steps(keras.layers.TimeDistributed.call)
+name_scope.__init__ = _plain_scope(name_scope.__init__)
