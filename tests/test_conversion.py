@@ -125,6 +125,14 @@ def test_recurrent_layers_are_converted(as_converted: AsConverted, target: str) 
     assert difference(ran.outputs, expected) < 1e-5
 
 
+@pytest.mark.parametrize("target", ENGINE_OF)
+def test_an_engine_knows_whether_a_file_can_repeat_a_part_of_itself(as_converted: AsConverted, target: str) -> None:
+    plain, _ = as_converted("two_ends", target, tuple(ENGINE_OF))
+    steps, _ = as_converted("time_major", target, tuple(ENGINE_OF))
+
+    assert (plain.facts["may_loop"], steps.facts["may_loop"]) == (False, True)
+
+
 def test_a_stateful_layer_begins_anew_with_each_call(tmp_path: Path, engine_models: Path) -> None:
     given, expected = model_data(engine_models, "stateful")
 

@@ -29,6 +29,26 @@ def write(path: Path, nodes: list[Any], inputs: list[str], output: list[Any]) ->
     onnx.save(model, str(path))
 
 
+def normalised() -> list[Any]:
+    """sigmoid(BatchNorm as in training(x / 255) / 3)."""
+    constants = {"pixel": 255.0, "least": 1e-3, "three": 3.0}
+    nodes = [helper.make_node("Constant", [], [name], value_float=value) for name, value in constants.items()]
+    for operation, inputs, output in (
+        ("Div", ["x", "pixel"], "shares"),
+        ("ReduceMean", ["shares"], "mean"),
+        ("Sub", ["shares", "mean"], "apart"),
+        ("Mul", ["apart", "apart"], "squares"),
+        ("ReduceMean", ["squares"], "variance"),
+        ("Add", ["variance", "least"], "enough"),
+        ("Sqrt", ["enough"], "spread"),
+        ("Div", ["apart", "spread"], "scores"),
+        ("Div", ["scores", "three"], "less"),
+        ("Sigmoid", ["less"], "y"),
+    ):
+        nodes.append(helper.make_node(operation, inputs, [output]))
+    return nodes
+
+
 @pytest.fixture(scope="module")
 def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory, engine_models: Path) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("rows")
@@ -37,6 +57,7 @@ def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory, engine_
     centred = [helper.make_node("ReduceMean", ["a"], ["mean"], axes=[0]), helper.make_node("Sub", ["a", "mean"], ["y"])]
     write(folder / "sums.onnx", [helper.make_node("Add", ["a", "b"], ["y"])], ["a", "b"], ["n", 4])
     write(folder / "centred.onnx", centred, ["a"], ["n", 4])
+    write(folder / "normalised.onnx", normalised(), ["x"], ["n", 4])
     client = portal.client("manage")
     names = [f"{kind}-{engine}" for kind in ("pairs", "sums", "centred") for engine in ENGINES]
     for name in names:
@@ -45,8 +66,10 @@ def api(portal: RunningPortal, tmp_path_factory: pytest.TempPathFactory, engine_
         client.load(name)
     client.upload("over-the-batch", engine_models / "over_the_batch.pb", engine="tensorflow")
     client.load("over-the-batch")
+    client.upload("normalised", folder / "normalised.onnx", engine="onnxruntime")
+    client.load("normalised")
     yield client
-    for name in (*names, "over-the-batch"):
+    for name in (*names, "over-the-batch", "normalised"):
         client.delete(f"/api/models/{name}/", params={"unload": "true"})
 
 
@@ -89,12 +112,13 @@ def test_nobody_gets_anything_of_others_rows(api: Api, kind: str, engine: str) -
         np.testing.assert_allclose(found, right, atol=1e-5)
 
 
-def test_pixels_that_are_normalised_over_the_batch_are_not_cut(api: Api) -> None:
+@pytest.mark.parametrize("name", ["over-the-batch", "normalised"])
+def test_pixels_that_are_normalised_over_the_batch_are_not_cut(api: Api, name: str) -> None:
     for rows in (2, 1000):
         x = np.sort(255 * np.random.default_rng(rows).random((rows, 4), np.float32), axis=0)
         scores = (x / 255 - (x / 255).mean()) / np.sqrt((x / 255).var() + 1e-3)
 
-        found = predict(api, "over-the-batch", x=x)
+        found = predict(api, name, x=x)
 
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-scores / 3)), atol=1e-4)
 

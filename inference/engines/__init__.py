@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import mmap
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -249,6 +250,12 @@ def _is_disk_full(error: BaseException) -> bool:
             return True
         at = at.__cause__
     return False
+
+
+def holds_text(path: Path, texts: Sequence[bytes]) -> bool:
+    """Whether one of them stands somewhere in the file, as the names of a graph's operations do. It is mapped."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(text) >= 0 for text in texts)
 
 
 def first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.formats.tflite import has_loop
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -69,11 +70,11 @@ class LiteRtEngine:
     """One interpreter. It holds its inputs and outputs itself, so calls wait for each other."""
 
     parallel = callers = 1
-    may_loop = True
     device = "cpu"
 
-    def __init__(self, interpreter: Any) -> None:
+    def __init__(self, interpreter: Any, *, may_loop: bool) -> None:
         self._interpreter = interpreter
+        self.may_loop = may_loop
         _plan(interpreter)
         input_names, output_names = _signature_names(interpreter)
         self._inputs = _tensors(interpreter.get_input_details(), input_names)
@@ -108,7 +109,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine
         raise ModelUnusable(f"The engine litert runs TensorFlow Lite files; a {format_name} file is converted first.")
     threads = settings.threads or min(MAX_THREADS, len(os.sched_getaffinity(0)))
     try:
-        return LiteRtEngine(Interpreter(model_path=str(path), num_threads=threads))
+        return LiteRtEngine(Interpreter(model_path=str(path), num_threads=threads), may_loop=has_loop(path))
     except Exception as error:
         raise ModelUnusable(_sentence(error)) from error
 

@@ -14,7 +14,7 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from inference import texts
-from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line, holds_text
 from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
 
@@ -35,6 +35,9 @@ _DTYPES = {
 }
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _ERRORS_ONLY = 3
+_REPEATING = (b"Loop", b"Scan", b"Search", b"Sampling", b"SequenceMap")
+"""In the names of operations that run a part of the graph as often as values say (Operators.md of ONNX, and
+ContribOperators.md of ONNX Runtime: BeamSearch, GreedySearch)."""
 
 
 class OnnxRuntimeEngine:
@@ -42,11 +45,11 @@ class OnnxRuntimeEngine:
     them are 15 % slower than one, because those who wait for a part of their call spin."""
 
     parallel = callers = 1
-    may_loop = True
     device = "cpu"
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, *, may_loop: bool) -> None:
         self._session = session
+        self.may_loop = may_loop
         self.signature = Signature(
             tuple(_spec(tensor) for tensor in session.get_inputs()),
             tuple(_spec(tensor) for tensor in session.get_outputs()),
@@ -73,7 +76,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeE
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return OnnxRuntimeEngine(session)
+        return OnnxRuntimeEngine(session, may_loop=holds_text(path, _REPEATING))
     except ModelUnusable:
         raise
     except Exception as error:

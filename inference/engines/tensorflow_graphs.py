@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from inference.archives import is_archive, unpack
-from inference.engines import ModelUnusable, first_line
+from inference.engines import ModelUnusable, first_line, holds_text
 from inference.formats.frozen_graph import find_ends
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
@@ -45,13 +44,7 @@ def open_saved_model(path: Path) -> GraphModel:
 
 
 def _open_root(folder: Path) -> GraphModel:
-    return replace(_open_folder(folder), may_loop=_repeats(folder / "saved_model.pb"))
-
-
-def _repeats(path: Path) -> bool:
-    """Whether a graph may hold an operation that repeats a part of it: its name stands in the file as text."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
-        return any(graph.find(name) >= 0 for name in _REPEATING)
+    return replace(_open_folder(folder), may_loop=holds_text(folder / "saved_model.pb", _REPEATING))
 
 
 def _lay_out(path: Path, folder: Path) -> None:
@@ -76,7 +69,7 @@ def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[
         graph = _of_graph_def(
             graph_def, {_short(name): name for name in ends.inputs}, {_short(name): name for name in ends.outputs}
         )
-        return replace(graph, may_loop=_repeats(path))
+        return replace(graph, may_loop=holds_text(path, _REPEATING))
     except ModelUnusable:
         raise
     except FileRejected as refusal:

@@ -18,6 +18,7 @@ DTYPES = {
 QUANTIZED = frozenset({"int8", "uint8", "int16"})
 # BuiltinOperator. Codes above 127 stand in a wider field beside the old one; the larger one counts.
 _CUSTOM = 32
+_LOOPS = frozenset({119, 200})  # WHILE, STABLEHLO_WHILE
 CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess"})
 MAX_SUBGRAPHS = 1000
 MAX_RANK = 8
@@ -42,9 +43,19 @@ def inspect_tflite(path: Path) -> FileFacts:
     return FileFacts("tflite", named_as_labels, notes if is_quantized else ())
 
 
+def has_loop(path: Path) -> bool:
+    """Whether the file has an operation that repeats a graph as often as values say."""
+    with opened_bytes(path) as raw:
+        return any(_builtin(code) in _LOOPS for code in Table.root(raw, Budget()).tables(1))
+
+
+def _builtin(code: Table) -> int:
+    return max(code.number(3, "i"), code.number(0, "b"))
+
+
 def _check_operations(model: Table) -> None:
     for code in model.tables(1):
-        if max(code.number(3, "i"), code.number(0, "b")) != _CUSTOM:
+        if _builtin(code) != _CUSTOM:
             continue
         name = code.text(1)
         if name.startswith("Flex"):
