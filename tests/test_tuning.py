@@ -274,7 +274,26 @@ def test_a_model_is_not_compiled_twice_for_nothing(why: str, tmp_path: Path, mon
     again = load(slow, fast, cache_directory=str(tmp_path), **options)
 
     assert (first.engine, first.alone, first.tuned.is_faster_alone) == (slow, None, False)
-    assert (again.engine, again.alone, again.tuned) == (slow, None, first.tuned)
+    assert (again.engine, again.alone, again.tuned.is_faster_alone) == (slow, None, False)
+
+
+def test_a_lone_call_that_gained_nothing_is_measured_at_some_more_loads(tmp_path: Path) -> None:
+    slow, fast = Sleeper(lambda rows: 0.008 * rows, parallel=2), Sleeper(lambda rows: 0.004 * rows)
+    busy = Sleeper(lambda rows: 0.008 * rows)
+    options = {"cache_directory": str(tmp_path)}
+
+    loads = [load(slow, other, **options) for other in (busy, fast, fast)]
+    assert [loaded.alone for loaded in loads] == [None, fast, fast]
+
+
+def test_after_some_loads_it_is_not_measured_any_more(tmp_path: Path) -> None:
+    slow, fast = Sleeper(lambda rows: 0.008 * rows, parallel=2), Sleeper(lambda rows: 0.004 * rows)
+    busy = Sleeper(lambda rows: 0.008 * rows)
+    options = {"cache_directory": str(tmp_path)}
+
+    loads = [load(slow, other, **options) for other in (*[busy] * tuning.MOST_REFUSALS, fast)]
+    assert [loaded.alone for loaded in loads] == [None] * 4
+    assert fast.rows_run == 0
 
 
 def test_a_model_that_cannot_be_compiled_twice_is_loaded_nevertheless() -> None:

@@ -58,6 +58,9 @@ BRIEF_S = 0.001
 WORTH_COMPILING_TWICE = 1.25
 """How much faster a lone call has to be on all cores. MobileNetV2 on two: 4.5 ms on one, 2.3 on both (1.6 times where
 they are threads of one core), and it takes 27 MB and 0.05 s of the load."""
+MOST_REFUSALS = 3
+"""At so many loads it may be found not to be worth it: at one of them the other cores may just have been busy. Each
+takes 0.25 s."""
 MOST_COMPILED_TWICE_BYTES = 2**29
 """The second compilation has weights of its own, so a larger file is compiled once."""
 _FILE = "tuned.json"
@@ -76,6 +79,8 @@ class Tuned:
     per_second: float = 0.0
     is_faster_alone: bool = False
     """Whether a lone call on all cores is worth that the model is compiled once more."""
+    times_refused: int = 0
+    """At how many loads it was measured and was not."""
 
     def rules(self, config: RunnerConfig) -> BatchRules:
         rows = config.max_batch or self.max_batch
@@ -121,7 +126,7 @@ class Tuning:
         engine = self.open(streams, self.config.threads or (known.threads if known else None))
         call_s = self._warm_up(engine)
         if known is not None:
-            return Loaded(engine, known, self._open_alone() if known.is_faster_alone else None)
+            return self._as_known(engine, known)
         if call_s is None:
             return Loaded(engine, Tuned(engine.parallel, 1, is_batchable=False))
         until = time.monotonic() + BUDGET_S
@@ -129,6 +134,15 @@ class Tuning:
             loaded = self._one_at_a_time(engine, until)
         else:
             loaded = self._perhaps_alone(engine, self._measure(engine, call_s, until))
+        _remember(self.config, loaded.tuned)
+        return loaded
+
+    def _as_known(self, engine: Engine, known: Tuned) -> Loaded:
+        if known.is_faster_alone:
+            return Loaded(engine, known, self._open_alone())
+        if not 0 < known.times_refused < MOST_REFUSALS:
+            return Loaded(engine, known)
+        loaded = self._perhaps_alone(engine, known)
         _remember(self.config, loaded.tuned)
         return loaded
 
@@ -174,7 +188,7 @@ class Tuning:
             return Loaded(engine, replace(tuned, is_faster_alone=True), alone)
         del alone
         give_memory_back()
-        return Loaded(engine, tuned)
+        return Loaded(engine, replace(tuned, times_refused=tuned.times_refused + 1))
 
     def _may_compile_twice(self, engine: Engine) -> bool:
         if engine.parallel == 1 or self.config.memory_limit_bytes:
@@ -293,6 +307,7 @@ def _recall(config: RunnerConfig) -> Tuned | None:
         counts = (tuned.streams, tuned.threads or 1)
         most_rows = config.max_batch or MOST_BATCH
         is_sound = all(1 <= int(count) <= cores for count in counts) and 1 <= int(tuned.max_batch) <= most_rows
+        is_sound &= 0 <= int(tuned.times_refused) <= MOST_REFUSALS
         return tuned if is_sound else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
