@@ -32,6 +32,7 @@ HEAD_LIMIT_BYTES = 64 * 1024
 """Looked at after each piece that was read, so one may be larger by as much as comes at once."""
 MOST_CONNECTIONS = 2048
 _LOOK_EVERY_TICKS = 10
+_FRAMING = (b"content-length", b"transfer-encoding")
 _ALLOW = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -45,6 +46,8 @@ class HttpConnection(HttpToolsProtocol):
         self._unread_bytes = 0
         self._head_bytes = 0
         self._is_in_head = False
+        self._offers_upgrade = self._is_told_again = False
+        self._data = self._left = b""
 
     def end_if_late(self) -> None:
         """Close the connection where no whole head came in time; drop it, with what it holds, where nothing is read."""
@@ -58,12 +61,24 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._left = data
+        while self._left:
+            self._data, self._left = self._left, b""
+            super().data_received(self._data)
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
                 sentence = f"The head of a request may have {HEAD_LIMIT_BYTES:,} bytes."
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", sentence)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """uvicorn calls this for a request that offers another protocol (Java's client: HTTP/2); its parser takes what
+        follows for that protocol's. Nobody goes along (RFC 9110, 7.8): it is told the length again, then the body."""
+        upgrade = sys.exc_info()[1]
+        assert isinstance(upgrade, httptools.HttpParserUpgrade)
+        framing = [b"%s: %s" % header for header in self.headers if header[0] in _FRAMING]
+        self._left = b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", self._data[upgrade.args[0] :]])
+        self._is_told_again = True
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection is kept: `nc -N` waits for its answer, others have gone, and nothing tells them apart.
@@ -99,15 +114,29 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close()
 
     def on_message_begin(self) -> None:
-        self._is_in_head, self._head_bytes = True, 0
-        super().on_message_begin()
+        if not self._is_told_again:
+            self._is_in_head, self._head_bytes = True, 0
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_told_again:
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what stands behind
+        if not self._is_told_again:
+            super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what stands behind
 
     def on_headers_complete(self) -> None:
+        if self._is_told_again:
+            self._is_told_again = self._offers_upgrade = False
+            return
         self._is_in_head, self._rests_since = False, math.inf
+        self._offers_upgrade = self.parser.should_upgrade()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._offers_upgrade:  # else it has only lost its body
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

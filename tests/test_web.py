@@ -22,17 +22,29 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 WAITS_S = {"/slow": 2 * LIMIT_S, "/soon": 0.02, "/large": 0.02}
 SOON = b"GET /soon HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = b"x" * 2**24
+UPGRADE = b"Host: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+INNER = b"GET /echo HTTP/1.1\r\nHost: inner\r\n\r\n"
 LARGE_REQUEST = b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece;
-    `/soon` after some milliseconds, `/echo` with the headers."""
+    `/soon` after some milliseconds, `/echo` with the headers, `/read` with the body."""
     if scope["path"] in WAITS_S:
         await asyncio.sleep(WAITS_S[scope["path"]])
     body = {"/large": LARGE, "/echo": repr(scope["headers"]).encode()}.get(scope["path"], b"hello")
+    if scope["path"] == "/read":
+        body = await read_body(receive)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Any) -> bytes:
+    body, is_more = b"", True
+    while is_more:
+        message = await receive()
+        body, is_more = body + message.get("body", b""), message.get("more_body", False)
+    return body
 
 
 @pytest.fixture
@@ -188,6 +200,36 @@ def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: in
         connection.sendall(b"\r\n")
         while said.count(b"hello") < 3:
             said += connection.recv(65536)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3], ids=["at once", "the body apart", "in three pieces"])
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["with a length", "in chunks"])
+def test_who_offers_another_protocol_is_answered_in_this_one(port: int, is_chunked: bool, pieces: int) -> None:
+    """As Java's client does. The body looks like a request, and another one comes right behind it."""
+    framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % len(INNER)
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(INNER), INNER) if is_chunked else INNER
+    head = b"POST /read HTTP/1.1\r\n" + UPGRADE + framing + b"\r\n\r\n"
+    whole = head + body + SOON
+    at = {1: [], 2: [len(head)], 3: [len(head) - 5, len(head) + 5]}[pieces]
+    with connect(port) as connection:
+        for begin, end in zip([0, *at], [*at, len(whole)], strict=True):
+            connection.sendall(whole[begin:end])
+            time.sleep(0.05)
+        connection.shutdown(socket.SHUT_WR)
+        said = read_to_end(connection)
+
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in said.split(b"HTTP/1.1 200 OK")[1:]] == [INNER, b"hello"]
+
+
+def test_many_who_offer_another_protocol_in_one_piece_are_all_answered(port: int) -> None:
+    count = 400
+    with connect(port) as connection:
+        connection.sendall(count * (b"GET / HTTP/1.1\r\n" + UPGRADE + b"\r\n"))
+        said = b""
+        while said.count(b"hello") < count and (data := connection.recv(65536)):
+            said += data
+
+    assert said.count(b"HTTP/1.1 200 OK") == count
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n"], ids=["alone", "behind another"])
