@@ -11,6 +11,7 @@ from onnx import helper
 
 from tests import real_models
 from tests.engine_fixtures import Ran, Task, converted, face_inputs, page_inputs, run_engines
+from tests.wire_bytes import Numbers, Scalar, Table, flatbuffer
 
 HAPPY = real_models.FER_LABELS.index("happy")
 SAME = 1e-4
@@ -93,6 +94,38 @@ def test_a_tflite_file_with_a_batch_of_one_answers_in_both_its_engines(tmp_path:
     # Its weights are int8: LiteRT rounds what it multiplies them with, OpenVINO computes in f32.
     assert np.abs(lite.only - vino.only).max() < 0.02
     assert list(lite.outputs) == list(vino.outputs)
+
+
+def test_a_recurrent_tflite_file_begins_anew_with_each_call(tmp_path: Path) -> None:
+    """Else an answer depends on what others asked before: the state is the sum of all inputs."""
+    (tmp_path / "recurrent.tflite").write_bytes(flatbuffer(recurrent()))
+
+    (ran,) = run_engines(
+        tmp_path, Task("litert", "tflite", tmp_path / "recurrent.tflite", {"x": np.ones((3, 1), np.float32)})
+    )
+
+    assert ran.only.tolist() == [[1.0], [1.0], [1.0]]
+
+
+def recurrent() -> Table:
+    """One RNN (schema.fbs of TensorFlow Lite: builtin 24, options 7): state = x + state."""
+
+    def tensor(name: str, *sizes: int, buffer: int = 0, is_variable: int = 0) -> Table:
+        kind = {1: Scalar("b", 0), 2: Scalar("I", buffer), 3: name, 5: Scalar("b", is_variable)}
+        return {0: Numbers("i", sizes), **kind}
+
+    tensors = [
+        tensor("x", 1, 1),
+        tensor("weights", 1, 1, buffer=1),
+        tensor("recurrent", 1, 1, buffer=1),
+        tensor("bias", 1, buffer=2),
+        tensor("state", 1, 1, is_variable=1),
+        tensor("answer", 1, 1),
+    ]
+    operator = {0: Scalar("I", 0), 1: Numbers("i", range(5)), 2: Numbers("i", [5]), 3: Scalar("B", 7), 4: {}}
+    graph = {0: tensors, 1: Numbers("i", [0]), 2: Numbers("i", [5]), 3: [operator]}
+    buffers = [{}, {0: np.float32(1).tobytes()}, {0: np.float32(0).tobytes()}]
+    return {0: Scalar("I", 3), 1: [{0: Scalar("b", 24), 3: Scalar("i", 24)}], 2: [graph], 4: buffers}
 
 
 def test_an_onnx_file_answers_in_both_its_engines(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ class LiteRtEngine:
     def run(self, inputs: Tensors) -> dict[str, Array]:
         with self._lock:
             self._resize(inputs)
+            self._interpreter.reset_all_variables()  # a recurrent operation keeps its state there: another caller's
             for tensor in self._inputs:
                 self._interpreter.set_tensor(tensor.index, tensor.to_stored(inputs[tensor.spec.name]))
             self._interpreter.invoke()
