@@ -49,6 +49,7 @@ def main(folder: Path) -> None:
     _grouped(folder)
     _counting(folder)
     _odd_names(folder)
+    _same_names(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -81,6 +82,17 @@ def _odd_names(folder: Path) -> None:
     size, kind = model(list(given.values()), training=False)
     answers = {"size": size.numpy(), "kind": kind.numpy()}
     keep(folder, "odd_names", *({odd[name]: array for name, array in each.items()} for each in (given, answers)))
+
+
+def _same_names(folder: Path) -> None:
+    """One output has the name of an input, another one is an input that was let through, a third comes of both."""
+    x, y = keras.Input((4,), name="x"), keras.Input((3,), name="y")
+    seen = layers.Concatenate()([x, y])
+    answers = {"x": layers.Dense(3, name="a")(x), "y through": layers.Identity(name="b")(y), "z": layers.Dense(2)(seen)}
+    model = keras.Model({"x": x, "y": y}, answers)
+    model.save(folder / "same_names.keras")
+    given = {"x": noise(3, 4), "y": noise(3, 3)}
+    keep(folder, "same_names", given, {name: array.numpy() for name, array in model(given, training=False).items()})
 
 
 def _slots(folder: Path) -> None:

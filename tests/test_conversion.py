@@ -102,6 +102,13 @@ def test_names_that_tensorflow_takes_for_no_scope_are_converted(as_converted: As
     assert difference(ran.outputs, expected) < 1e-5
 
 
+@pytest.mark.parametrize("target", ENGINE_OF)
+def test_an_output_may_have_the_name_of_an_input_or_be_one(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("same_names", target, tuple(ENGINE_OF))
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_models: Path) -> None:
     given, expected = model_data(engine_models, "named_answers")
 

@@ -55,6 +55,20 @@ class FrozenGraph:
         """Names of nodes that differ from the original's → the original's."""
         return _changed(self.signature, self.inputs, self.outputs)
 
+    @property
+    def has_twins(self) -> bool:
+        """Whether an output is called like an input, which few formats can hold."""
+        originals = [spec.name for spec in (*self.signature.inputs, *self.signature.outputs)]
+        return len(set(originals)) < len(originals)
+
+    def with_own_names(self) -> FrozenGraph:
+        """The same, called as its nodes are."""
+        named = [
+            tuple(replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
+            for specs, names in ((self.signature.inputs, self.inputs), (self.signature.outputs, self.outputs))
+        ]
+        return replace(self, signature=Signature(*named))
+
 
 class TracedConversion:
     """Writes one target after the other of one model, which is frozen once."""
@@ -71,11 +85,9 @@ class TracedConversion:
                 path.write_bytes(_serialized(self._frozen))
                 return self._frozen.names
             case "onnx":
-                _write_onnx(self._frozen, path)
-                return {}
+                return self._write_named(_write_onnx, path)
             case "openvino":
-                self._write_openvino(self._frozen, path)
-                return {}
+                return self._write_named(_write_openvino, path)
             case _:
                 frozen = _frozen(_one_at_a_time(self._traced))
                 _write_tflite(frozen, path)
@@ -85,12 +97,13 @@ class TracedConversion:
     def _frozen(self) -> FrozenGraph:
         return _frozen(self._traced)
 
-    @staticmethod
-    def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
-            graph = Path(folder) / "graph.pb"
-            graph.write_bytes(_serialized(frozen))
-            write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
+    def _write_named(self, write: Callable[[FrozenGraph, Path], None], path: Path) -> dict[str, str]:
+        """In a format that keeps the original names, unless two are the same."""
+        if not self._frozen.has_twins:
+            write(self._frozen, path)
+            return {}
+        write(self._frozen.with_own_names(), path)
+        return self._frozen.names
 
 
 def _concrete(traced: Traced) -> Any:
@@ -237,21 +250,25 @@ def _write_saved_model(traced: Traced, path: Path) -> dict[str, str]:
     return _changed(traced.signature, *ends)
 
 
+def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
+        graph = Path(folder) / "graph.pb"
+        graph.write_bytes(_serialized(frozen))
+        write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
+
+
 def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
     _serialized(frozen)
     inputs = [f"{name}:0" for name in frozen.inputs]
     outputs = [f"{name}:0" for name in frozen.outputs]
     originals = [spec.name for spec in (*frozen.signature.inputs, *frozen.signature.outputs)]
-    renamed = dict(zip([*inputs, *outputs], originals, strict=True))
-    if len(set(originals)) < len(originals):  # an output called like an input
-        renamed = {name: name.removesuffix(":0") for name in renamed}
     try:
         model, _ = tf2onnx.convert.from_graph_def(
             frozen.graph_def,
             input_names=inputs,
             output_names=outputs,
             opset=ONNX_OPSET,
-            tensors_to_rename=renamed,
+            tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
         )
     except Exception as error:
         operation = _found(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)", str(error))

@@ -59,6 +59,7 @@ def write_openvino(
         model = ov.Core().read_model(str(source))
     except Exception as error:
         raise _cannot(error) from error
+    _part_ends(model)
     _name(model.inputs, inputs, [spec.name for spec in signature.inputs])
     _name(model.outputs, outputs, [spec.name for spec in signature.outputs])
     _widen_products(model)
@@ -77,6 +78,15 @@ def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[s
         place = next((at for at, name in enumerate(file_names) if name.removesuffix(":0") in known), i)
         if len(ports) == len(originals):
             port.get_tensor().set_names({originals[place]})
+
+
+def _part_ends(model: Any) -> None:
+    """An output that is an input as it came is one tensor with that: it gets one of its own, for names of its own."""
+    for result in model.get_results():
+        source = result.input_value(0)
+        if source.get_node().get_type_name() == "Parameter":
+            result.input(0).replace_source_output(ops.convert(source, source.get_element_type()).output(0))
+    model.validate_nodes_and_infer_types()
 
 
 def _widen_products(model: Any) -> None:

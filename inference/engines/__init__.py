@@ -152,12 +152,14 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         raise
     _check_texts(engine, name)
     if settings.names:
-        engine = RenamedEngine(engine, settings.names)
+        engine = RenamedEngine(engine, settings.names, settings.names)
     if settings.signature is None:
         return engine
     # TensorFlow runs the file itself, whose order stays, also where its tensors were once called otherwise.
-    names = other_names(engine.signature, settings.signature, has_same_order=name == "tensorflow")
-    return RenamedEngine(engine, names) if names else engine
+    have, wanted, has_same_order = engine.signature, settings.signature, name == "tensorflow"
+    inputs = other_names(have.inputs, wanted.inputs, has_same_order=has_same_order)
+    outputs = other_names(have.outputs, wanted.outputs, has_same_order=has_same_order)
+    return RenamedEngine(engine, inputs, outputs) if inputs or outputs else engine
 
 
 def _check_texts(engine: Engine, name: str) -> None:
@@ -185,56 +187,54 @@ def _import(name: str) -> ModuleType:
 
 
 class RenamedEngine:
-    """An engine whose file had to call its inputs and outputs otherwise than the original did."""
+    """An engine whose file had to call its inputs and outputs otherwise than the original did: the file's name → the
+    original's, of inputs and of outputs. One of each may have the same name."""
 
-    def __init__(self, engine: Engine, names: Mapping[str, str]) -> None:
+    def __init__(self, engine: Engine, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         self._engine = engine
-        self._originals = dict(names)
-        self._converted = {
-            self._originals.get(spec.name, spec.name): spec.name
-            for spec in (*engine.signature.inputs, *engine.signature.outputs)
-        }
+        self._converted = {inputs.get(spec.name, spec.name): spec.name for spec in engine.signature.inputs}
+        self._originals = dict(outputs)
         self.device = engine.device
         self.parallel = engine.parallel
         self.callers = engine.callers
         self.may_loop = engine.may_loop
         self.signature = Signature(
-            tuple(self._renamed(spec) for spec in engine.signature.inputs),
-            tuple(self._renamed(spec) for spec in engine.signature.outputs),
+            tuple(_renamed(spec, inputs) for spec in engine.signature.inputs),
+            tuple(_renamed(spec, outputs) for spec in engine.signature.outputs),
         )
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         outputs = self._engine.run({self._converted[name]: array for name, array in inputs.items()})
         return {self._originals.get(name, name): array for name, array in outputs.items()}
 
-    def _renamed(self, spec: TensorSpec) -> TensorSpec:
-        return replace(spec, name=self._originals.get(spec.name, spec.name))
+
+def _renamed(spec: TensorSpec, names: Mapping[str, str]) -> TensorSpec:
+    return replace(spec, name=names.get(spec.name, spec.name))
 
 
-def other_names(have: Signature, wanted: Signature, *, has_same_order: bool = False) -> dict[str, str]:
-    """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree.
+def other_names(
+    ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec], *, has_same_order: bool = False
+) -> dict[str, str]:
+    """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree. Of all
+    inputs, or of all outputs.
 
     The order differs between engines, so only what differs in TensorFlow's `:0`, and then a single tensor that is
     called otherwise, can be told, unless both are known to have the same order. Raises ModelUnusable for more.
     """
-    names: dict[str, str] = {}
-    for ours, theirs in ((have.inputs, wanted.inputs), (have.outputs, wanted.outputs)):
-        extra = sorted({spec.name for spec in ours} - {spec.name for spec in theirs})
-        missing = sorted({spec.name for spec in theirs} - {spec.name for spec in ours})
-        short = {name.removesuffix(":0"): name for name in missing}
-        names |= {name: short[name.removesuffix(":0")] for name in extra if name.removesuffix(":0") in short}
-        extra = [name for name in extra if name not in names]
-        missing = [name for name in missing if name not in names.values()]
-        if len(extra) > 1 and has_same_order and [_kind(spec) for spec in ours] == [_kind(spec) for spec in theirs]:
-            names |= {mine.name: other.name for mine, other in zip(ours, theirs, strict=True)}
-            continue
-        if len(extra) > 1 or len(extra) != len(missing):
-            raise ModelUnusable(
-                f"This engine calls the model's tensors {', '.join(extra) or 'otherwise'}, which cannot be told apart. "
-                "Choose the engine that made the file."
-            )
-        names |= dict(zip(extra, missing, strict=True))
-    return names
+    extra = sorted({spec.name for spec in ours} - {spec.name for spec in theirs})
+    missing = sorted({spec.name for spec in theirs} - {spec.name for spec in ours})
+    short = {name.removesuffix(":0"): name for name in missing}
+    names = {name: short[name.removesuffix(":0")] for name in extra if name.removesuffix(":0") in short}
+    extra = [name for name in extra if name not in names]
+    missing = [name for name in missing if name not in names.values()]
+    if len(extra) > 1 and has_same_order and [_kind(spec) for spec in ours] == [_kind(spec) for spec in theirs]:
+        return {mine.name: other.name for mine, other in zip(ours, theirs, strict=True)}
+    if len(extra) > 1 or len(extra) != len(missing):
+        raise ModelUnusable(
+            f"This engine calls the model's tensors {', '.join(extra) or 'otherwise'}, which cannot be told apart. "
+            "Choose the engine that made the file."
+        )
+    return names | dict(zip(extra, missing, strict=True))
 
 
 def _kind(spec: TensorSpec) -> tuple[str, Sequence[int | None]]:

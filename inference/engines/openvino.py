@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import zipfile
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -61,9 +62,10 @@ class OpenVinoEngine:
         self.may_loop = may_loop
         self.parallel = max(1, int(compiled.get_property("NUM_STREAMS")))
         self.callers = self.parallel * _CALLERS_PER_STREAM if self.parallel > 1 else 1
+        taken = frozenset(name for port in compiled.inputs for name in port.get_names())
         self.signature = Signature(
             tuple(_spec_of(port, f"input_{i}") for i, port in enumerate(compiled.inputs)),
-            tuple(_spec_of(port, f"output_{i}") for i, port in enumerate(compiled.outputs)),
+            tuple(_spec_of(port, f"output_{i}", taken) for i, port in enumerate(compiled.outputs)),
         )
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
@@ -73,8 +75,8 @@ class OpenVinoEngine:
             self._free.put(compiled.create_infer_request())
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
-        request = self._free.get()
         given = [inputs[name] for name in self._input_names]
+        request = self._free.get()
         try:
             if self._takes_tensors:  # OpenVINO's own way from arrays to tensors takes longer than a small model
                 given = [array if array.flags.carray else array.copy() for array in given]
@@ -142,10 +144,12 @@ def _in_float32(model: Any) -> Any:
     return ends.build()
 
 
-def _spec_of(port: Any, otherwise: str) -> TensorSpec:
-    """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name."""
+def _spec_of(port: Any, otherwise: str, taken: frozenset[str] = frozenset()) -> TensorSpec:
+    """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name; one that
+    is `taken` by an input is no output's, as far as there is another: what is passed through has those of both."""
     shape = tuple(int(d.get_length()) if d.is_static else None for d in port.get_partial_shape())
-    return TensorSpec(_name_of(port) or otherwise, _dtype(port.get_element_type()), shape)
+    names = port.get_names()
+    return TensorSpec(_shortest(names - taken) or _shortest(names) or otherwise, _dtype(port.get_element_type()), shape)
 
 
 def _is_plain(port: Any) -> bool:
@@ -154,9 +158,9 @@ def _is_plain(port: Any) -> bool:
     return kind.get_type_name() != "string" and bool(port.get_partial_shape().rank.get_length())
 
 
-def _name_of(port: Any) -> str:
+def _shortest(names: AbstractSet[str]) -> str:
     """One tensor can have several names in OpenVINO; TensorFlow's `:0` is left out, then the shortest is taken."""
-    return min((name.removesuffix(":0") for name in port.get_names()), key=lambda name: (len(name), name), default="")
+    return min((name.removesuffix(":0") for name in names), key=lambda name: (len(name), name), default="")
 
 
 def _properties(settings: EngineSettings) -> dict[str, Any]:
