@@ -167,6 +167,13 @@ def test_inputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
     assert refusal(onnx_file(tmp_path, graph(inputs=[words]))).startswith("The input 'words' is no tensor")
 
 
+def test_inputs_of_no_known_number_of_dimensions_are_refused(tmp_path: Path) -> None:
+    shapeless, scalar = pb((1, "x"), (2, pb((1, pb((1, FLOAT)))))), value("x")
+
+    assert "how many dimensions the input 'x' has" in refusal(onnx_file(tmp_path, graph(inputs=[shapeless])))
+    assert inspect_file(onnx_file(tmp_path, graph(inputs=[scalar]))).format == "onnx"
+
+
 def test_a_graph_for_training_is_refused(tmp_path: Path) -> None:
     assert "for training" in refusal(onnx_file(tmp_path, None, (20, pb((1, graph())))))
 

@@ -168,10 +168,18 @@ def _weight_names(graph: Message, number: int) -> Iterator[str]:
 def _check_inputs(graph: Message, weights: set[str]) -> None:
     for value in graph.all(11):
         name = value.text(1)
-        if name not in weights and not _is_tensor(value):
+        if name in weights:
+            continue
+        kind = _tensor_kind(value)
+        if kind is None or not _is_tensor(value):
             raise FileRejected(
                 f"The input '{shown(name)}' is no tensor but a list or a map, which cannot be asked for here. "
                 "Export the model with tensors as inputs."
+            )
+        if not kind.has(2):
+            raise FileRejected(
+                f"The file does not say how many dimensions the input '{shown(name)}' has. Export the model with a "
+                "shape; its sizes may be free."
             )
 
 
@@ -185,10 +193,15 @@ def _checked_outputs(graph: Message) -> int:
     return count
 
 
+def _tensor_kind(value: Message) -> Message | None:
+    """Its numbers and its shape; None for a list or a map."""
+    kind = value.one(2)
+    return kind.one(1) if kind else None
+
+
 def _is_tensor(value: Message) -> bool:
     """Raises FileRejected where the description of its numbers and its shape is damaged."""
-    kind = value.one(2)
-    tensor = kind.one(1) if kind else None
+    tensor = _tensor_kind(value)
     if tensor is None:
         return False
     shape = tensor.one(2)
