@@ -12,15 +12,17 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
-from models_app.choices import FileStatus, JobKind, JobState
+from models_app.choices import LONG_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services import files, jobs
 from models_app.services.change import change_version
 from models_app.services.check import reject
+from models_app.services.choose import settle
 from models_app.services.convert import request_conversion
-from models_app.services.hand_out import hand_out_next, take
+from models_app.services.hand_out import hand_out_next, request, take
 from tests.engine_rows import make_comparison
 from tests.faults.small_models import workbench
+from tests.interleaved import just_before
 from tests.registry import NUMBERS, SCORES, make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,6 +117,53 @@ def test_it_fails_where_the_file_was_rejected(version: ModelVersion) -> None:
 
     assert Job.objects.get(pk=job.pk).state == JobState.FAILED
     assert not Conversion.objects.exists()
+
+
+@pytest.mark.parametrize("kind", LONG_JOBS)
+def test_a_long_job_that_waits_fails_at_once_where_the_file_is_rejected(version: ModelVersion, kind: JobKind) -> None:
+    ModelVersion.objects.filter(pk=version.pk).update(**settle(version, by=None))
+    job = request(kind, version, by=None, detail="")
+    change_ends(version)
+
+    reject(version, "It is no model.")
+
+    job.refresh_from_db()
+    assert (job.state, job.detail) == (JobState.FAILED, "The file was rejected: It is no model.")
+    assert job.finished_at is not None
+    assert ModelVersion.objects.get(pk=version.pk).engine_reason.endswith("the others could not be measured")
+
+
+def test_a_long_job_that_was_cut_off_fails_where_the_file_was_rejected(version: ModelVersion) -> None:
+    job = request_conversion(version, "openvino", by=None)
+    change_ends(version)
+    Job.objects.filter(pk=job.pk).update(state=JobState.RUNNING, boot_id="earlier")
+    reject(version, "It is no model.")
+
+    jobs.take_up_cut_off()
+
+    job.refresh_from_db()
+    assert (job.state, job.detail) == (JobState.FAILED, "The file was rejected: It is no model.")
+
+
+@pytest.mark.parametrize("status", [FileStatus.CHECKING, FileStatus.REJECTED])
+def test_no_long_job_of_a_file_that_did_not_pass_is_taken(version: ModelVersion, status: FileStatus) -> None:
+    job = request_conversion(version, "openvino", by=None)
+    ModelVersion.objects.filter(pk=version.pk).update(status=status)
+    OrmQ.objects.all().delete()
+
+    hand_out_next()
+
+    assert take(job.pk) is None and not OrmQ.objects.exists()
+
+
+def test_a_long_job_is_done_with_the_ends_that_passed(version: ModelVersion) -> None:
+    job = request_conversion(version, "openvino", by=None)
+
+    with just_before('UPDATE "models_app_job" SET "state"', lambda: change_ends(version)):
+        taken = take(job.pk)
+
+    assert taken is not None
+    assert (taken.version.status, taken.version.options_json) == (FileStatus.READY, {"graph_outputs": ["z"]})
 
 
 def test_a_long_job_waits_while_its_file_is_checked(version: ModelVersion) -> None:

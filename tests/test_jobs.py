@@ -69,11 +69,11 @@ def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_a
     assert outcome(check) == (JobState.DONE, FileStatus.READY)
 
 
-def test_a_worker_that_loses_the_database_when_it_has_just_taken_a_job_does_not_keep_it(check: Job) -> None:
+def test_a_worker_that_loses_the_database_when_it_takes_a_job_does_not_keep_it(check: Job) -> None:
     with refused('INNER JOIN "models_app_modelversion"', times=1), pytest.raises(SystemExit):
         jobs.run(check.pk)
 
-    assert outcome(check) == (JobState.RUNNING, FileStatus.CHECKING)
+    assert outcome(check) == (JobState.QUEUED, FileStatus.CHECKING)
 
 
 def test_a_version_that_is_deleted_when_its_check_begins_is_no_error(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from inference.checking import Checked, FileRefused, check_file
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
 from inference.workspace import Workspace
-from models_app.choices import FileStatus, JobKind, Remedy
+from models_app.choices import LONG_JOBS, FileStatus, JobKind, JobState, Remedy
 from models_app.models import Job, ModelVersion
 from models_app.services import choose, files, replace
 from models_app.services.actor import Actor
@@ -78,7 +79,21 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
 
 def reject(version: ModelVersion, sentence: str, remedy: Remedy = Remedy.UPLOAD) -> None:
     """It was checked, or could not be: whatever was to follow the check does not. Does nothing twice."""
-    _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0, remedy=remedy)
+    with transaction.atomic():
+        _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0, remedy=remedy)
+        fail_where_rejected(version)
+
+
+def fail_where_rejected(version: ModelVersion) -> None:
+    """The long jobs that wait for a file which was rejected: no engine opens it."""
+    rejected = ModelVersion.objects.filter(pk=version.pk, status=FileStatus.REJECTED).first()
+    if rejected is not None:
+        Job.objects.filter(version=rejected, kind__in=LONG_JOBS, state=JobState.QUEUED).update(
+            state=JobState.FAILED,
+            detail=f"The file was rejected: {rejected.status_detail}",
+            finished_at=timezone.now(),
+        )
+        choose.give_up(rejected)
 
 
 def _remedy(refusal: Exception) -> Remedy:

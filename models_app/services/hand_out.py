@@ -44,11 +44,12 @@ def hand_out(job: Job) -> None:
 
 
 def hand_out_next() -> None:
-    """The long job whose turn it is, unless one runs. Those of a file that is being checked wait for that."""
+    """The long job whose turn it is, unless one runs. Those of a file that is being checked wait for that: an engine
+    opens only what passed."""
     long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
     if long_jobs.filter(state=JobState.RUNNING).exists():
         return
-    able = long_jobs.filter(state=JobState.QUEUED).exclude(version__status=FileStatus.CHECKING)
+    able = long_jobs.filter(state=JobState.QUEUED, version__status=FileStatus.READY)
     job = able.order_by(_URGENCY, "pk").first()
     if job is not None:
         queue.run_job(job)
@@ -59,8 +60,8 @@ def take(job_pk: int) -> Job | None:
     me = identify(os.getpid())
     assert me is not None
     with transaction.atomic():
-        job = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).first()
-        if job is None or (job.kind in LONG_JOBS and (_is_checked(job) or _is_one_running())):
+        job = Job.objects.select_related("version__model").filter(pk=job_pk, state=JobState.QUEUED).first()
+        if job is None or (job.kind in LONG_JOBS and (not _is_ready(job) or _is_one_running())):
             return None
         changed = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
             state=JobState.RUNNING,
@@ -70,11 +71,11 @@ def take(job_pk: int) -> Job | None:
             pid_started_at=me.started_at,
             boot_id=me.boot_id,
         )
-    return Job.objects.select_related("version__model").filter(pk=job_pk).first() if changed else None
+    return job if changed else None  # with its version as it was looked at: it may be another by now
 
 
-def _is_checked(job: Job) -> bool:
-    return job.version.status == FileStatus.CHECKING
+def _is_ready(job: Job) -> bool:
+    return job.version.status == FileStatus.READY
 
 
 def _is_one_running() -> bool:

@@ -16,7 +16,7 @@ from django_q.brokers import get_broker
 from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
-from models_app.services.check import check, reject, request_check
+from models_app.services.check import check, fail_where_rejected, reject, request_check
 from models_app.services.choose import choose, compare_fully, give_up
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
@@ -129,6 +129,7 @@ def take_up_cut_off() -> None:
             continue
         again = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
         if again.update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
+            fail_where_rejected(job.version)
             hand_out(job)
 
 
