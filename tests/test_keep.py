@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from inference.devices import Device
 from inference.processes import identify
 from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
-from models_app.models import ModelVersion
+from models_app.models import Conversion, Instance, ModelVersion
 from models_app.services import patience
 from models_app.services.keep import Keeper
+from tests.interleaved import just_before
 from tests.refused_writes import refused
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS, WISH = 'SET "last_load_seconds"', 'SET "replaces_older"'
 OLDER_VERSIONS = '"number" < '
+CONVERSIONS = 'FROM "models_app_conversion"'
 
 
 @pytest.fixture
@@ -74,6 +77,30 @@ def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
         keeper.stopped(Receipt())
 
     assert states()[2] == InstanceState.STOPPED
+
+
+@pytest.mark.parametrize("is_converted", [True, False], ids=["converted-before", "converted-meanwhile"])
+def test_a_load_that_needs_a_converted_file_waits_for_the_database(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_converted: bool
+) -> None:
+    monkeypatch.setattr(patience, "TRY_AGAIN_EVERY_S", 0.01)
+    version = keeper.instance.version
+    version.engine_selected = "openvino"
+
+    with ExitStack() as outage:
+
+        def go_away() -> None:
+            Conversion.objects.create(version=version, format="openvino", sentence="The operation X cannot be had.")
+            outage.enter_context(refused(CONVERSIONS, times=2))
+
+        if is_converted:
+            go_away()
+        else:
+            outage.enter_context(just_before('SET "state_detail"', go_away))
+        keeper.keep(None)
+
+    detail = Instance.objects.get(pk=keeper.instance.pk).state_detail
+    assert detail == "It cannot run in openvino: The operation X cannot be had."
 
 
 def test_figures_that_the_database_does_not_take_end_no_model_and_are_written_later(keeper: Keeper) -> None:

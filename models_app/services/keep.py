@@ -129,13 +129,13 @@ class Keeper:
         Raises LoadFailed where it cannot be had.
         """
         engine = version.engine_selected
-        if (file := file_for(version, engine)) is not None:
+        if (file := patiently(lambda: file_for(version, engine))) is not None:
             return file
         job = patiently(lambda: request_conversion(version, target_for(version, engine), by=self.instance.by))
         patiently(lambda: self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first."))
         while True:
             is_over = job.state not in PENDING_JOBS  # looked at before the file, which is there before the job ends
-            if (file := file_for(version, engine)) is not None:
+            if (file := patiently(lambda: file_for(version, engine))) is not None:
                 return file
             if is_over:
                 raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
