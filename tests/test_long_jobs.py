@@ -35,8 +35,9 @@ def test_a_second_long_job_is_not_taken_while_one_runs() -> None:
     assert take(second.pk) is not None
 
 
-def test_the_next_long_job_begins_at_once_where_one_was_cut_off_twice() -> None:
-    first, second = make_job(JobKind.CHOOSE), make_job(JobKind.COMPARE)
+@pytest.mark.parametrize("kind", [JobKind.CHOOSE, JobKind.CHECK])
+def test_the_next_long_job_begins_at_once_where_a_job_was_cut_off_twice(kind: JobKind) -> None:
+    first, second = make_job(kind), make_job(JobKind.COMPARE)
     Job.objects.filter(pk=first.pk).update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
 
     take_up_cut_off()

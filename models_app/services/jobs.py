@@ -124,8 +124,7 @@ def take_up_cut_off() -> None:
             continue
         if job.attempts + 1 >= MOST_ATTEMPTS:
             _fail(job, "The job was cut off twice.")
-            if job.kind in LONG_JOBS:
-                hand_out_next()
+            hand_out_next()
             continue
         again = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
         if again.update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
