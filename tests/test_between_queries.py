@@ -79,3 +79,19 @@ def test_a_job_that_ends_while_it_is_given_up_has_ended() -> None:
 
     job.refresh_from_db()
     assert (job.state, ModelVersion.objects.get().status) == (JobState.DONE, FileStatus.READY)
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_job_that_another_worker_takes_meanwhile_is_left_to_it(attempts: int) -> None:
+    version = make_version("cats", status=FileStatus.CHECKING)
+    job = Job.objects.create(
+        kind=JobKind.CHECK, version=version, state=JobState.RUNNING, attempts=attempts, pid=1, pid_started_at=1,
+        boot_id="x",
+    )  # fmt: skip
+
+    with just_before('UPDATE "models_app_job" SET "state"', lambda: Job.objects.update(pid=2)):
+        jobs.take_up_cut_off()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.pid) == (JobState.RUNNING, attempts, 2)
+    assert ModelVersion.objects.get().status == FileStatus.CHECKING

@@ -71,6 +71,7 @@ def take(job_pk: int) -> Job | None:
             pid_started_at=me.started_at,
             boot_id=me.boot_id,
         )
+    job.pid = me.pid
     return job if changed else None  # with its version as it was looked at: it may be another by now
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_q.brokers import get_broker
 
@@ -86,8 +87,12 @@ def _begins_again(job: Job) -> bool:
     if now is None or now.status == FileStatus.REJECTED or is_same(job.version, now):
         return False
     sentence = "Waiting to begin again: a check of the file came between."
-    running = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
-    return bool(running.update(state=JobState.QUEUED, pid=None, detail=sentence))
+    return bool(_running(job).update(state=JobState.QUEUED, pid=None, detail=sentence))
+
+
+def _running(job: Job) -> QuerySet[Job]:
+    """Its row, while the worker has it that had it when it was read."""
+    return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, pid=job.pid)
 
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
@@ -126,8 +131,7 @@ def take_up_cut_off() -> None:
             _fail(job, "The job was cut off twice.")
             hand_out_next()
             continue
-        again = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
-        if again.update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
+        if _running(job).update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
             fail_where_rejected(job.version)
             hand_out(job)
 
@@ -160,9 +164,7 @@ def hand_out_lost() -> None:
 @transaction.atomic
 def _fail(job: Job, detail: str) -> None:
     """The job, unless it has ended meanwhile, and what it was to settle: no file is checked or measured for ever."""
-    has_failed = Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
-        state=JobState.FAILED, detail=detail, finished_at=timezone.now()
-    )
+    has_failed = _running(job).update(state=JobState.FAILED, detail=detail, finished_at=timezone.now())
     if has_failed and job.kind == JobKind.CHECK:
         reject(job.version, f"The check did not end: {detail} Upload the file again.")
     if has_failed and job.kind == JobKind.CHOOSE:
