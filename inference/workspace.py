@@ -81,11 +81,7 @@ class Workspace:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-JOB_PREFIXES = ("check-", "convert-", "compare-")
-
-
 def remove_workspaces_of_jobs(folder: Path) -> None:
     """At the start of the cluster that runs jobs none of theirs is in use, whatever was cut off before."""
-    for prefix in JOB_PREFIXES:
-        for path in folder.glob(f"{prefix}*"):
-            Workspace(path).remove()
+    for path in folder.glob("job-*"):
+        Workspace(path).remove()

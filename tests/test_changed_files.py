@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from inference.errors import LoadFailed
-from models_app.models import ModelVersion
+from models_app.choices import JobKind
+from models_app.models import Job, ModelVersion
 from models_app.services import files
 from models_app.services.convert import convert_version
 from models_app.services.engine_file import file_for
@@ -48,10 +49,11 @@ def replace_by_folder(path: Path) -> None:
 def test_it_is_said_what_became_of_the_file(version: ModelVersion, spoil: Any, said: str) -> None:
     assert file_for(version, "onnxruntime") is not None
     spoil(version.path)
+    job = Job(kind=JobKind.CONVERT, version=version, target="openvino")
 
     with pytest.raises(LoadFailed) as loading:
         file_for(version, "onnxruntime")
     with pytest.raises(JobFailed) as converting:
-        convert_version(version, ["openvino"], lambda percent, sentence: None)
+        convert_version(job, ["openvino"], lambda percent, sentence: None)
 
     assert loading.value.message == str(converting.value) == said

@@ -7,19 +7,28 @@ from typing import Any
 
 import pytest
 
-from models_app.choices import InstanceState
+from models_app.choices import PENDING_JOBS, InstanceState, JobKind, JobState
+from models_app.models import Job
 from models_app.services.leftovers import remove_leftovers
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
+ENDED = (JobState.DONE, JobState.FAILED)
 
 
 def test_only_folders_that_nobody_needs_are_removed(settings: Any, tmp_path: Path) -> None:
     settings.PORTAL_RUN_DIR = tmp_path
+    jobs = {state: Job.objects.create(kind=JobKind.CHOOSE, version=make_version(), state=state) for state in JobState}
     ready, stopped = make_version("ready", InstanceState.READY), make_version("stopped", InstanceState.STOPPED)
     [kept], [ended] = ready.instances.all(), stopped.instances.all()
-    needed = {f"instance-{kept.pk}", f"check-{ready.pk}", f"convert-{stopped.pk}", "spare-0", "check-x", "instance-"}
-    gone = {f"instance-{ended.pk}", "instance-999", "check-999", "compare-999", "convert-999"}
+    needed = {
+        f"instance-{kept.pk}",
+        *(f"job-{jobs[state].pk}" for state in PENDING_JOBS),
+        "spare-0",
+        "job-x",
+        "instance-",
+    }
+    gone = {f"instance-{ended.pk}", "instance-999", *(f"job-{jobs[state].pk}" for state in ENDED), "job-999"}
     for name in needed | gone:
         (tmp_path / name / "tmp").mkdir(parents=True)
 

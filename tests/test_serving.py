@@ -100,7 +100,7 @@ def test_only_the_owner_can_read_what_is_secret(portal: RunningPortal) -> None:
 def test_a_job_that_is_cut_off_by_a_stop_leaves_no_files(new_portal: Callable[..., RunningPortal]) -> None:
     portal = new_portal()
     folder = portal.data_dir / "run"
-    wait_for(lambda: list(folder.glob("check-*/tmp")), 60, "the sample is being checked")
+    wait_for(lambda: list(folder.glob("job-*/tmp")), 60, "the sample is being checked")
 
     portal.stop()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from models_app.models import Conversion, ModelVersion
+from models_app.choices import JobKind
+from models_app.models import Conversion, Job, ModelVersion
 from models_app.services import files
 from models_app.services.convert import convert_version
 from tests.faults.small_models import workbench
@@ -51,6 +52,7 @@ def test_a_damaged_file_is_made_anew_and_never_handed_from_twin_to_twin(
 
 
 def converted(version: ModelVersion) -> Conversion:
-    made = convert_version(version, ["openvino"], lambda percent, sentence: None)["openvino"]
+    job = Job.objects.create(kind=JobKind.CONVERT, version=version, target="openvino")
+    made = convert_version(job, ["openvino"], lambda percent, sentence: None)["openvino"]
     assert isinstance(made, Conversion) and made.is_made, str(made)
     return made

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 
 from inference.processes import ProcessIdentity
+from inference.workspace import Workspace
 from models_app.choices import JobKind, JobState
 from models_app.models.version import ModelVersion
 
@@ -33,6 +35,11 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def workspace(self) -> Workspace:
+        """Made for it alone and gone when it ends: jobs of the same version may follow at once."""
+        return Workspace(settings.PORTAL_RUN_DIR / f"job-{self.pk}")
 
     @property
     def worker(self) -> ProcessIdentity | None:

@@ -9,7 +9,6 @@ from django.utils import timezone
 from inference.checking import Checked, FileRefused, check_file
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
-from inference.workspace import Workspace
 from models_app.choices import LONG_JOBS, FileStatus, JobKind, JobState, Remedy
 from models_app.models import Job, ModelVersion
 from models_app.services import choose, files, replace
@@ -42,7 +41,7 @@ def check(job: Job, progress: Progress) -> Outcome:
             raise FileRefused(wrong)
         checked = check_file(
             version.path,
-            workspace=Workspace(settings.PORTAL_RUN_DIR / f"check-{version.pk}"),
+            workspace=job.workspace,
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,

@@ -133,7 +133,7 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
-    comparison = compare_version(job.version, progress)
+    comparison = compare_version(job, progress)
     fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's own, whoever uploaded the file
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
@@ -145,7 +145,7 @@ def give_up(version: ModelVersion) -> None:
 
 def compare_fully(job: Job, progress: Progress) -> Outcome:
     """The job: all engines at all precisions. Where the choice is left to the portal, it follows what was measured."""
-    comparison = compare_version(job.version, progress, FULL, all_precisions=True)
+    comparison = compare_version(job, progress, FULL, all_precisions=True)
     patiently(lambda: _take_winner(job, comparison, by=job.by))
     return Outcome(comparison.reason, {"recommended": comparison.recommended})
 

@@ -19,7 +19,6 @@ from inference.devices import choose_device, list_devices, load_nvml
 from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, NotFound, TooLarge
 from inference.preprocessing import plan_image, value_range
-from inference.workspace import Workspace
 from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services.actor import Actor
@@ -51,19 +50,20 @@ def last_comparison(version: ModelVersion) -> Comparison:
 
 
 def compare_version(
-    version: ModelVersion, progress: Progress, effort: Effort = BRIEF, *, all_precisions: bool = False
+    job: Job, progress: Progress, effort: Effort = BRIEF, *, all_precisions: bool = False
 ) -> Comparison:
     """Convert what is missing, measure, keep the rows. An engine that cannot run it has a row that says why."""
+    version = job.version
     engines = ENGINES_BY_FORMAT[version.format]
     targets = [target for engine in engines if (target := target_for(version, engine))]
-    conversions = convert_version(version, targets, _part(progress, 0, _CONVERTED_AT))
+    conversions = convert_version(job, targets, _part(progress, 0, _CONVERTED_AT))
     able = [_able(version, engine, conversions, all_precisions) for engine in engines]
     candidates = _on_their_devices([candidate for chosen in able for candidate in chosen.candidates])
     inputs = _inputs(version)
     measured = measure_all(
         candidates,
         inputs,
-        Workspace(settings.PORTAL_RUN_DIR / f"compare-{version.pk}"),
+        job.workspace,
         progress=_part(progress, _CONVERTED_AT, 100),
         wide=widened(inputs, version.signature),
         effort=effort,

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from inference.conversion import CannotConvert, ConversionFailed, Converted
 from inference.conversion import convert as convert_file
-from inference.workspace import Workspace, link_or_copy
+from inference.workspace import link_or_copy
 from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services import files
@@ -30,7 +30,7 @@ def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
 
 def convert(job: Job, progress: Progress) -> Outcome:
     """The job: one format. That it cannot be had is an outcome, not a failure."""
-    made = convert_version(job.version, [job.target], progress)[job.target]
+    made = convert_version(job, [job.target], progress)[job.target]
     if isinstance(made, ConversionFailed):
         raise JobFailed(str(made))
     if made.is_made:
@@ -38,31 +38,27 @@ def convert(job: Job, progress: Progress) -> Outcome:
     return Outcome(made.sentence, {"format": job.target, "operation": made.operation, "error": made.sentence})
 
 
-def convert_version(
-    version: ModelVersion, targets: Sequence[str], progress: Progress
-) -> dict[str, Conversion | ConversionFailed]:
+def convert_version(job: Job, targets: Sequence[str], progress: Progress) -> dict[str, Conversion | ConversionFailed]:
     """The file in each format, from before or made now. Raises JobFailed where the source is not what it was."""
     known: dict[str, Conversion | ConversionFailed] = {}
     for target in targets:
-        conversion = kept_conversion(version, target) or _take_from_twin(version, target)
+        conversion = kept_conversion(job.version, target) or _take_from_twin(job.version, target)
         if conversion is not None:
             known[target] = conversion
     missing = [target for target in targets if target not in known]
-    return known | _make(version, missing, progress) if missing else known
+    return known | _make(job, missing, progress) if missing else known
 
 
-def _make(
-    version: ModelVersion, targets: Sequence[str], progress: Progress
-) -> dict[str, Conversion | ConversionFailed]:
+def _make(job: Job, targets: Sequence[str], progress: Progress) -> dict[str, Conversion | ConversionFailed]:
+    version = job.version
     if wrong := files.what_is_wrong(version.path, version.sha256):
         raise JobFailed(wrong)
-    workspace = Workspace(settings.PORTAL_RUN_DIR / f"convert-{version.pk}")
     try:
         answers = convert_file(
             version.path,
             version.format,
             targets,
-            workspace,
+            job.workspace,
             progress=progress,
             sandbox=settings.PORTAL_SANDBOX,
             is_trusted=bool(version.trusted_by),
@@ -70,7 +66,7 @@ def _make(
         )
         return {target: _keep(version, target, answer) for target, answer in answers.items()}
     finally:
-        workspace.remove()
+        job.workspace.remove()
 
 
 def _keep(

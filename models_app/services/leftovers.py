@@ -11,16 +11,15 @@ from pathlib import Path
 
 from django.conf import settings
 
-from inference.workspace import JOB_PREFIXES, Workspace
-from models_app.choices import LIVE
-from models_app.models import Instance, ModelVersion
+from inference.workspace import Workspace
+from models_app.choices import LIVE, PENDING_JOBS
+from models_app.models import Instance, Job
 
 
 def remove_leftovers() -> None:
-    """Remove the folders of jobs whose version is gone, and of instances that are no longer live."""
+    """Remove the folders of jobs that have ended or are gone, and of instances that are no longer live."""
     folder = Path(settings.PORTAL_RUN_DIR)
-    for prefix in JOB_PREFIXES:
-        _remove(folder, prefix, lambda pk: ModelVersion.objects.filter(pk=pk).exists())
+    _remove(folder, "job-", lambda pk: Job.objects.filter(pk=pk, state__in=PENDING_JOBS).exists())
     _remove(folder, "instance-", lambda pk: Instance.objects.filter(pk=pk, state__in=LIVE).exists())
 
 

@@ -214,7 +214,7 @@ def left_behind(portal: RunningPortal, api: Api) -> list[str]:
         if int(folder.name.rpartition("-")[2]) not in live:
             found.append(str(folder))
     if not any(version["status"] == "checking" for version in versions):
-        found += [str(path) for path in (portal.data_dir / "run").glob("check-*")]
+        found += [str(path) for path in (portal.data_dir / "run").glob("job-*")]
     for path in socket_directory(portal.data_dir).glob("i*"):
         match = re.match(r"i(\d+)", path.name)
         if match and int(match[1]) not in live:
