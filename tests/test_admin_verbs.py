@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from django.test import Client
 
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
+from models_app.services.change import change_version
+from models_app.services.choose import use_engine
+from models_app.services.move import record
 from tests.admin_client import client_with, text_of, words
 from tests.admin_rows import make_instance, make_node, make_staff, make_superuser, make_version
 
@@ -385,6 +390,54 @@ def test_what_another_saved_meanwhile_is_shown_before_it_is_overwritten(
     assert f'name="seen" value="{kept}"' in text_of(refused)
     assert all(refused.context["typed"][name] == value for name, value in second.items())
     assert bob.get(address).context["seen"] != kept
+
+
+def test_ends_that_another_chose_meanwhile_are_shown_before_they_are_overwritten() -> None:
+    version = make_version(format="frozen_graph", options_json={"threads": 1})
+    bob, address = client_with("change"), f"{LIST}{version.pk}/change/?edit=ends"
+    form = {"graph_outputs": "bobs", "seen": seen_by(bob, address)}
+    change_version(version, {"options": {"graph_outputs": ["adas"]}}, by=make_staff("change", name="ada"))
+    ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.READY)  # it was checked again
+
+    refused = bob.post(address, form)
+    again = bob.post(address, {**form, "seen": refused.context["seen"]})
+
+    assert (refused.status_code, again.status_code) == (409, 302)
+    assert "ada changed this meanwhile." in text_of(refused) and "adas" in refused.context["now"]
+    assert refused.context["ends"].other_outputs == "bobs"
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "said"),
+    [
+        ("engine", lambda version, ada: use_engine(version, "openvino", "f32", by=ada), "ada changed this meanwhile."),
+        ("options", lambda version, ada: use_engine(version, "openvino", "f16", by=ada), "ada changed this meanwhile."),
+        (
+            "engine",
+            lambda version, ada: change_version(version, {"options": {"precision": "f16"}}, by=ada),
+            "ada changed this meanwhile.",
+        ),
+        ("labels", lambda version, ada: ModelVersion.objects.update(labels=["x"]), "This was changed meanwhile."),
+    ],
+    ids=["used", "used-at-a-precision", "precision", "labels-of-the-file"],
+)
+def test_it_is_said_who_changed_it_meanwhile(what: str, change: Callable[[Any, Any], object], said: str) -> None:
+    version = make_version(engine="auto")
+    change_version(version, {"engine": "auto", "postprocessing": {}}, by=make_staff("change", name="carol"))
+    bob, address = client_with("change"), f"{LIST}{version.pk}/change/?edit={what}"
+    seen = seen_by(bob, address)
+
+    change(version, make_staff("change", name="ada"))
+    record(version, "ready", "ready", reason="Changed: litert from the next load. It is the fastest engine of all.")
+    refused = bob.post(address, {"engine": "litert", "rest": "{}", "labels": "y", "seen": seen})
+
+    assert refused.status_code == 409 and said in text_of(refused)
+
+
+def seen_by(client: Client, address: str) -> str:
+    """What the form sends along."""
+    [seen] = re.findall(r'name="seen" value="(\w+)"', text_of(client.get(address)))
+    return seen
 
 
 def test_preprocessing_keeps_the_keys_that_have_no_field() -> None:

@@ -40,6 +40,10 @@ TITLES = {
     "ends": "Inputs and outputs",
 }
 _EXAMPLES = {"preprocessing": '{"background": "#000000"}', "postprocessing": '{"top": 3}', "options": '{"threads": 2}'}
+_ENDS = ("graph_inputs", "graph_outputs")
+_USED = r"\w+ \w+ from the next load"
+_CHANGED_AS = {"engine": f"engine|options|{_USED}", "options": f"options|{_USED}", "ends": "options"}
+"""What stands in the history where a person changed it: the field, or what “Use it” says."""
 _OWN_FIELDS = ("preset", "size", "resize", "color")
 """Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
 
@@ -53,8 +57,9 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
     errors: list[str] = []
     status, seen, now = 200, _fingerprint(version, what), None
     typed: Mapping[str, Any] = _shown(version, what)
+    ends = graph_ends(version)
     if request.method == "POST":
-        typed = request.POST.dict()
+        typed, ends = request.POST.dict(), graph_ends(version, _typed_ends(request.POST))
         if request.POST.get("seen", seen) != seen:
             status, errors, now = 409, [_overtaken(version, what)], _stored(version, what)
         else:
@@ -80,7 +85,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "resizes": RESIZES,
         "colors": list(CHANNELS),
         "precisions": PRECISION_CHOICES,
-        "ends": graph_ends(version),
+        "ends": ends,
     }
     return TemplateResponse(request, "admin/models_app/modelversion/edit.html", context, status=status)
 
@@ -99,7 +104,9 @@ def _stored(version: ModelVersion, what: str) -> str:
         return "\n".join(version.labels)
     if what == "engine":
         return f"{version.engine} {version.precision}"
-    return _json(getattr(version, f"{'options' if what == 'ends' else what}_json"))
+    if what == "ends":
+        return _json({name: version.options_json[name] for name in _ENDS if name in version.options_json})
+    return _json(getattr(version, f"{what}_json"))
 
 
 def _fingerprint(version: ModelVersion, what: str) -> str:
@@ -108,9 +115,10 @@ def _fingerprint(version: ModelVersion, what: str) -> str:
 
 
 def _overtaken(version: ModelVersion, what: str) -> str:
-    last = find.history(version).filter(reason__startswith="Changed: ", reason__contains=what).first()
-    who = last.by if last is not None and last.by else "Somebody"
-    return f"{who} changed this meanwhile. What stands there now is shown first; Save puts yours in its place."
+    fields = _CHANGED_AS.get(what, what)
+    last = find.history(version).filter(reason__regex=rf"^Changed: (\w+, )*({fields})(, \w+)*\.$").first()
+    said = f"{last.by} changed this meanwhile" if last is not None and last.by else "This was changed meanwhile"
+    return f"{said}. What stands there now is shown first; Save puts yours in its place."
 
 
 def _from_when(version: ModelVersion, what: str) -> str:
@@ -122,12 +130,7 @@ def _from_when(version: ModelVersion, what: str) -> str:
 def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]:
     """What the service is to change. Raises ValidationFailed."""
     if what == "ends":
-        ends = {
-            f"graph_{kind}": list(
-                dict.fromkeys([*typed.getlist(f"pick_{kind}"), *typed_names(typed.get(f"graph_{kind}", ""))])
-            )
-            for kind in ("inputs", "outputs")
-        }
+        ends = _typed_ends(typed)
         kept = {name: value for name, value in version.options_json.items() if name not in ends}
         return {"options": {**kept, **{name: names for name, names in ends.items() if names}}}
     given = {what: _read(what, typed.dict())}
@@ -138,6 +141,14 @@ def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]
             kept = {name: value for name, value in version.options_json.items() if name != "precision"}
             given["options"] = {**kept, **precision_wish(precision)}
     return given
+
+
+def _typed_ends(typed: QueryDict) -> dict[str, list[str]]:
+    """Those that were ticked, and those that were written beside them."""
+    return {
+        name: list(dict.fromkeys([*typed.getlist(name.replace("graph", "pick")), *typed_names(typed.get(name, ""))]))
+        for name in _ENDS
+    }
 
 
 def _shown(version: ModelVersion, what: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.engines import ENGINE_NAMES, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
@@ -86,12 +86,12 @@ def is_frozen_graph(version: ModelVersion) -> bool:
     return version.file_name.lower().endswith(".pb")
 
 
-def graph_ends(version: ModelVersion) -> GraphEnds:
-    """The candidates that the check named, those in use ticked."""
+def graph_ends(version: ModelVersion, typed: Mapping[str, Sequence[str]] | None = None) -> GraphEnds:
+    """The candidates that the check named, those ticked that were `typed`, or else are in use."""
     listed = _listed([version.status_detail, *map(str, version.notes)])
-    options, signature = version.options, version.signature
-    inputs, others = _ends(listed["inputs"], options.graph_inputs, [spec.name for spec in signature.inputs])
-    outputs, more = _ends(listed["outputs"], options.graph_outputs, [spec.name for spec in signature.outputs])
+    chosen, signature = typed or version.options.graph_ends, version.signature
+    inputs, others = _ends(listed["inputs"], chosen["graph_inputs"], [spec.name for spec in signature.inputs])
+    outputs, more = _ends(listed["outputs"], chosen["graph_outputs"], [spec.name for spec in signature.outputs])
     return GraphEnds(inputs, outputs, "\n".join(others), "\n".join(more))
 
 
