@@ -170,7 +170,7 @@ class Portal:
         os.umask(0o077)
         for directory in (settings.PORTAL_RUN_DIR, settings.PORTAL_FILES_DIR):
             datadir.make_private(directory)
-        _remove_leftovers()
+        _remove_sockets_and_part_files()
         _compile_for_runners()
         if settings.REDIS_URL:
             _reach_redis()
@@ -327,7 +327,7 @@ def _make_database_private() -> None:
         path.chmod(0o600)
 
 
-def _remove_leftovers() -> None:
+def _remove_sockets_and_part_files() -> None:
     """Sockets and part-files of an earlier run; the lock says that nobody uses them."""
     _remove_part_files()
     for path in settings.PORTAL_SOCKETS_DIR.iterdir():

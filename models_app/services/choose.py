@@ -12,6 +12,7 @@ from inference.errors import BadInput, ValidationFailed
 from models_app.choices import JobKind
 from models_app.models import Comparison, Job, ModelVersion
 from models_app.services.actor import Actor, actor_name
+from models_app.services.checked_ends import lock_with_same_ends
 from models_app.services.compare import compare_version
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import target_for
@@ -20,7 +21,6 @@ from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
 from models_app.services.patience import patiently
-from models_app.services.same_file import lock_same
 
 AUTO = "auto"
 DEFAULT_PRECISION = "f32"
@@ -153,7 +153,7 @@ def compare_fully(job: Job, progress: Progress) -> Outcome:
 def _take_winner(job: Job, comparison: Comparison, *, by: str) -> dict[str, str]:
     """What `auto` means after this comparison; saved, with a line of history, where nobody chose an engine."""
     with transaction.atomic():
-        version = lock_same(job.version)
+        version = lock_with_same_ends(job.version)
         fields = _chosen(version, comparison)
         if version.engine == AUTO:
             ModelVersion.objects.filter(pk=version.pk).update(**fields)

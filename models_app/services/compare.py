@@ -22,13 +22,13 @@ from inference.preprocessing import plan_image, value_range
 from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services.actor import Actor
+from models_app.services.checked_ends import lock_with_same_ends
 from models_app.services.convert import convert_version
 from models_app.services.engine_file import target_for
 from models_app.services.find import check_ready
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Progress
 from models_app.services.patience import patiently
-from models_app.services.same_file import lock_same
 
 EXAMPLES = 8
 _CONVERTED_AT = 40
@@ -115,7 +115,7 @@ def _on_their_devices(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:
     with transaction.atomic():
-        lock_same(version)
+        lock_with_same_ends(version)
         comparison, _ = Comparison.objects.update_or_create(
             version=version,
             defaults={

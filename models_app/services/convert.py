@@ -17,10 +17,10 @@ from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services import files
 from models_app.services.actor import Actor
+from models_app.services.checked_ends import lock_with_same_ends
 from models_app.services.engine_file import kept_conversion
 from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Outcome, Progress
-from models_app.services.same_file import lock_same
 
 
 def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
@@ -84,7 +84,7 @@ def _keep(
 def _write(conversion: Conversion, made: Path | None = None) -> Conversion:
     """Keep the row, and the file under its name. Raises JobFailed where the version is not what it was."""
     with transaction.atomic():
-        lock_same(conversion.version)
+        lock_with_same_ends(conversion.version)
         if made is not None:
             conversion.path.parent.mkdir(mode=0o700, exist_ok=True)
             files.move_into_place(made, conversion.path)

@@ -18,12 +18,12 @@ from inference.processes import is_alive
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.check import check, fail_where_rejected, reject, request_check
+from models_app.services.checked_ends import has_same_ends
 from models_app.services.choose import choose, compare_fully, give_up
 from models_app.services.convert import convert
 from models_app.services.hand_out import hand_out, hand_out_next, take
 from models_app.services.outcome import JobFailed, Outcome, Progress
 from models_app.services.patience import patiently, without_waiting
-from models_app.services.same_file import is_same
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
@@ -84,7 +84,7 @@ def _begins_again(job: Job) -> bool:
     """Queue a long job again where its file is understood otherwise by now: who asked for it meanwhile was told that it
     is on its way. Not where the file was rejected."""
     now = ModelVersion.objects.select_for_update().filter(pk=job.version_id).first()
-    if now is None or now.status == FileStatus.REJECTED or is_same(job.version, now):
+    if now is None or now.status == FileStatus.REJECTED or has_same_ends(job.version, now):
         return False
     sentence = "Waiting to begin again: a check of the file came between."
     return bool(_running(job).update(state=JobState.QUEUED, pid=None, detail=sentence))

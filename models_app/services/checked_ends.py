@@ -1,4 +1,4 @@
-"""Whether a version's file is still understood as it was when a long job began.
+"""Whether a version's file is still checked, and with the ends that it had when a long job began.
 
 Other ends of a graph are another model: what was made of the old ones, or found out about them, is of no use.
 """
@@ -10,15 +10,15 @@ from models_app.models import ModelVersion
 from models_app.services.outcome import JobFailed
 
 
-def is_same(before: ModelVersion, now: ModelVersion) -> bool:
+def has_same_ends(before: ModelVersion, now: ModelVersion) -> bool:
     """Whether both were checked, and with the same ends. `before` is the version as the job read it at its start."""
     were_checked = before.status == now.status == FileStatus.READY
-    return were_checked and (before.sha256, before.options.graph_ends) == (now.sha256, now.options.graph_ends)
+    return were_checked and before.options.graph_ends == now.options.graph_ends
 
 
-def lock_same(version: ModelVersion) -> ModelVersion:
+def lock_with_same_ends(version: ModelVersion) -> ModelVersion:
     """The version as it is now, held until the transaction ends. Raises JobFailed where it is another than it was."""
     now = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").filter(pk=version.pk).first()
-    if now is None or not is_same(version, now):
+    if now is None or not has_same_ends(version, now):
         raise JobFailed("The version was deleted, or its file was checked again meanwhile.")
     return now
