@@ -56,7 +56,7 @@ class OutputRing:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(self._path.parent):
                 lines = [*read_lines(self._path), *self.last(self._unwritten)][-LINES_KEPT:]
-                beside = self._path.with_suffix(".new")
+                beside = _beside(self._path)
                 beside.write_text("\n".join(lines) + "\n", "utf-8")
                 beside.replace(self._path)
             self._unwritten = 0
@@ -70,6 +70,16 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text("utf-8", "replace").splitlines()[-LINES_KEPT:]
     except OSError:
         return []
+
+
+def remove_lines(path: Path) -> None:
+    """The kept lines, and what a process left beside them that was killed while it wrote."""
+    for each in (path, _beside(path)):
+        each.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".new")
 
 
 @contextlib.contextmanager

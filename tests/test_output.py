@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from inference.output import LINES_KEPT, OutputRing, read_lines
+from models_app.services.delete import delete_version
+from models_app.services.keep import log_path
+from tests.registry import make_version
 
 COPIES = 4
 
@@ -56,6 +62,18 @@ def test_what_an_earlier_process_printed_stays_and_is_nobody_elses_last_word(tmp
     said(ring, "loaded")
 
     assert texts(path) == ["Traceback of yesterday", "loaded"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_that_was_printed_outlives_its_version(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_LOGS_DIR = tmp_path
+    version = make_version()
+    said(OutputRing(log_path(version)), "loaded")
+    log_path(version).with_suffix(".new").touch()  # of a worker that was killed while it wrote
+
+    delete_version(version, by=None)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_however_much_is_printed_few_lines_are_kept(tmp_path: Path) -> None:

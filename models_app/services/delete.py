@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from inference.errors import InUse
+from inference.output import remove_lines
 from models_app.choices import LIVE
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import files
@@ -50,4 +51,4 @@ def _delete(doomed: QuerySet[ModelVersion], model: RegisteredModel | None, by: A
 
 def _remove_files(key: str, log: Path) -> None:
     files.remove(key)
-    log.unlink(missing_ok=True)
+    remove_lines(log)
