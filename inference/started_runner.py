@@ -220,9 +220,10 @@ def start_spare(assignment: Assignment, now: float) -> StartedRunner:
 
 
 def adopt(spare: StartedRunner, assignment: Assignment, now: float) -> StartedRunner:
-    """Give a warm spare its model: its folders become those of the assignment. Raises OSError where it is gone."""
+    """Give a warm spare its model: its folders and socket become the assignment's. Raises OSError where it is gone."""
     assert spare.workspace is not None
     assignment.workspace.take_over(spare.workspace)
+    spare.socket_path = spare.socket_path.rename(_socket_path(assignment, now))
     path = assignment.workspace.put(assignment.source, assignment.file_name)
     config = _config_for(assignment, path)
     spare.status.settimeout(ADOPT_LIMIT_S)
@@ -242,7 +243,7 @@ def _config_for(assignment: Assignment, path: Path) -> RunnerConfig:
 
 
 def _start(assignment: Assignment, config: RunnerConfig, now: float) -> StartedRunner:
-    socket_path = assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
+    socket_path = _socket_path(assignment, now)
     ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as undo, theirs, _listen(socket_path) as listener:
         undo.callback(socket_path.unlink, missing_ok=True)
@@ -269,6 +270,10 @@ def _start(assignment: Assignment, config: RunnerConfig, now: float) -> StartedR
     identity = identify(process.pid) or ProcessIdentity(process.pid, 0, "")
     pidfd = os.pidfd_open(process.pid)
     return StartedRunner(process, identity, pidfd, ours, socket_path, now, workspace=assignment.workspace)
+
+
+def _socket_path(assignment: Assignment, now: float) -> Path:
+    return assignment.sockets / f"{assignment.name}-{os.getpid()}-{int(now * 1000) % 10**7}.sock"
 
 
 def _environment(assignment: Assignment) -> dict[str, str]:

@@ -117,6 +117,7 @@ def test_a_process_that_says_again_and_again_that_it_is_ready_is_ended(
         process_group=0,
     )
     identity, pidfd = ProcessIdentity(process.pid, 0, ""), os.pidfd_open(process.pid)
+    (tmp_path / "socket").touch()
     spare = StartedRunner(process, identity, pidfd, pair[0], tmp_path / "socket", 0.0, spare_workspace)
 
     Owner(assignment, report, spare=spare).run()

@@ -13,7 +13,9 @@ import pytest
 
 from inference.host_memory import oom_kills
 from inference.processes import identify
-from inference.started_runner import StartedRunner
+from inference.runner.config import RunnerConfig
+from inference.started_runner import Assignment, StartedRunner, adopt
+from inference.workspace import Workspace
 
 
 @pytest.fixture
@@ -65,6 +67,24 @@ def test_measuring_one_that_has_ended_changes_nothing(runner: StartedRunner) -> 
 
     assert used and runner.vitals.memory_bytes == used
     assert runner.is_out_of_memory
+
+
+def test_the_socket_of_a_warm_process_gets_the_name_of_its_instance(runner: StartedRunner, tmp_path: Path) -> None:
+    runner.workspace = Workspace(tmp_path / "spare-0")
+    runner.workspace.prepare_empty()
+    source = tmp_path / "model.onnx"
+    source.touch()
+    assignment = Assignment(
+        "i7", source, source.name, RunnerConfig(model_path="", format="onnx", engine="onnxruntime"),
+        Workspace(tmp_path / "instance-7"), tmp_path, log_path=tmp_path / "log", environment={},
+    )  # fmt: skip
+
+    with socket.create_server(str(runner.socket_path), family=socket.AF_UNIX):
+        adopt(runner, assignment, 0.0)
+
+        assert [path.name.split("-")[0] for path in tmp_path.iterdir() if path.is_socket()] == ["i7"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(runner.socket_path))
 
 
 def end(runner: StartedRunner) -> None:

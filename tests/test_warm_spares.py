@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from portal.datadir import socket_directory
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import Api, RunningPortal, wait_for
 
@@ -47,6 +48,7 @@ def test_killed_spares_are_replaced_and_none_outlives_the_portal(new_portal: Cal
     worker.kill()
     wait_for(lambda: not spare.is_running() or spare.status() == psutil.STATUS_ZOMBIE, 10, "it dies with its worker")
     [other] = wait_for(portal.spares, 120, "another worker keeps one")
+    assert len(list(socket_directory(portal.data_dir).glob("spare*.sock"))) == 1, "the dead one's is gone"
     code, _ = portal.stop()
 
     assert (code, other.is_running()) == (0, False)

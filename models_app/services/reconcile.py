@@ -68,9 +68,9 @@ def _take_up(instance: Instance) -> bool:
 
 
 def _sockets_of(instance: Instance) -> list[Path]:
-    """Those that its owner could not remove any more: it names them after the instance, or found them with a spare."""
+    """Those that its owner could not remove any more: it names them after the instance."""
     named = Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")
-    return [*named, *(Path(path) for path in (instance.socket, instance.control) if path)]
+    return [*named, *([Path(instance.control)] if instance.control else [])]
 
 
 def _move_on(instance: Instance) -> bool:

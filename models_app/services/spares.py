@@ -105,9 +105,12 @@ class SpareKeeper:
         if place is None:
             return
         number, lock = place
+        name = f"spare{number}"
+        for path in Path(settings.PORTAL_SOCKETS_DIR).glob(f"{name}-*.sock"):  # of a worker that was killed
+            path.unlink(missing_ok=True)
         device = device_for(ENGINE, list_devices(load_nvml()))
         assignment = Assignment(
-            name=f"spare{number}",
+            name=name,
             source=Path(),
             file_name="model",
             config=RunnerConfig(model_path="", format="", engine=ENGINE, sandbox=settings.PORTAL_SANDBOX),
