@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from models_app.services.throttle import note_failure
 from tests.registry import make_user, make_version
 
 pytestmark = pytest.mark.django_db
+IN_ADMIN = "/admin/password_change/"
 
 
 def log_in(client: Client, password: str, name: str = "ada", then: str = "/try/") -> Any:
     return client.post("/login/", {"username": name, "password": password, "next": then})
+
+
+def change_password(client: Client, old: str, address: str = "/password/") -> Any:
+    typed = "a-longer-password-than-before"
+    return client.post(address, {"old_password": old, "new_password1": typed, "new_password2": typed})
 
 
 def test_a_person_without_staff_rights_comes_in_and_leaves(client: Client) -> None:
@@ -105,6 +112,32 @@ def test_a_person_without_staff_rights_changes_the_password_and_ends_the_other_s
     assert elsewhere.get("/try/").status_code == 302
     assert log_in(elsewhere, "a-password-of-ada").status_code == 200
     assert log_in(elsewhere, typed).status_code == 302
+
+
+def test_staff_change_the_password_as_the_admin_asks_for_it(client: Client) -> None:
+    client.force_login(make_user("ada", "predict", is_staff=True))
+
+    refused = change_password(client, "guess", IN_ADMIN)
+    changed = change_password(client, "a-password-of-ada", IN_ADMIN)
+
+    assert refused.status_code == 200 and "entered incorrectly" in refused.content.decode()
+    assert (changed.status_code, changed["Location"]) == (302, "/admin/password_change/done/")
+
+
+@pytest.mark.parametrize("address", ["/password/", IN_ADMIN])
+def test_the_old_password_is_guessed_ten_times_and_no_more(client: Client, address: str) -> None:
+    client.force_login(make_user("ada", "predict", is_staff=True))
+    for _ in range(9):
+        note_failure("ada", "127.0.0.1")
+
+    tenth = change_password(client, "guess", address)
+    refused = change_password(client, "a-password-of-ada", address)
+
+    assert tenth.status_code == 200
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) > 0
+    assert "Too many wrong passwords." in refused.content.decode()
+    assert log_in(Client(), "a-password-of-ada").status_code == 429
 
 
 def test_a_strange_form_or_nobody_changes_no_password() -> None:

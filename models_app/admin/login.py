@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 
 from models_app.services.throttle import guessing, note_failure
@@ -34,3 +35,32 @@ class LoginForm(AdminAuthenticationForm):
 
     def confirm_login_allowed(self, user: Any) -> None:
         AuthenticationForm.confirm_login_allowed(self, user)
+
+
+class PasswordForm(PasswordChangeForm):
+    """A new password for oneself. The old one is looked at as at the log-in, and a wrong one counts there too."""
+
+    required_css_class = "required"
+
+    def __init__(self, *args: Any, address: str, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.address = address
+
+    def clean_old_password(self) -> str:
+        """Raises Throttled as LoginForm does."""
+        user_name = self.user.get_username()
+        try:
+            with guessing(user_name, self.address):
+                return super().clean_old_password()
+        except ValidationError:
+            note_failure(user_name, self.address)
+            raise
+
+
+class PasswordView(PasswordChangeView):
+    """Django's change of the own password, which ends the other sessions."""
+
+    form_class = PasswordForm
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "address": str(self.request.META.get("REMOTE_ADDR", ""))}

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from inference.errors import Throttled
 from models_app.admin.fragments import fragment_response
-from models_app.admin.login import LoginForm
+from models_app.admin.login import LoginForm, PasswordView
 from models_app.pages.rights import Rights
 from models_app.pages.wall import build_wall
 
@@ -69,15 +69,21 @@ class PortalAdminSite(AdminSite):
         try:
             return super().login(request, extra_context)
         except Throttled as error:
-            return self._throttled(request, error)
+            return self._throttled(request, error, "Log in", "Back to the log-in")
 
-    def _throttled(self, request: HttpRequest, error: Throttled) -> HttpResponse:
-        context = {
-            **self.each_context(request),
-            "title": "Log in",
-            "sentence": error.message,
-            "login_url": reverse("admin:login", current_app=self.name),
-        }
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Django's page with our form; after too many wrong passwords 429."""
+        request.current_app = self.name
+        context = {**self.each_context(request), **(extra_context or {})}
+        done = reverse("admin:password_change_done", current_app=self.name)
+        try:
+            return PasswordView.as_view(success_url=done, extra_context=context)(request)  # type: ignore[return-value]
+        except Throttled as error:
+            return self._throttled(request, error, "Change password", "Back to the change of the password")
+
+    def _throttled(self, request: HttpRequest, error: Throttled, title: str, back: str) -> TemplateResponse:
+        """`back` is what the link to the page that was asked for says."""
+        context = {**self.each_context(request), "title": title, "sentence": error.message, "back": back}
         headers = {"Retry-After": str(error.retry_after_s)}
         return TemplateResponse(request, "admin/throttled.html", context, status=429, headers=headers)
 

@@ -6,17 +6,32 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.forms import PasswordChangeForm
-from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
+from django.views.generic.edit import FormView
 
 from inference.errors import Throttled
-from models_app.admin.login import LoginForm
+from models_app.admin.login import LoginForm, PasswordView
 from models_app.api.views.base import PREDICT
 
 
-class PortalLogin(LoginView):
-    """Django's login; 429 after too many wrong passwords, which the form counts and refuses."""
+class LimitedGuesses(FormView):  # type: ignore[type-arg]
+    """429 after too many wrong passwords, which the form counts and refuses."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().post(request, *args, **kwargs)
+        except Throttled as error:
+            given = self.get_form_kwargs()
+            del given["data"], given["files"]  # nothing of what was sent is shown again
+            context = self.get_context_data(form=self.get_form_class()(**given), throttled=error.message)
+            headers = {"Retry-After": str(error.retry_after_s)}
+            return self.render_to_response(context, status=error.status, headers=headers)
+
+
+class PortalLogin(LimitedGuesses, LoginView):
+    """Django's login."""
 
     template_name = "try/login.html"
     authentication_form = LoginForm
@@ -30,18 +45,9 @@ class PortalLogin(LoginView):
             return reverse("admin:index")
         return there
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().post(request, *args, **kwargs)
-        except Throttled as error:
-            form = LoginForm(request)  # unbound: nothing of what was sent is shown again
-            context = self.get_context_data(form=form, throttled=error.message)
-            headers = {"Retry-After": str(error.retry_after_s)}
-            return self.render_to_response(context, status=error.status, headers=headers)
 
-
-class PortalPassword(PasswordChangeView):
-    """Django's change of the own password, which ends the other sessions."""
+class PortalPassword(LimitedGuesses, PasswordView):
+    """The admin's change of the own password, on a page of the portal."""
 
     template_name = "try/password.html"
     success_url = reverse_lazy("password")
