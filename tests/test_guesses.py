@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 
 import pytest
 from django.db import connection
@@ -15,6 +16,17 @@ from models_app.services.throttle import guessing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE = 8
+
+
+def refusal(user_name: str) -> tuple[float | None, bool]:
+    """After how many seconds this guess may come again, if it is refused, and whether it has opened the database."""
+    try:
+        with guessing(user_name, "127.0.0.1"):
+            return None, connection.connection is not None
+    except Throttled as refused:
+        return refused.retry_after_s, connection.connection is not None
+    finally:
+        connection.close()
 
 
 def test_one_password_is_looked_at_at_a_time() -> None:
@@ -41,16 +53,22 @@ def test_one_password_is_looked_at_at_a_time() -> None:
 def test_who_would_wait_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "WAIT_S", 0.05)
 
-    def guess() -> float | None:
-        try:
-            with guessing("bob", "127.0.0.1"):
-                return None
-        except Throttled as refusal:
-            return refusal.retry_after_s
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as thread:
         with guessing("ada", "127.0.0.1"):
-            assert thread.submit(guess).result() == throttle.AGAIN_S
-        assert thread.submit(guess).result() is None
+            assert thread.submit(refusal, "bob").result() == (throttle.AGAIN_S, False)
+        assert thread.submit(refusal, "bob").result() == (None, True)
+
+
+def test_of_a_crowd_few_wait_and_the_others_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred who waited with the database open took all connections that PostgreSQL gives."""
+    monkeypatch.setattr(throttle, "WAIT_S", 60.0)
+    crowd = [f"user{number}" for number in range(3 * throttle.MOST_WAITING)]
+
+    with ThreadPoolExecutor(len(crowd)) as threads:
+        with guessing("ada", "127.0.0.1"):
+            answers = [threads.submit(refusal, name) for name in crowd]
+            told = [answer.result() for answer in islice(as_completed(answers, timeout=30), 2 * throttle.MOST_WAITING)]
+        waited = [answer.result() for answer in answers]
+
+    assert told == [(throttle.AGAIN_S, False)] * len(told)
+    assert waited.count((None, True)) == throttle.MOST_WAITING
