@@ -192,6 +192,30 @@ def test_inputs_of_different_lengths_are_refused_where_the_file_fixes_the_batch(
         queue.batcher.submit(Work(time.monotonic() + 20), {"x": rows(1, 2), "z": rows(1)})
 
 
+def test_an_error_is_put_down_to_unequal_inputs_only_where_they_hold_examples(line: Callable[..., Line]) -> None:
+    """A number and a table of anchors have no rows that could fit those of `x`; and no memory is no wrong input."""
+    x, z = (TensorSpec(name, "float32", (None, 2)) for name in "xz")
+    beside = (TensorSpec("k", "float32", ()), TensorSpec("anchors", "float32", (10, 4)))
+    fixed = {"k": np.zeros((), np.float32), "anchors": np.zeros((10, 4), np.float32)}
+
+    def error_of(inputs: tuple[TensorSpec, ...], given: Mapping[str, Any], raised: Exception) -> Exception | None:
+        queue, work = line(Failing(Signature(inputs, FREE.outputs), error=raised)), Work(time.monotonic() + 20)
+        queue.batcher.submit(work, given)
+        return queue.error(work)
+
+    assert isinstance(error_of((x, *beside), {"x": rows(1), **fixed}, ValueError("no")), EngineFailed)
+    assert isinstance(error_of((x, z, *beside), {"x": rows(1), "z": rows(1, 2), **fixed}, ValueError("no")), BadInput)
+    assert isinstance(error_of((x, z, *beside), {"x": rows(1), "z": rows(1, 2), **fixed}, MemoryError()), EngineFailed)
+
+
+@dataclass
+class Failing(Doubler):
+    error: Exception = field(default_factory=Exception)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        raise self.error
+
+
 def test_a_full_queue_refuses_at_once_and_has_room_again(line: Callable[..., Line]) -> None:
     engine = Doubler()
     queue = line(engine, queue_limit=3)

@@ -28,6 +28,7 @@ import numpy as np
 
 from inference.engines import Engine, first_line
 from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.runner.shortage import is_for_memory
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
@@ -331,7 +332,7 @@ class Batcher:
                     self._run([part], number)
                 return
             outputs = {}
-            batch[0].error = _told(error, batch[0].inputs)
+            batch[0].error = _told(error, batch[0].inputs, self._engine.signature)
         ended = time.monotonic()
         self._running_since[number] = None
         at = 0
@@ -368,11 +369,12 @@ def is_batch_of_one(signature: Signature) -> bool:
     return bool(signature.inputs) and all(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
 
 
-def _told(error: Exception, inputs: Mapping[str, Array]) -> Exception:
+def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -> Exception:
     """What the client is told of an error of the engine."""
     if isinstance(error, BadInput):
         return error
-    if len({array.shape[:1] for array in inputs.values()}) > 1:
+    of_examples = [spec.name for spec in signature.inputs if spec.shape and spec.shape[0] is None]
+    if len({inputs[name].shape[:1] for name in of_examples if name in inputs}) > 1 and not is_for_memory(error):
         return BadInput(f"{_UNEQUAL} The engine says: {first_line(error)}")
     return EngineFailed(f"The engine failed on this input: {first_line(error)}")
 
