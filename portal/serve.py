@@ -30,7 +30,7 @@ from django.db import Error
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
-from inference.processes import die_with_parent
+from inference.processes import die_with_parent, identify, is_alive
 from inference.workspace import remove_workspaces_of_jobs
 from models_app.outage import one_line
 from portal import datadir, first_start
@@ -328,18 +328,30 @@ def _make_database_private() -> None:
 
 
 def _remove_sockets_and_part_files() -> None:
-    """Sockets and part-files of an earlier run; the lock says that nobody uses them."""
-    _remove_part_files()
+    """Sockets and part-files of an earlier run; the lock says that none of its processes uses them."""
+    for path in _part_files("*"):
+        if not _is_under_way(path):
+            path.unlink(missing_ok=True)
     for path in settings.PORTAL_SOCKETS_DIR.iterdir():
         if path.suffix in {".sock", ".ctl"}:
             path.unlink(missing_ok=True)
 
 
-def _remove_part_files(pid: int | None = None) -> None:
-    """Uploads that were cut off: those of a process that ended, or all of them."""
-    if settings.PORTAL_UPLOADS_DIR.is_dir():
-        for path in settings.PORTAL_UPLOADS_DIR.glob("*.part" if pid is None else f"{pid}-*.part"):
-            path.unlink(missing_ok=True)
+def _remove_part_files(pid: int) -> None:
+    """Uploads that were cut off: those of a process that ended."""
+    for path in _part_files(f"{pid}-*"):
+        path.unlink(missing_ok=True)
+
+
+def _part_files(names: str) -> list[Path]:
+    return list(settings.PORTAL_UPLOADS_DIR.glob(f"{names}.part"))
+
+
+def _is_under_way(part_file: Path) -> bool:
+    """Whether another process writes it: `manage.py import_model` holds no lock."""
+    pid = part_file.name.partition("-")[0]
+    identity = identify(int(pid)) if pid.isdecimal() else None
+    return identity is not None and identity.pid != os.getpid() and is_alive(identity)
 
 
 def _connect_host() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -103,6 +104,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
     assert "gone.keras" in said
     assert str(tmp_path) not in said
+
+
+def test_a_store_that_cannot_be_written_to_is_a_sentence(settings: Any, tmp_path: Path) -> None:
+    settings.PORTAL_FILES_DIR = tmp_path / "files"
+    settings.PORTAL_FILES_DIR.write_bytes(b"")
+
+    assert refused("numbers", SAMPLE) == f"{SAMPLE.name} cannot be kept: Not a directory.\n"
 
 
 def test_a_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -111,6 +112,24 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{tmp_path / 'serve.lock'} cannot be used (Is a directory)")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_start_removes_uploads_that_were_cut_off_and_none_that_is_under_way(settings: Any, tmp_path: Path) -> None:
+    """`manage.py import_model` runs beside it and holds no lock."""
+    settings.PORTAL_UPLOADS_DIR, settings.PORTAL_SOCKETS_DIR = tmp_path / "uploads", tmp_path
+    settings.PORTAL_UPLOADS_DIR.mkdir()
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    with subprocess.Popen(["sleep", "60"]) as importing:
+        under_way = settings.PORTAL_UPLOADS_DIR / f"{importing.pid}-a.part"
+        for name in (under_way.name, f"{ended.pid}-b.part", f"{os.getpid()}-of-this-pid-before.part", "strange.part"):
+            (settings.PORTAL_UPLOADS_DIR / name).touch()
+
+        serve._remove_leftovers()
+
+        left = list(settings.PORTAL_UPLOADS_DIR.iterdir())
+        importing.kill()
+    assert left == [under_way]
 
 
 def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def _import(options: dict[str, Any]) -> ModelVersion:
         if is_known:
             return upload.create_version(name, received, use, by=None)
         return upload.create_model(name, received, use, by=None, description=description)
+    except OSError as error:
+        raise ValidationFailed(f"{received.name} cannot be kept: {error.strerror}.") from None
     finally:
         received.discard()
 
