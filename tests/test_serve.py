@@ -125,7 +125,7 @@ def test_a_start_removes_uploads_that_were_cut_off_and_none_that_is_under_way(se
         for name in (under_way.name, f"{ended.pid}-b.part", f"{os.getpid()}-of-this-pid-before.part", "strange.part"):
             (settings.PORTAL_UPLOADS_DIR / name).touch()
 
-        serve._remove_leftovers()
+        serve._remove_sockets_and_part_files()
 
         left = list(settings.PORTAL_UPLOADS_DIR.iterdir())
         importing.kill()

@@ -78,16 +78,28 @@ def _keep(
         return _write(Conversion(version=version, format=target, sentence=answer.sentence, operation=answer.operation))
     size, sha256 = answer.path.stat().st_size, files.hash_of(answer.path)
     made = Conversion(version=version, format=target, names=dict(answer.names), size_bytes=size, sha256=sha256)
-    return _write(made, answer.path)
+    part = _part(version, target)
+    try:
+        shutil.move(answer.path, part)  # maybe a copy of gigabytes: not while the database is held
+        return _write(made, part)
+    except FileNotFoundError:
+        raise JobFailed("The version was deleted meanwhile.") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _write(conversion: Conversion, made: Path | None = None) -> Conversion:
+def _part(version: ModelVersion, target: str) -> Path:
+    """Where a file lies that is only to be renamed."""
+    return version.directory / f"{target}.part"
+
+
+def _write(conversion: Conversion, part: Path | None = None) -> Conversion:
     """Keep the row, and the file under its name. Raises JobFailed where the version is not what it was."""
     with transaction.atomic():
         lock_with_same_ends(conversion.version)
-        if made is not None:
+        if part is not None:
             conversion.path.parent.mkdir(mode=0o700, exist_ok=True)
-            files.move_into_place(made, conversion.path)
+            files.move_into_place(part, conversion.path)
         Conversion.objects.filter(version=conversion.version_id, format=conversion.format).delete()
         conversion.save()
     return conversion
@@ -109,7 +121,7 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
         )  # fmt: skip
         if not twin.is_made:
             return _write(copy)
-        part = version.directory / f"{target}.part"
+        part = _part(version, target)
         try:
             part.unlink(missing_ok=True)
             link_or_copy(twin.path, part)

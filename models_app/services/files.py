@@ -103,11 +103,15 @@ def open_new(path: Path) -> IO[bytes]:
 
 
 def keep(received: ReceivedFile) -> str:
-    """Move a received file into the store by renaming; returns the key of its folder."""
+    """Move a received file into the store; returns the key of its folder. Whatever is raised, no folder stays."""
     key = secrets.token_hex(16)
     directory = Path(settings.PORTAL_FILES_DIR) / key
-    directory.mkdir(mode=0o700, parents=True)
-    received.path.replace(directory / "source")
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+        move_into_place(received.path, directory / "source")
+    except BaseException:
+        remove(key)
+        raise
     return key
 
 
