@@ -445,6 +445,39 @@ def test_outputs_whose_header_lies_make_no_sense(tmp_path: Path, shape: str) -> 
         _answers(path, {"output_names": ["y"], "names_together": []})
 
 
+def encrypted(path: Path) -> None:
+    """The bit alone, as an attacker would set it: in the file's own header and in the directory."""
+    np.savez(path, np.zeros(3))
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+
+
+def of_one_member(content: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("arr_0.npy", content)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(encrypted, id="encrypted"),
+        pytest.param(of_one_member(b"hello"), id="no array"),
+        pytest.param(of_one_member(b"\x93NUMPY\x01\x00\x04\x00{(  "), id="an unfinished header"),
+    ],
+)
+def test_outputs_that_cannot_be_read_make_no_sense(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    path = tmp_path / "outputs.npz"
+    write(path)
+
+    with pytest.raises(ValueError):
+        _answers(path, {"output_names": ["y"], "names_together": []})
+
+
 @pytest.mark.parametrize("dtype", ["S5", "U5", "M8[s]", "c16", "V8"])
 def test_an_output_of_something_else_than_numbers_does_not_agree(dtype: str) -> None:
     row = _with_differences(FAST, {"y": np.zeros((2, 3), dtype)}, {"y": np.zeros((2, 3), np.float32)})

@@ -209,7 +209,7 @@ def measure(
         return dataclasses.replace(bare, error=said_text(said["error"], 1000)), None
     try:
         return _measured(bare, said), _answers(made, said)
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, zipfile.BadZipFile):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return dataclasses.replace(
             bare, error="The process that measured answered something that makes no sense."
         ), None
@@ -286,22 +286,29 @@ def _measured(bare: Row, said: Said) -> Row:
 
 
 def _answers(path: Path, said: Said) -> Answers:
-    """What the child wrote; it is not to be trusted. Raises ValueError for what would not be read in a moment, or fits
-    in no memory, whatever its header says."""
+    """What the child wrote; it is not to be trusted. Raises ValueError for what cannot be read, would not be read in a
+    moment, or fits in no memory, whatever its header says."""
     if not is_plain_file(path):
         raise ValueError("no file")
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("compressed")
-        if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
-            raise ValueError("too large")
     try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed")
+            if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
+                raise ValueError("too large")
         with np.load(path, allow_pickle=False) as made:
-            arrays = (made[f"arr_{i}"] for i in itertools.count())
+            arrays = (_array(made[f"arr_{i}"]) for i in itertools.count())
             alone = {str(name): next(arrays) for name in said["output_names"]}
             return Answers(alone, {str(name): next(arrays) for name in said["names_together"]})
-    except MemoryError as error:
-        raise ValueError("too large") from error
+    except Exception as error:  # what hostile bytes raise in zipfile, tokenize and NumPy has nothing else in common
+        raise ValueError("unreadable") from error
+
+
+def _array(read: Any) -> Array:
+    """NumPy gives the bytes of what is no array."""
+    if not isinstance(read, np.ndarray):
+        raise ValueError("no array")
+    return read
 
 
 def _judged(row: Row, answers: Answers, reference: Answers) -> Row:
