@@ -74,6 +74,10 @@ class InUse(PortalError):
 class TooLarge(PortalError):
     code, status = "too_large", 413
 
+    @classmethod
+    def of_pictures(cls, most: int) -> TooLarge:
+        return cls(f"Send at most {most} pictures at once.")
+
 
 class UnsupportedMediaType(PortalError):
     code, status = "unsupported_media_type", 415

@@ -152,7 +152,8 @@ def test_at_most_64_pictures_are_taken_at_once(api: Api, digit: Callable[[str], 
     too_many.append(ask_json(api, PICTURES, {"images": [base64.b64encode(seven).decode()] * 65}))
 
     assert len(most.json()["predictions"]) == 64
-    assert [(answer.status_code, answer.json()["code"]) for answer in too_many] == [(413, "too_large")] * 3
+    refusal = {"code": "too_large", "detail": "Send at most 64 pictures at once."}
+    assert [(answer.status_code, answer.json()) for answer in too_many] == [(413, refusal)] * 3
 
 
 @pytest.mark.parametrize("top", ["0", "-1", "x", "1.5", "", "1e3", "9" * 30, "0000000051", "100001"])

@@ -307,5 +307,5 @@ def test_an_image_cannot_be_read_and_the_client_is_told_which(
     images = triton.InferInput("pixels", [2], "BYTES")
     images.set_data_from_numpy(np.array([digit("seven"), base64.b64encode(b"no picture")], dtype=np.object_))
 
-    with pytest.raises(InferenceServerException, match="Image 1"):
+    with pytest.raises(InferenceServerException, match="Picture 1"):
         client.infer("seen", [images], headers=dict(key))

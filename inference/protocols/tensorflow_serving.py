@@ -136,7 +136,7 @@ def _columns(inputs: Any, served: Served) -> Question:
 
 def _pictures(values: Sequence[Any]) -> Pictures:
     if len(values) > MOST_PICTURES:
-        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+        raise TooLarge.of_pictures(MOST_PICTURES)
     pictures = []
     for index, value in enumerate(values):
         try:

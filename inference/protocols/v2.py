@@ -224,14 +224,14 @@ def _pictures(data: Any, binary: memoryview | None, shape: Sequence[int], name: 
     """Encoded pictures: elements of BYTES, or texts in base64 where they come as JSON."""
     count = math.prod(shape)
     if count > MOST_PICTURES:
-        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+        raise TooLarge.of_pictures(MOST_PICTURES)
     found: list[bytes | memoryview] = []
     if binary is not None:
         found += v2_binary.read_pictures(binary, MOST_PICTURES, name)
     else:
         found += [_from_base64(text, name) for text in _flat(data, name)]
     if not found or len(found) != count:
-        raise ValidationFailed(f"The input {name} holds {len(found)} images, its shape says {count}.")
+        raise ValidationFailed(f"The input {name} holds {len(found)} pictures, its shape says {count}.")
     return found
 
 
@@ -261,7 +261,7 @@ def _read_raw(body: memoryview, served: Served) -> InferRequest:
         raise ValidationFailed("A raw body needs a model with one input.")
     if served.takes_pictures:
         if not len(body):
-            raise ValidationFailed("The body is empty. Send one encoded image.")
+            raise ValidationFailed("The body is empty. Send one encoded picture.")
         return InferRequest(Pictures([body]), outputs)
     spec = served.signature.inputs[0]
     if spec.dtype == texts.DTYPE:

@@ -52,5 +52,5 @@ def read_pictures(data: memoryview, most: int, name: str) -> list[memoryview]:
     except texts.Damaged as error:
         raise ValidationFailed(f"The input {name} {error}.") from None
     if len(pictures) > most:
-        raise TooLarge(f"Send at most {most} images at once.")
+        raise TooLarge.of_pictures(most)
     return pictures

@@ -211,7 +211,7 @@ class Server:
         plan, is_strict = self._plan, bool(header.get("strict", True))
         pictures = wire.split_body(header.get("sizes", ()), body)
         if not 0 < len(pictures) <= MOST_PICTURES:
-            raise ValidationFailed(f"Send between 1 and {MOST_PICTURES} images.")
+            raise ValidationFailed(f"Send between 1 and {MOST_PICTURES} pictures.")
         request.bad = {}
         if len(pictures) == 1 and self.batcher.makes_inputs:
             self.batcher.submit_unmade(request, functools.partial(self._make_inputs, request, pictures[0], plan))

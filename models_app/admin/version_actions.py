@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 
 from inference.errors import PortalError
 from models_app.admin.version_views import tell_empty, tell_receipt, without_name
-from models_app.api.parsing import uploaded_pictures
+from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
 from models_app.pages.rights import Rights

@@ -28,7 +28,3 @@ def file_name(part: MultipartSegment) -> str | None:
         return unquote(extended[2], extended[1])
     except (LookupError, ValueError):  # there is no such charset
         return None
-
-
-def without_folders(name: str) -> str:
-    return name.replace("\x00", "").replace("\\", "/").rpartition("/")[2]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
-from django.core.files.uploadedfile import UploadedFile
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -109,26 +108,12 @@ def pictures_of(body: Mapping[str, Any]) -> list[Picture] | None:
     return encoded_pictures(body["images"]) if "images" in body else None
 
 
-def uploaded_pictures(files: Sequence[UploadedFile[Any]]) -> list[Picture]:
-    """Pictures of a multipart form, named as the client named them."""
-    if not files:
-        raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
-    if len(files) > MOST_PICTURES:
-        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
-    return [Picture(_as_written(file.name or "") or index, file.read()) for index, file in enumerate(files)]
-
-
-def _as_written(name: str) -> str:
-    """The name without what browsers put in place of three characters (HTML, multipart/form-data); Django leaves it."""
-    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
-
-
 def encoded_pictures(images: Any) -> list[Picture]:
     """Pictures of a JSON body: standard base64, in one line or several, with or without a `data:` address."""
     if not isinstance(images, list) or not images:
         raise ValidationFailed.of("images", "images is a list of pictures in base64.")
     if len(images) > MOST_PICTURES:
-        raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+        raise TooLarge.of_pictures(MOST_PICTURES)
     pictures = []
     for index, text in enumerate(images):
         try:
@@ -138,7 +123,7 @@ def encoded_pictures(images: Any) -> list[Picture]:
                 text = text.partition(",")[2]
             pictures.append(Picture(index, base64.b64decode("".join(text.split()), validate=True)))
         except (ValueError, binascii.Error):
-            raise ValidationFailed.of("images", f"Image {index} is not base64.") from None
+            raise ValidationFailed.of("images", f"Picture {index} is not base64.") from None
     return pictures
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import multipart
+from django.core.files.uploadedfile import UploadedFile
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from inference.errors import TooLarge, ValidationFailed
 from inference.runner.config import MOST_PICTURES
-from models_app.api.file_names import NameReader, file_name, without_folders
+from models_app.api.file_names import NameReader, file_name
+from models_app.services.files import without_folders
 from models_app.services.predict import Picture
 
 _MOST_OTHER_FIELDS = 100
@@ -46,6 +48,18 @@ def read_pictures(content_type: str, body: bytes) -> list[Picture]:
     return _some(read_form(content_type, body).pictures)
 
 
+def uploaded_pictures(files: Sequence[UploadedFile[Any]]) -> list[Picture]:
+    """Pictures of a form that Django has read, named as the client named them. Raises TooLarge, ValidationFailed."""
+    if len(files) > MOST_PICTURES:
+        raise TooLarge.of_pictures(MOST_PICTURES)
+    return _some([Picture(_as_written(file.name or "") or index, file.read()) for index, file in enumerate(files)])
+
+
+def _as_written(name: str) -> str:
+    """The name without what browsers put in place of three characters (HTML, multipart/form-data); Django leaves it."""
+    return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
+
 def _some(pictures: list[Picture]) -> list[Picture]:
     if not pictures:
         raise ValidationFailed.of("image", "Send one or more pictures in the field image.")
@@ -77,7 +91,7 @@ def read_form(content_type: str, body: bytes) -> PictureForm:
                     elif name:
                         files += 1
                         if files > MOST_PICTURES:
-                            raise TooLarge(f"Send at most {MOST_PICTURES} images at once.")
+                            raise TooLarge.of_pictures(MOST_PICTURES)
                         if event.name == "image":
                             names.append(without_folders(name))
                             contents.append(current)

@@ -37,6 +37,11 @@ class ReceivedFile:
         self.path.unlink(missing_ok=True)
 
 
+def without_folders(name: str) -> str:
+    """The last part of what a client calls its file."""
+    return name.replace("\x00", "").replace("\\", "/").rpartition("/")[2]
+
+
 def new_upload_path() -> Path:
     """A name for a file to come. It tells whose it is: `serve` removes what a process that ended left."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,8 +82,7 @@ def receive_bytes(data: bytes, name: str) -> ReceivedFile:
 def receive_upload(uploaded: UploadedFile[Any]) -> ReceivedFile:
     """Copy a file that came through a Django form into the uploads folder, hashing on the way."""
     check_disk(uploaded.size or 0)
-    name = (uploaded.name or "").replace("\\", "/").rpartition("/")[2]
-    return _receive(uploaded.chunks(_CHUNK_BYTES), name)
+    return _receive(uploaded.chunks(_CHUNK_BYTES), without_folders(uploaded.name or ""))
 
 
 def _receive(chunks: Iterable[bytes], name: str) -> ReceivedFile:

@@ -56,7 +56,7 @@ async def ask(served: Served, question: Question, *, is_strict: bool = True) -> 
     if isinstance(question, dict):
         return await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
     if not 0 < len(question) <= MOST_PICTURES:
-        raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} images.")
+        raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} pictures.")
     data = [picture.data for picture in question]
     return await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
 
@@ -101,7 +101,7 @@ def _bad_image(pictures: Sequence[Picture], reply: Reply) -> BadImage:
     index, sentence = min(reply.bad_images.items())
     name = pictures[index].name
     return BadImage(
-        sentence if len(pictures) == 1 else f"{'Image' if isinstance(name, int) else ''} {name}: {sentence}".strip()
+        sentence if len(pictures) == 1 else f"{'Picture' if isinstance(name, int) else ''} {name}: {sentence}".strip()
     )
 
 

@@ -20,7 +20,7 @@ from django.views.decorators.http import conditional_page
 
 from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, TooLarge, ValidationFailed
 from inference.runner.config import MOST_PICTURES
-from models_app.api.parsing import uploaded_pictures
+from models_app.api.picture_forms import uploaded_pictures
 from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
 from models_app.models import Instance, ModelVersion

@@ -21,5 +21,5 @@ async def ask_runner(served: Served, question: Question, timeout_s: float | None
     reply = await runners.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=True)
     if reply.bad_images:
         index, sentence = min(reply.bad_images.items())
-        raise BadImage(sentence if len(question.data) == 1 else f"Image {index}: {sentence}")
+        raise BadImage(sentence if len(question.data) == 1 else f"Picture {index}: {sentence}")
     return reply

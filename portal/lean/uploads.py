@@ -35,11 +35,18 @@ from inference.errors import (
 from inference.protocols.content_coding import check_plain
 from models_app.api.authentication import BrowserAuthentication, KeyAuthentication
 from models_app.api.errors import as_portal_error
-from models_app.api.file_names import NameReader, file_name, without_folders
+from models_app.api.file_names import NameReader, file_name
 from models_app.api.permissions import may
 from models_app.api.views.base import ADD, ADD_MODEL
 from models_app.models import ApiKey
-from models_app.services.files import ReceivedFile, check_disk, check_size, new_upload_path, open_new
+from models_app.services.files import (
+    ReceivedFile,
+    check_disk,
+    check_size,
+    new_upload_path,
+    open_new,
+    without_folders,
+)
 from models_app.services.find import find_model
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
 from portal.lean.pace import Pace
