@@ -180,12 +180,15 @@ def test_a_client_that_leaves_frees_its_place(served: RunningPortal, digit: Call
 
 
 def test_a_model_that_nobody_asks_sleeps(served: RunningPortal) -> None:
+    """For one second at least: a busy machine wakes it more often."""
     runner = psutil.Process(served.client().pid("seen"))
     served.client("predict").get("/v2/models/seen/stats")
-    time.sleep(0.5)
-    before = runner.num_ctx_switches().voluntary
-    time.sleep(2)
-    wakes = (runner.num_ctx_switches().voluntary - before) / 2
 
-    print(f"{wakes:.1f} wakes a second")
-    assert wakes < 5  # a heartbeat every second
+    def is_asleep() -> bool:
+        before, began = runner.num_ctx_switches().voluntary, time.monotonic()
+        time.sleep(1)
+        wakes = (runner.num_ctx_switches().voluntary - before) / (time.monotonic() - began)
+        print(f"{wakes:.1f} wakes a second")
+        return wakes < 5  # a heartbeat every second
+
+    wait_for(is_asleep, 20, "few wakes in one second")
