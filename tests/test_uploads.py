@@ -241,6 +241,18 @@ def test_more_than_a_request_may_hold_is_a_413(small_portal: SmallPortal) -> Non
     assert api.get("/api/models/").status_code == 200
 
 
+@pytest.mark.parametrize("address", ["/v2/models/digits/infer", "/api/token/"])
+def test_who_sends_all_before_it_reads_gets_the_413(small_portal: SmallPortal, address: str) -> None:
+    """As Python's own client does; the sockets between hold some megabytes."""
+    key = str(small_portal.portal.client().headers["Authorization"])
+    connection = http.client.HTTPConnection("127.0.0.1", small_portal.portal.port, timeout=60)
+
+    connection.request("POST", address, bytes(100 * 2**20), {"Authorization": key, "Content-Type": "application/json"})
+
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def test_a_file_is_counted_as_it_comes(small_portal: SmallPortal) -> None:
     """Chunked: nobody said how much it would be. Where the disk is small it is full first."""
     portal = small_portal.portal

@@ -11,7 +11,6 @@ from inference.errors import PortalError, RequestTimeout
 from portal.lean.asgi import Message, Receive, Send, send_error
 
 LEAST_BYTES = 1024
-LINGER_BYTES = 64 * 2**20
 LINGER_S = 5.0
 
 
@@ -50,10 +49,9 @@ class Pace:
 
     async def linger(self) -> None:
         """Take the rest of the body for a while, and throw it away."""
-        seen = 0
         try:
             async with asyncio.timeout(LINGER_S):
-                while not self.is_read and seen < LINGER_BYTES:
-                    seen += len((await self.next()).get("body", b""))
+                while not self.is_read:
+                    await self.next()
         except (TimeoutError, RequestTimeout):
             pass
