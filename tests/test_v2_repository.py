@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inference.errors import NotFound, PortalError
+from inference.errors import NotFound, PortalError, ValidationFailed
 from inference.protocols.answer import error_answer
-from inference.protocols.v2_repository import LoadRequest
+from inference.protocols.v2_repository import LoadRequest, read_load
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import RegisteredModel
 from models_app.services import repository
@@ -60,3 +60,20 @@ def test_a_load_of_what_does_not_exist_is_a_404() -> None:
 
     assert isinstance(error, NotFound)
     assert error_answer(error).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"{x", "The body is not JSON: "),
+        (b"[]", "The body is not a JSON object."),
+        (b'{"parameters": {"config": "{x"}}', "The parameter config is not JSON: "),
+        (b'{"parameters": {"config": "{NaN"}}', "The parameter config is not JSON: "),
+        (b'{"parameters": {"config": "[]"}}', "The parameter config is not a JSON object."),
+    ],
+)
+def test_what_of_a_load_is_no_json_is_named(body: bytes, sentence: str) -> None:
+    with pytest.raises(ValidationFailed) as raised:
+        read_load(body)
+
+    assert raised.value.message.startswith(sentence)

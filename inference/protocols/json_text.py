@@ -14,8 +14,9 @@ from inference.errors import ValidationFailed
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
-def read(text: bytes | memoryview) -> Any:
-    """Raises ValidationFailed for what is no JSON. orjson first; Python's reader only for the tokens it refuses."""
+def read(text: bytes | memoryview, what: str = "The body") -> Any:
+    """Raises ValidationFailed where `what` is read is no JSON. orjson first; Python's reader only for the tokens it
+    refuses."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -26,7 +27,7 @@ def read(text: bytes | memoryview) -> Any:
             return _read_with_tokens(plain)
         except (ValueError, RecursionError) as error:
             reason = error
-    raise ValidationFailed(f"The body is not JSON: {reason}.") from None
+    raise ValidationFailed(f"{what} is not JSON: {reason}.") from None
 
 
 def _read_with_tokens(text: bytes) -> Any:
@@ -42,10 +43,10 @@ def _integer(digits: str) -> int | float:
     return number if -(2**63) <= number < 2**64 else float(number)
 
 
-def read_object(text: bytes | memoryview) -> dict[str, Any]:
-    value = read(text)
+def read_object(text: bytes | memoryview, what: str = "The body") -> dict[str, Any]:
+    value = read(text, what)
     if not isinstance(value, dict):
-        raise ValidationFailed("The body is not a JSON object.")
+        raise ValidationFailed(f"{what} is not a JSON object.")
     return value
 
 

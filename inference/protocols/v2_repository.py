@@ -68,7 +68,7 @@ def _config(text: Any) -> Mapping[str, Any] | None:
         return None
     if not isinstance(text, str):
         raise ValidationFailed("config is a text with the model's configuration in JSON.")
-    return json_text.read_object(text.encode("utf-8", "replace"))
+    return json_text.read_object(text.encode("utf-8", "replace"), "The parameter config")
 
 
 def _content(path: str, data: Any) -> tuple[str, bytes]:
