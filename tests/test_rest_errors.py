@@ -161,6 +161,22 @@ def test_a_body_of_another_kind_is_a_415_or_a_400(api: Api, kind: str) -> None:
         assert answer.json()["code"] in {"validation_error", "unsupported_media_type"}
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "sentence"),
+    [
+        ("PATCH", "/api/models/digits/", "Send application/json."),
+        ("POST", "/api/models/digits/load/", "Send application/json or multipart/form-data."),
+        ("POST", "/api/image/", "Send application/json or multipart/form-data."),
+    ],
+)
+def test_a_415_says_what_to_send(api: Api, method: str, address: str, sentence: str) -> None:
+    for headers in ({}, {"Content-Type": "text/plain;charset=UTF-8"}):
+        answer = api.request(method, address, data=b"{}", headers=headers)
+
+        assert_error(answer, 415, "unsupported_media_type")
+        assert answer.json()["detail"].endswith(f" {sentence}")
+
+
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, identity"])
 def test_a_coded_body_is_a_415_where_none_is_taken(portal: RunningPortal, api: Api, coding: str) -> None:
     body = gzip.compress(b"{}") if "gzip" in coding.lower() else b"{}"

@@ -198,6 +198,18 @@ def test_a_form_without_pictures_is_a_400(api: Api, digit: Callable[[str], bytes
         assert list(answer.json()["fields"]) == ["image"]
 
 
+def test_tensors_that_come_as_a_form_are_told_to_be_json(api: Api) -> None:
+    """As plain `curl -d` sends them."""
+    answer = api.post(
+        f"/api/models/{NUMBERS}/predict/",
+        data=b'{"instances": [[1, 2, 3, 4]]}',
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["image"])
+    assert answer.json()["detail"].endswith(", or JSON with Content-Type: application/json.")
+
+
 def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 

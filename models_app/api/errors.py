@@ -18,6 +18,7 @@ from django.db import OperationalError
 from django.http import Http404, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
+from rest_framework.parsers import FormParser
 from rest_framework.response import Response
 
 from inference.errors import (
@@ -58,11 +59,18 @@ def error_headers(error: PortalError) -> dict[str, str]:
 
 def render_error(raised: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler. What is no expected failure is logged with its traceback and answered by a constant."""
+    if isinstance(raised, exceptions.UnsupportedMediaType):
+        raised = UnsupportedMediaType(f"{raised.detail} Send {_types_taken(context['view'])}.")
     error = as_portal_error(raised)
     if error is None:
         logger.exception("unexpected error in a view", exc_info=raised)
         error = PortalError(INTERNAL)
     return Response(error_body(error), status=error.status, headers=error_headers(error))
+
+
+def _types_taken(view: Any) -> str:
+    """Of the two codings of a form only the one that also carries files."""
+    return " or ".join(sorted(parser.media_type for parser in view.parser_classes if parser is not FormParser))
 
 
 def as_portal_error(raised: Exception) -> PortalError | None:
@@ -79,8 +87,6 @@ def as_portal_error(raised: Exception) -> PortalError | None:
         return PermissionRefused(str(getattr(raised, "detail", "")) or "The user's rights do not allow this.")
     if isinstance(raised, exceptions.MethodNotAllowed):
         return _MethodNotAllowed(str(raised.detail))
-    if isinstance(raised, exceptions.UnsupportedMediaType):
-        return UnsupportedMediaType(str(raised.detail))
     if isinstance(raised, exceptions.NotAcceptable):
         return ValidationFailed("The answer is JSON; the Accept header asks for something else.")
     if isinstance(raised, exceptions.ParseError):

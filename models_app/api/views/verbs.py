@@ -6,9 +6,10 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inference.errors import ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait
-from models_app.api.picture_forms import sent_pictures
+from models_app.api.picture_forms import PictureForm, sent_pictures
 from models_app.api.shapes import empty_receipt, version_json
 from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PicturesView
 from models_app.choices import VersionState
@@ -17,6 +18,7 @@ from models_app.services.load import load
 from models_app.services.predict import predict_pictures, predict_tensors
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 
+_NOTHING_ASKED = "Send one or more pictures in the field image, or JSON with Content-Type: application/json."
 WAIT = OpenApiParameter("wait", float, description="Seconds to wait for the outcome, 0 to 120")
 
 
@@ -78,6 +80,8 @@ class PredictView(PicturesView):
         top = read_top(request)
         version, instances = find.loaded_version(name, number)
         if not _is_json(request):
+            if not isinstance(request.data, PictureForm):
+                raise ValidationFailed.of("image", _NOTHING_ASKED)
             return Response(predict_pictures(version, instances, sent_pictures(request), top=top))
         body = read_object(request)
         if (pictures := pictures_of(body)) is not None:
