@@ -40,6 +40,26 @@ def test_what_is_no_key_is_answered_with_401(portal: RunningPortal, header: str)
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize("header", ["{key}", "Api-Key {key}", "Bearer\t{key}", "Basic eDp5", None])
+def test_who_sends_no_key_as_a_key_is_told_how_on_every_protocol(portal: RunningPortal, header: str | None) -> None:
+    key = str(portal.client().headers["Authorization"]).removeprefix("Bearer ")
+    client = Api(portal.url, None)
+    if header is not None:
+        client.headers["Authorization"] = header.format(key=key)
+
+    answers = [
+        client.get("/api/models/"),
+        client.post("/api/models/", files={"file": b"x"}),
+        client.post("/api/models/digits/predict/", json={"instances": [1]}),
+        client.post("/v2/models/digits/infer"),
+        client.post("/v1/models/digits:predict"),
+    ]
+
+    assert {answer.status_code for answer in answers} == {401}
+    said = {answer.json().get("detail") or answer.json()["error"] for answer in answers}
+    assert said == {"Send a key: Authorization: Bearer KEY."}
+
+
 def test_asking_for_more_than_the_user_has_is_refused(people: People) -> None:
     refused = [people.ask_for_key(*wish) for wish in (("nobody", "predict"), ("nobody", "manage"), ("asker", "manage"))]
 

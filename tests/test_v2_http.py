@@ -181,6 +181,21 @@ def test_without_a_key_where_the_portal_says_so(small_portal: SmallPortal) -> No
     assert anonymous.post("/v2/models/digits/infer", headers={"Authorization": "Bearer mp_no"}).status_code == 401
 
 
+def test_the_password_for_a_proxy_is_no_key(small_portal: SmallPortal, digit: Callable[[str], bytes]) -> None:
+    """A proxy with a log-in of its own passes it on."""
+    behind = small_portal.portal.client(None)
+    behind.headers["Authorization"] = "Basic eDp5"
+
+    asked = [
+        behind.ask("digits", digit("seven")),
+        behind.post("/v2/models/digits/infer", json=BODY),
+        behind.post("/v1/models/digits:predict", json={"instances": [1]}),
+    ]
+
+    assert [answer.status_code for answer in asked] == [409, 404, 404]  # asked, and not loaded
+    assert behind.post("/v2/repository/models/digits/load").status_code == 401
+
+
 def test_a_name_that_is_not_ours_is_for_django_to_refuse(served: RunningPortal) -> None:
     key = str(served.client().headers["Authorization"])
 

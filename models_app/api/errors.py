@@ -33,6 +33,7 @@ from inference.errors import (
     ValidationFailed,
 )
 from inference.protocols.content_coding import UnknownCoding
+from models_app.services.keys import HOW_TO_SEND
 
 logger = logging.getLogger("portal.api")
 INTERNAL = "The portal met an error of its own. It was logged; the header X-Request-Id names it."
@@ -81,7 +82,9 @@ def as_portal_error(raised: Exception) -> PortalError | None:
         return NotFound("There is nothing at this address.")
     if isinstance(raised, ObjectDoesNotExist):  # a row that was found, and deleted before it could be locked
         return NotFound("It has been deleted in this moment.")
-    if isinstance(raised, (exceptions.NotAuthenticated, exceptions.AuthenticationFailed)):
+    if isinstance(raised, exceptions.NotAuthenticated):
+        return NotAuthenticated(HOW_TO_SEND)
+    if isinstance(raised, exceptions.AuthenticationFailed):
         return NotAuthenticated(str(raised.detail))
     if isinstance(raised, (PermissionDenied, exceptions.PermissionDenied)):
         return PermissionRefused(str(getattr(raised, "detail", "")) or "The user's rights do not allow this.")

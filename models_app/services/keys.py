@@ -21,6 +21,7 @@ _APP = "models_app"
 _MARK = "mp_"
 _PREFIX_LENGTH = 12
 _LAST_USED_EVERY = timedelta(seconds=60)
+HOW_TO_SEND = "Send a key: Authorization: Bearer KEY."
 
 PREDICT = "models_app.predict_modelversion"
 PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", PREDICT})

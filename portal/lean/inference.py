@@ -16,7 +16,7 @@ from django.http.request import split_domain_port, validate_host
 from inference.errors import NotAuthenticated, PermissionRefused, PortalError
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.permissions import VerbPermission
-from models_app.services.keys import PREDICT, KnownKey, secret_in
+from models_app.services.keys import HOW_TO_SEND, PREDICT, KnownKey, secret_in
 from portal.lean.asgi import Receive, Scope, Send
 from portal.lean.exchange import ClientLeft, Exchange, new_request_id
 from portal.lean.predict import PredictCalls
@@ -78,12 +78,11 @@ class InferencePath:
         """The caller's key. Raises NotAuthenticated or PermissionRefused; without a key only what is open to all."""
         if permission is None:
             return None
-        authorization = exchange.header(b"authorization") or ""
-        secret = secret_in(authorization)
+        secret = secret_in(exchange.header(b"authorization") or "")
         if secret is None:
-            if not authorization and permission == PREDICT and settings.PORTAL_ANONYMOUS_PREDICT:
+            if permission == PREDICT and settings.PORTAL_ANONYMOUS_PREDICT:
                 return None
-            raise NotAuthenticated("Send a key: Authorization: Bearer KEY.")
+            raise NotAuthenticated(HOW_TO_SEND)
         key = await self._registry.find_key(secret)
         if key is None:
             raise NotAuthenticated("The key is not known, has expired, or its user is not active.")

@@ -48,6 +48,7 @@ from models_app.services.files import (
     without_folders,
 )
 from models_app.services.find import find_model
+from models_app.services.keys import HOW_TO_SEND
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
 from portal.lean.pace import Pace
 
@@ -132,7 +133,7 @@ def _authorise(scope: Scope, permission: str) -> None:
     except Exception as error:
         raise as_portal_error(error) or error from None
     if not user.is_authenticated:
-        raise NotAuthenticated("Authentication credentials were not provided.")
+        raise NotAuthenticated(HOW_TO_SEND)
     if not is_allowed:
         raise PermissionRefused(_refusal(user, permission, has_key=view.auth is not None))
 
