@@ -11,6 +11,7 @@ import pytest
 from inference import texts
 from inference.errors import PortalError
 from inference.postprocessing import Postprocessing
+from inference.protocols.datatypes import datatype_of
 from inference.protocols.v2 import read_request
 from inference.served import Served, Tensors
 from inference.signature import Signature, TensorSpec
@@ -66,3 +67,25 @@ def test_texts_may_have_an_axis_of_one_more_than_the_model(
 def test_no_other_axis_is_too_much(spec: TensorSpec, sent: dict[str, Any]) -> None:
     with pytest.raises(PortalError, match="takes the shape"):
         asked(spec, orjson.dumps({"inputs": [{"name": "x", **sent}]}))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "string"])
+@pytest.mark.parametrize("shape", [[1, 0, 4], [2, 0, 4], [1, 4, 0], [2, 0, 0]])
+def test_a_tensor_without_values_comes_nested_as_far_as_lists_go_or_flat(shape: list[int], dtype: str) -> None:
+    spec = TensorSpec("x", dtype, (None, None, None))
+    tensor = {"name": "x", "shape": shape, "datatype": datatype_of(dtype)}
+
+    for data in (np.zeros(shape).tolist(), []):
+        assert asked(spec, orjson.dumps({"inputs": [tensor | {"data": data}]})).shape == tuple(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [([1, 0, 4], [[], []]), ([1, 0, 4], [[[]]]), ([1, 4, 0], [[], [], [], []]), ([0], [[]]), ([1, 2, 2], [[]]),
+     ([1, 0, 4], [0]), ([2, 1, 1], [[1], [2]])],
+)  # fmt: skip
+def test_lists_that_contradict_the_shape_are_refused(shape: list[int], data: list[Any]) -> None:
+    tensor = {"name": "x", "shape": shape, "datatype": "FP32", "data": data}
+
+    with pytest.raises(PortalError, match="has the shape"):
+        asked(TensorSpec("x", "float32", (None,) * len(shape)), orjson.dumps({"inputs": [tensor]}))

@@ -209,11 +209,12 @@ def _as_model_takes(array: Array, spec: TensorSpec) -> Array:
 
 
 def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
-    """Nested or flat lists, row after row."""
+    """Nested or flat lists, row after row. Nested ones of no values end where an axis has none: [1, 0, 4] is [[]]."""
     if not isinstance(data, list):
         raise ValidationFailed(f"The data of the input {spec.name} is a list.")
     array = tensors.from_lists(data, spec)
-    if array.size != math.prod(shape) or (array.ndim != 1 and list(array.shape) != shape):
+    told = shape if array.size else shape[: array.ndim]
+    if array.size != math.prod(shape) or (array.ndim != 1 and list(array.shape) != told):
         raise ValidationFailed(
             f"The data of the input {spec.name} has the shape {list(array.shape)}, the request says {list(shape)}."
         )
