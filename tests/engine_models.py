@@ -50,6 +50,7 @@ def main(folder: Path) -> None:
     _counting(folder)
     _odd_names(folder)
     _same_names(folder)
+    _gelu(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -93,6 +94,13 @@ def _same_names(folder: Path) -> None:
     model.save(folder / "same_names.keras")
     given = {"x": noise(3, 4), "y": noise(3, 3)}
     keep(folder, "same_names", given, {name: array.numpy() for name, array in model(given, training=False).items()})
+
+
+def _gelu(folder: Path) -> None:
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, layers.Dense(3, activation="gelu", name="answer")(x))
+    model.save(folder / "gelu.keras")
+    kept(folder, "gelu", model, x=3 * noise(3, 4))
 
 
 def _slots(folder: Path) -> None:

@@ -170,6 +170,13 @@ def test_pictures_of_any_size_go_into_every_form(as_converted: AsConverted, targ
     assert [size is None for size in ran.facts["inputs"][0]["shape"][1:]] == [True, True, False]
 
 
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_an_exact_gelu_is_converted(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("gelu", target)
+
+    assert difference(ran.outputs, expected) < 1e-6
+
+
 def test_a_model_without_weights_is_converted(as_converted: AsConverted) -> None:
     ran, expected = as_converted("no_weights", "openvino", ["openvino"])
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -269,6 +270,7 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
             output_names=outputs,
             opset=ONNX_OPSET,
             tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
+            custom_op_handlers={"Erfc": (_erfc, [])},
         )
     except Exception as error:
         operation = _found(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)", str(error))
@@ -278,6 +280,16 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
         if not _is_onnx(node, opsets):
             raise CannotConvert(node.op_type, f"ONNX has no operation for {node.op_type}, which the model uses.")
     onnx.save_model(model, str(path))
+
+
+def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
+    """1 − erf(x): ONNX has no Erfc, which every exact GELU is made of."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    graph.remove_node(name)
+    one = graph.make_const(f"{name}_one", np.ones((), tf2onnx.utils.map_onnx_to_numpy_type(dtypes[0])))
+    erf = graph.make_node("Erf", node.input)
+    ends = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", ends, name=name, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
 def _is_onnx(node: Any, opsets: dict[str, int]) -> bool:
