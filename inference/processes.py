@@ -92,6 +92,14 @@ def end_group(identity: ProcessIdentity, grace_s: float) -> None:
         os.close(pidfd)
 
 
+def works_below(pid: int, folder: Path) -> bool:
+    """Whether its working directory lies below this folder; False where that cannot be seen."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(folder.resolve())
+    except OSError:
+        return False
+
+
 def memory_bytes(pid: int) -> int | None:
     """Memory of a process in bytes: PSS (shared pages divided by their users), else RSS; None if there is no such."""
     return _pss_bytes(pid) or _rss_bytes(pid)

@@ -12,8 +12,9 @@ from django.contrib.auth import get_user_model
 
 from models_app.models import RegisteredModel, Transition
 from models_app.services import files, upload
+from models_app.services.hand_out import forget_workers
 from models_app.services.nodes import this_node
-from models_app.services.reconcile import take_up_abandoned
+from models_app.services.reconcile import forget_owners, take_up_abandoned
 from portal import env
 
 SAMPLES = Path(settings.BASE_DIR) / "samples"
@@ -24,7 +25,10 @@ def prepare() -> Iterator[str]:
 
     What the rows say of processes is set right first: after kill -9 on everything nobody is told that a model is ready.
     """
-    take_up_abandoned(this_node())
+    node = this_node()
+    forget_owners(node)
+    take_up_abandoned(node)
+    forget_workers()
     yield from _first_administrator()
     _sample()
     for name in files.orphans():

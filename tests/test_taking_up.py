@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 
+from inference.processes import ProcessIdentity, identify, is_alive
 from inference.workspace import Workspace
-from models_app.choices import InstanceState
-from models_app.models import Instance
+from models_app.choices import InstanceState, JobKind, JobState
+from models_app.models import Instance, Job, Node
+from models_app.services import jobs
+from models_app.services.hand_out import take
 from models_app.services.keep import Keeper
 from models_app.services.nodes import this_node
 from models_app.services.reconcile import take_up_abandoned
+from portal import first_start
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,6 +92,91 @@ def test_nobody_can_claim_it_before_its_files_are_gone(settings: Any) -> None:
         take_up_abandoned(this_node())
 
     assert seen == [False]
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[Callable[[Path], ProcessIdentity]]:
+    """Starts a process that works in this folder, as a runner does."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path) -> ProcessIdentity:
+        folder.mkdir(parents=True)
+        started.append(subprocess.Popen(["sleep", "300"], cwd=folder, process_group=0))
+        identity = identify(started[-1].pid)
+        assert identity is not None
+        return identity
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("state", [InstanceState.READY, InstanceState.UNLOADING])
+def test_the_start_of_a_copy_leaves_the_original_its_processes_and_sockets(
+    sleeper: Callable[[Path], ProcessIdentity], tmp_path: Path, state: InstanceState
+) -> None:
+    original = tmp_path / "original"
+    instance = kept_by_this_process(state, sleeper(original / "run/instance-1/tmp"), original / "sockets")
+
+    list(first_start.prepare())
+
+    assert instance.runner is not None and is_alive(instance.runner)
+    assert Path(instance.socket).exists() and Path(instance.control).exists()
+    instance.refresh_from_db()
+    after = InstanceState.STOPPED if state == InstanceState.UNLOADING else InstanceState.QUEUED
+    assert (instance.state, instance.pid, instance.socket) == (after, None, "")
+
+
+def test_at_the_start_a_runner_of_an_earlier_run_is_ended(
+    sleeper: Callable[[Path], ProcessIdentity], settings: Any
+) -> None:
+    runner = sleeper(settings.PORTAL_RUN_DIR / "instance-1" / "tmp")
+    instance = kept_by_this_process(InstanceState.READY, runner, settings.PORTAL_SOCKETS_DIR)
+
+    list(first_start.prepare())
+
+    assert not is_alive(runner)
+    assert not Path(instance.socket).exists() and not Path(instance.control).exists()
+
+
+def test_at_the_start_instances_of_another_node_are_left_alone(
+    sleeper: Callable[[Path], ProcessIdentity], tmp_path: Path
+) -> None:
+    instance = kept_by_this_process(InstanceState.READY, sleeper(tmp_path / "elsewhere"), tmp_path / "there")
+    Instance.objects.update(node=Node.objects.create(name="another", slots=1))
+
+    list(first_start.prepare())
+
+    instance.refresh_from_db()
+    assert (instance.state, instance.owner) == (InstanceState.READY, identify(os.getpid()))
+
+
+def test_at_the_start_a_job_whose_worker_serves_the_original_is_taken_up_again() -> None:
+    job = Job.objects.create(kind=JobKind.CHECK, version=make_version("digits"))
+    taken = take(job.pk)
+    assert taken is not None and taken.worker is not None and is_alive(taken.worker)
+
+    list(first_start.prepare())
+    jobs.recover()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.pid) == (JobState.QUEUED, 1, None)
+
+
+def kept_by_this_process(state: InstanceState, runner: ProcessIdentity, sockets: Path) -> Instance:
+    """An instance whose owner and runner live, with its sockets in this folder."""
+    [instance] = make_version("digits", state).instances.all()
+    me = identify(os.getpid())
+    assert me is not None
+    sockets.mkdir(exist_ok=True)
+    instance.owner_pid, instance.owner_started_at, instance.boot_id = me.pid, me.started_at, me.boot_id
+    instance.pid, instance.pid_started_at = runner.pid, runner.started_at
+    instance.socket, instance.control = str(sockets / f"i{instance.pk}-1-1.sock"), str(sockets / f"i{instance.pk}.ctl")
+    instance.save()
+    for path in (instance.socket, instance.control):
+        Path(path).touch()
+    return instance
 
 
 def abandoned(state: InstanceState) -> Instance:

@@ -55,6 +55,12 @@ def hand_out_next() -> None:
         queue.run_job(job)
 
 
+def forget_workers() -> None:
+    """At the start of the portal, before any cluster: who is named has ended, or serves the directory that ours was
+    copied from. What they did is taken up again as cut off."""
+    Job.objects.filter(state=JobState.RUNNING).update(pid=None)
+
+
 def take(job_pk: int) -> Job | None:
     """Make this process the worker of the job; None where somebody did or does it, or a long one has to wait."""
     me = identify(os.getpid())

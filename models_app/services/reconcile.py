@@ -11,10 +11,10 @@ from django.db.models import F
 from django.utils import timezone
 from django_q.brokers import get_broker
 
-from inference.processes import boot_id, end_group, is_alive
+from inference.processes import boot_id, end_group, is_alive, works_below
 from inference.workspace import Workspace
 from models_app import queue
-from models_app.choices import InstanceState
+from models_app.choices import OWNED, InstanceState
 from models_app.cluster_names import models_cluster
 from models_app.models import Instance, Node
 from models_app.services.move import move
@@ -34,12 +34,16 @@ def requeue_all(node: Node) -> None:
         _hand_out_again(instance)
 
 
+def forget_owners(node: Node) -> None:
+    """At the start of the portal, before any cluster: who is named has ended, or serves the directory that ours was
+    copied from."""
+    Instance.objects.filter(node=node, state__in=OWNED).update(owner_pid=None)
+
+
 def take_up_abandoned(node: Node) -> int:
     """Instances whose owner is gone: end what it may have left, then end or queue the instance. Returns how many."""
     count = 0
-    for instance in Instance.objects.filter(node=node, state__in=[*RUNNING, InstanceState.UNLOADING]).select_related(
-        "version__model", "node"
-    ):
+    for instance in Instance.objects.filter(node=node, state__in=OWNED).select_related("version__model", "node"):
         owner = instance.owner
         if owner is not None and is_alive(owner):
             continue
@@ -53,8 +57,8 @@ def _take_up(instance: Instance) -> bool:
     The files go before the move can be seen: later they might be those of a new owner.
     """
     runner = instance.runner
-    if runner is not None and is_alive(runner):  # it dies with its owner; this is the second means
-        end_group(runner, 0.5)
+    if runner is not None and is_alive(runner) and works_below(runner.pid, settings.PORTAL_RUN_DIR):
+        end_group(runner, 0.5)  # it dies with its owner; this is the second means
     sockets = _sockets_of(instance)
     with transaction.atomic():
         if not _move_on(instance):
@@ -69,8 +73,9 @@ def _take_up(instance: Instance) -> bool:
 
 def _sockets_of(instance: Instance) -> list[Path]:
     """Those that its owner could not remove any more: it names them after the instance."""
-    named = Path(settings.PORTAL_SOCKETS_DIR).glob(f"i{instance.pk}-*.sock")
-    return [*named, *([Path(instance.control)] if instance.control else [])]
+    folder = Path(settings.PORTAL_SOCKETS_DIR)
+    control = Path(instance.control)
+    return [*folder.glob(f"i{instance.pk}-*.sock"), *([control] if control.parent == folder else [])]
 
 
 def _move_on(instance: Instance) -> bool:
