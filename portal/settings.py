@@ -191,7 +191,11 @@ MODELS_CLUSTER = models_cluster(PORTAL_NODE)
 REDIS_URL = env.redis("REDIS_URL")
 Q_CLUSTER = {
     "name": "portal",  # the salt of signed task payloads: one for all clusters
-    **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}),
+    **(
+        {"redis": REDIS_URL, "broker_class": "models_app.redis_broker.RedisBroker"}
+        if REDIS_URL
+        else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}
+    ),
     "poll": 0.01,  # seconds that django-q sleeps after it has found nothing; it listens before: models_app/broker.py
     "save_limit": 50,
     "log_level": "WARNING",
