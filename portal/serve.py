@@ -32,6 +32,7 @@ from django_q.brokers import get_broker
 
 from inference.processes import die_with_parent, identify, is_alive
 from inference.workspace import remove_workspaces_of_jobs
+from models_app import schema
 from models_app.outage import one_line
 from portal import datadir, first_start
 
@@ -174,6 +175,7 @@ class Portal:
         _compile_for_runners()
         if settings.REDIS_URL:
             _reach_redis()
+        schema.refuse_newer()
         call_command("migrate", interactive=False, verbosity=0)
         _make_database_private()
         for line in first_start.prepare():

@@ -12,6 +12,7 @@ from django.db import connection
 from inference.engines import ENGINE_NAMES
 from inference.errors import PortalError, ValidationFailed
 from inference.preprocessing import PRESETS
+from models_app import schema
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files, upload
 
@@ -44,6 +45,7 @@ def _import(options: dict[str, Any]) -> ModelVersion:
     name = upload.check_name(options["name"])
     if RegisteredModel._meta.db_table not in connection.introspection.table_names():
         raise ValidationFailed("There is no database yet. Start the portal once with `make run`, then import.")
+    schema.refuse_newer()
     is_known = RegisteredModel.objects.filter(name=name).exists()
     if is_known and options["description"]:
         raise ValidationFailed(f"{name} exists and keeps its description. Leave --description out to add a version.")
