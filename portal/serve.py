@@ -34,6 +34,7 @@ from inference.processes import die_with_parent, identify, is_alive
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.outage import one_line
+from models_app.services import files
 from portal import datadir, first_start
 
 logger = logging.getLogger("portal.serve")
@@ -258,6 +259,7 @@ def _clusters() -> list[Child]:
 @contextlib.contextmanager
 def _hold_data_directory() -> Iterator[None]:
     """An exclusive lock on the data directory. Raises AlreadyRunning before anything was touched."""
+    files.check_owner()
     settings.PORTAL_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     path: Path = settings.PORTAL_DATA_DIR / "serve.lock"
     try:

@@ -1,7 +1,9 @@
-"""The secret key: made once, whole, by whoever comes first."""
+"""The data directory: its secret key is made once, whole, by whoever comes first; its folders are their owner's."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from portal import datadir
 from portal.datadir import read_or_create_secret_key
+from tests.running_portal import RunningPortal
 
 
 def test_all_who_start_at_once_read_the_same_key(tmp_path: Path) -> None:
@@ -47,3 +50,16 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match=r"models cannot be used \(File exists\)"):
         datadir.make_private(tmp_path / "models")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
+def test_root_does_not_start_the_portal_of_another_user(tmp_path: Path) -> None:
+    store = tmp_path / "models"
+    store.mkdir()
+    shutil.chown(store, 54321)
+
+    ended = RunningPortal(tmp_path).manage("serve")
+
+    assert ended.returncode == 1
+    assert ended.stderr == "Run this as the user 54321, to whom the data directory belongs.\n"
+    assert not (tmp_path / "serve.lock").exists()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import pwd
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django_q.models import OrmQ
 
@@ -97,6 +100,18 @@ def test_beside_a_running_portal_it_says_that_the_check_has_begun() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as `serve` does
 
         assert "is being checked now" in run("numbers", SAMPLE)
+
+
+def test_who_does_not_own_the_data_directory_is_told_who_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PORTAL_FILES_DIR.mkdir(exist_ok=True)
+    owner = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        run("numbers", SAMPLE)
+
+    assert str(refusal.value) == f"Run this as the user {owner}, to whom the data directory belongs."
+    assert not ModelVersion.objects.exists()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import pwd
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -12,12 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import UploadedFile
 
 from inference.errors import DiskFull, TooLarge
 from inference.refusal import size_words
 from models_app.models import ModelVersion
 
+logger = logging.getLogger("portal.files")
 _CHUNK_BYTES = 2**20
 DISK_RESERVE_BYTES = 256 * 2**20
 """Left free for the database and what the models themselves write."""
@@ -46,6 +50,24 @@ def new_upload_path() -> Path:
     """A name for a file to come. It tells whose it is: `serve` removes what a process that ended left."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Path(settings.PORTAL_UPLOADS_DIR) / f"{os.getpid()}-{secrets.token_hex(16)}.part"
+
+
+def check_owner() -> None:
+    """Raises ImproperlyConfigured where the store belongs to another user: root may write to it, and what it wrote
+    nobody else may read."""
+    try:
+        owner = Path(settings.PORTAL_FILES_DIR).stat().st_uid
+    except OSError:  # it is not there yet, or whoever uses it says why that cannot be
+        return
+    if owner != os.getuid():
+        raise ImproperlyConfigured(f"Run this as the user {_user_name(owner)}, to whom the data directory belongs.")
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # of another machine
+        return str(uid)
 
 
 def check_size(size_bytes: int) -> None:
@@ -121,7 +143,10 @@ def keep(received: ReceivedFile) -> str:
 
 def remove(key: str) -> None:
     """Remove the folder of a version with all that was made from its file."""
-    shutil.rmtree(Path(settings.PORTAL_FILES_DIR) / key, ignore_errors=True)
+    folder = Path(settings.PORTAL_FILES_DIR) / key
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        logger.error("the folder %s of the store could not be removed", key)
 
 
 def compiled_directory(version: ModelVersion) -> Path:

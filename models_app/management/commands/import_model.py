@@ -41,7 +41,9 @@ class Command(BaseCommand):
 
 
 def _import(options: dict[str, Any]) -> ModelVersion:
-    """Copy and register. Raises a PortalError with a sentence for everything that the caller can put right."""
+    """Copy and register. Raises a PortalError with a sentence for everything that the caller can put right, or
+    ImproperlyConfigured."""
+    files.check_owner()
     name = upload.check_name(options["name"])
     if RegisteredModel._meta.db_table not in connection.introspection.table_names():
         raise ValidationFailed("There is no database yet. Start the portal once with `make run`, then import.")
