@@ -6,10 +6,12 @@ import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
+from inference.errors import PortalError
 from models_app.models import RegisteredModel, Transition
 from models_app.services import files, upload
 from models_app.services.hand_out import forget_workers
@@ -30,7 +32,7 @@ def prepare() -> Iterator[str]:
     take_up_abandoned(node)
     forget_workers()
     yield from _first_administrator()
-    _sample()
+    yield from _sample()
     for name in files.orphans():
         yield f"The folder {name} of the store belongs to no version. It was left alone."
 
@@ -47,11 +49,17 @@ def _first_administrator() -> Iterator[str]:
         yield f"The first administrator is admin, the password {password} (shown once; change it in the admin)."
 
 
-def _sample() -> None:
+def _sample() -> Iterator[str]:
     """Register the sample model, once in the life of a data directory: who deletes it does not get it back."""
     if not settings.PORTAL_SAMPLE or RegisteredModel.objects.exists() or Transition.objects.exists():
         return
-    facts = json.loads((SAMPLES / "digits.json").read_text("utf-8"))
+    try:
+        _register(json.loads((SAMPLES / "digits.json").read_text("utf-8")))
+    except PortalError as error:
+        yield f"The sample was not registered: {error.message}"
+
+
+def _register(facts: dict[str, Any]) -> None:
     received = files.receive_copy(SAMPLES / facts["file"], facts["file"])
     use = upload.VersionSettings.from_fields(
         {key: facts[key] for key in ("labels", "preprocessing", "postprocessing", "engine") if key in facts}
