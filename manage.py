@@ -4,6 +4,8 @@
 import os
 import sys
 
+from portal.standard_files import keep_open
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -18,6 +20,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
+        keep_open()
         main()
     except KeyboardInterrupt:
         sys.exit(130)

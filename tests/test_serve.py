@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from portal import serve
 from portal.serve import Child, Portal
@@ -150,3 +151,54 @@ def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
 
     assert starting.returncode == 130
     assert "Traceback" not in said
+
+
+def started_by_a_shell(portal: RunningPortal, command: str) -> subprocess.Popen[str]:
+    """`serve` stands for the portal in the command; its exit code is the shell's."""
+    line = command.replace("serve", f"{sys.executable} manage.py serve")
+    shell = subprocess.Popen(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=ROOT,
+        env=portal.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    portal._process = shell  # type: ignore[assignment]
+    wait_for(portal._is_ready, 60, f"`{command}` is ready")
+    return shell
+
+
+def pid_of_serve(portal: RunningPortal) -> int:
+    return int((portal.data_dir / "serve.lock").read_text())
+
+
+def new_web_instead_of_a_killed_one(portal: RunningPortal) -> None:
+    """It is started anew only by a `serve` that lives, and that told so in its log."""
+    (before,) = portal.web()
+    before.kill()
+    wait_for(lambda: [web for web in portal.web() if web.pid != before.pid], 20, "a new web process")
+    assert requests.get(f"{portal.url}/healthz", timeout=60).status_code == 200
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[RunningPortal]:
+    """A portal without models, not started yet."""
+    portal = RunningPortal(tmp_path / "data", PORTAL_SLOTS="0", PORTAL_SAMPLE="0", PORTAL_WEB_WORKERS="1")
+    yield portal
+    if portal._process is not None:
+        portal.kill_everything()
+
+
+@pytest.mark.portal
+@pytest.mark.parametrize("command", ["serve <&- >&- 2>&-", "serve | true", "serve 2>&1 | true"])
+def test_nobody_has_to_read_what_it_says(small: RunningPortal, command: str) -> None:
+    shell = started_by_a_shell(small, command)
+
+    new_web_instead_of_a_killed_one(small)
+    os.kill(pid_of_serve(small), signal.SIGTERM)
+    said, _ = shell.communicate(timeout=60)
+
+    assert (shell.returncode, small.processes()) == (0, [])
+    assert "Traceback" not in said and "Exception" not in said
