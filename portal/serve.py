@@ -137,15 +137,16 @@ class Child:
 
 @dataclass
 class Portal:
-    """`run` blocks until SIGTERM or Ctrl-C; returns the exit code."""
+    """`run` blocks until SIGTERM, SIGQUIT, Ctrl-C, or until its terminal is closed; returns the exit code."""
 
     out: Any
     is_stopping: bool = False
     children: list[Child] = field(default_factory=list)
 
     def run(self) -> int:
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
-        signal.signal(signal.SIGINT, self._ask_to_stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # so `nohup` asks for
+                signal.signal(number, self._ask_to_stop)
         try:
             with _hold_data_directory(), _hold_port() as listener, _socket_folder():
                 self._set_up(listener)

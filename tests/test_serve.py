@@ -202,3 +202,27 @@ def test_nobody_has_to_read_what_it_says(small: RunningPortal, command: str) -> 
 
     assert (shell.returncode, small.processes()) == (0, [])
     assert "Traceback" not in said and "Exception" not in said
+
+
+@pytest.mark.portal
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_is_closed_stops_it_in_order(small: RunningPortal, number: signal.Signals) -> None:
+    shell = started_by_a_shell(small, "exec serve")
+
+    os.kill(pid_of_serve(small), number)
+    said, _ = shell.communicate(timeout=60)
+
+    assert (shell.returncode, small.processes()) == (0, [])
+    assert said.endswith("The portal has stopped.\n")
+    assert not (small.data_dir / "sockets").exists()
+
+
+@pytest.mark.portal
+def test_nohup_keeps_it_running(small: RunningPortal) -> None:
+    shell = started_by_a_shell(small, "nohup serve")
+
+    os.kill(pid_of_serve(small), signal.SIGHUP)
+    new_web_instead_of_a_killed_one(small)
+    os.kill(pid_of_serve(small), signal.SIGTERM)
+
+    assert shell.wait(60) == 0
