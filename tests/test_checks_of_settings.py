@@ -202,8 +202,8 @@ def test_a_broker_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
     ended = RunningPortal(tmp_path, REDIS_URL="redis://127.0.0.1:1").manage("serve")
 
     assert ended.returncode == 1
-    assert "Redis does not answer: Error 111" in ended.stdout and "Look at REDIS_URL" in ended.stdout
-    assert "Traceback" not in ended.stdout + ended.stderr
+    assert ended.stdout.startswith("Redis does not answer: Error 111") and "Look at REDIS_URL" in ended.stdout
+    assert ended.stderr == ""
 
 
 def test_an_address_of_another_machine_is_not_called_a_taken_port(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 
 from inference.processes import is_alive
+from models_app import queue
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services.check import check, fail_where_rejected, reject, request_check
@@ -153,7 +154,7 @@ def hand_out_lost() -> None:
 
     After the clock went back by an hour the broker holds back for as long what it was given before.
     """
-    if get_broker(settings.JOBS_CLUSTER).queue_size():
+    if not queue.is_there(settings.JOBS_CLUSTER) or get_broker(settings.JOBS_CLUSTER).queue_size():
         return
     now = timezone.now()
     just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}  # made later than now: the clock went back
