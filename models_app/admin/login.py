@@ -7,6 +7,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 
+from models_app.services.client_address import client_address
 from models_app.services.throttle import guessing, note_failure
 
 
@@ -24,7 +25,7 @@ class LoginForm(AdminAuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Raises Throttled, before the password is looked at or before it is said whether it was right."""
         user_name = str(self.cleaned_data.get("username", ""))
-        address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
+        address = client_address(self.request) if self.request is not None else ""
         try:
             with guessing(user_name, address):
                 return super().clean()

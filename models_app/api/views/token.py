@@ -28,6 +28,7 @@ from models_app.api.views.base import (
     FormView,
 )
 from models_app.choices import KeyScope
+from models_app.services.client_address import client_address
 from models_app.services.keys import create_key
 from models_app.services.throttle import guessing, note_failure
 
@@ -54,7 +55,7 @@ class TokenView(FormView):
         name = given.get("name") or "REST client"
         if not isinstance(name, str) or not is_text(name) or len(name) > LONGEST_NAME:
             raise ValidationFailed.of("name", f"The name of a key is a text of at most {LONGEST_NAME} characters.")
-        address = request.META.get("REMOTE_ADDR", "")
+        address = client_address(request)
         with guessing(user_name, address):
             user = authenticate(request._request, username=user_name, password=password)
         if user is None:

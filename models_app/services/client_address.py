@@ -1,0 +1,33 @@
+"""Whose wrong passwords are counted together."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+IPV6_PREFIX_BITS = 64
+"""What one household is given: by each of its addresses it could guess ten more."""
+
+
+def client_address(request: HttpRequest | Request) -> str:
+    """Of who connects; behind a proxy on this machine the last address in X-Forwarded-For, which the proxy wrote.
+
+    Of anybody else, and where no proxy is announced (PORTAL_HTTPS), that header is a claim and is not looked at.
+    """
+    peer = _parsed(request.META.get("REMOTE_ADDR", ""))
+    if settings.PORTAL_HTTPS and peer is not None and peer.is_loopback:
+        peer = _parsed(request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()) or peer
+    if isinstance(peer, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((peer, IPV6_PREFIX_BITS), strict=False))
+    return str(peer or "")
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
