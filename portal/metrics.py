@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
+from django.http.request import split_domain_port
 from drf_spectacular.utils import extend_schema
 from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework.permissions import BasePermission
@@ -35,10 +37,14 @@ class MetricsView(APIView):
 
 
 def _is_from_this_machine(request: Request) -> bool:
-    """A proxy on this machine makes everybody's peer a loopback one, and says so in one of these headers."""
-    if any(name.startswith(_FORWARDED) for name in request.META):
-        return False
+    """A proxy on this machine makes everybody's peer a loopback one. It passes on a name, or says what it is in one of
+    these headers; nginx that is told to do neither speaks HTTP/1.0, which nobody else does by now."""
+    is_through_proxy = (
+        any(name.startswith(_FORWARDED) for name in request.META)
+        or split_domain_port(request.get_host())[0] not in settings.LOOPBACK_NAMES
+        or getattr(request, "scope", {}).get("http_version") == "1.0"
+    )
     try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+        return not is_through_proxy and ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
     except ValueError:
         return False

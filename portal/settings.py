@@ -45,12 +45,12 @@ datadir.make(PORTAL_DATA_DIR)
 SECRET_KEY = env.text("PORTAL_SECRET_KEY") or datadir.read_or_create_secret_key(PORTAL_DATA_DIR)
 DEBUG = False
 HOST_IN_URLS = f"[{PORTAL_HOST}]" if ":" in PORTAL_HOST else PORTAL_HOST
-_LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
-_NAMES = env.words("PORTAL_ALLOWED_HOSTS", [*_LOOPBACK_NAMES, HOST_IN_URLS])
+LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
+_NAMES = env.words("PORTAL_ALLOWED_HOSTS", [*LOOPBACK_NAMES, HOST_IN_URLS])
 if PORTAL_HOST in {"0.0.0.0", "::"} and not env.text("PORTAL_ALLOWED_HOSTS"):
     _NAMES = [*_NAMES, socket.gethostname(), socket.getfqdn()]
 # Whatever checks the portal from its own machine. A rebound name does not get in by these: browsers send that name.
-ALLOWED_HOSTS = [*_NAMES, *_LOOPBACK_NAMES]
+ALLOWED_HOSTS = [*_NAMES, *LOOPBACK_NAMES]
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in _NAMES if PORTAL_HTTPS and host != "*"]
 
 INSTALLED_APPS = [

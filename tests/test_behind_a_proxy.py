@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,9 @@ from tests.running_portal import RunningPortal, running_portal
 
 pytestmark = pytest.mark.portal
 
+LOOPBACK = ["127.0.0.1:8000", "localhost", "[::1]:8000"]
 NAME = "models.example.org"
-OPEN = ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"]
+OPEN = ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"]
 OTHERS = ["/try/", "/api/models/", "/v2/models", "/v1/models"]
 
 
@@ -27,9 +29,21 @@ def asked(portal: RunningPortal, path: str, host: str, **headers: str) -> reques
     return requests.get(f"{portal.url}{path}", headers={"Host": host, **headers}, timeout=30, allow_redirects=False)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", NAME])
-def test_health_and_figures_are_open_without_tls(proxied: RunningPortal, host: str) -> None:
+@pytest.mark.parametrize("host", [*LOOPBACK, NAME])
+def test_health_is_open_without_tls(proxied: RunningPortal, host: str) -> None:
     assert {path: asked(proxied, path, host).status_code for path in OPEN} == dict.fromkeys(OPEN, 200)
+
+
+def test_figures_are_open_to_programs_of_this_machine_and_not_through_a_proxy(proxied: RunningPortal) -> None:
+    programs = [asked(proxied, "/metrics", host).status_code for host in LOOPBACK]
+    by_name = asked(proxied, "/metrics", NAME)
+    with socket.create_connection(("127.0.0.1", proxied.port), 30) as nginx, nginx.makefile("rb") as answer:
+        nginx.sendall(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % proxied.port)
+        as_nginx = answer.readline()
+
+    assert programs == [200] * len(LOOPBACK)
+    assert by_name.status_code == 401
+    assert b" 401 " in as_nginx
 
 
 @pytest.mark.parametrize("path", OTHERS)
