@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.db import DatabaseError, connections
 from django_q.signals import post_spawn, pre_execute
 
@@ -24,6 +26,7 @@ from models_app.services.spares import LOOK_EVERY_S, spares
 logger = logging.getLogger("portal.cluster")
 STUCK_AFTER_S = 10.0
 LOOK_FOR_LOST_EVERY_S = 60.0
+CLEAR_SESSIONS_EVERY_S = 24 * 3600.0
 
 
 def run_jobs() -> None:
@@ -77,10 +80,14 @@ class _JobsWatch:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._looked_at = time.monotonic()
+        self._cleared_at = -math.inf
 
     def beat(self) -> None:
         nodes.report_jobs(self._node)
         jobs.take_up_cut_off()
+        if time.monotonic() - self._cleared_at > CLEAR_SESSIONS_EVERY_S:
+            self._cleared_at = time.monotonic()
+            call_command("clearsessions")  # Django keeps those that have expired
         if time.monotonic() - self._looked_at > LOOK_FOR_LOST_EVERY_S:
             self._looked_at = time.monotonic()
             jobs.hand_out_lost()
