@@ -133,6 +133,13 @@ def test_a_start_removes_uploads_that_were_cut_off_and_none_that_is_under_way(se
     assert left == [under_way]
 
 
+def test_a_web_process_without_a_socket_is_a_sentence(tmp_path: Path) -> None:
+    ended = RunningPortal(tmp_path).manage("run_web", "77")
+
+    assert ended.returncode == 2
+    assert ended.stderr == "77 is no socket (Bad file descriptor): `serve` starts this, with its own.\n"
+
+
 def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
     starting = subprocess.Popen(
         [sys.executable, "-v", "manage.py", "serve"],  # -v: a line on stderr for each import

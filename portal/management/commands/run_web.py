@@ -19,4 +19,11 @@ class Command(BaseCommand):
         parser.add_argument("--grace", type=int, default=15, help="seconds for requests under way at the end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        answer_requests(socket.socket(fileno=options["descriptor"]), options["grace"])
+        try:
+            listener = socket.socket(fileno=options["descriptor"])
+        except OSError as error:
+            self.stderr.write(
+                f"{options['descriptor']} is no socket ({error.strerror}): `serve` starts this, with its own."
+            )
+            raise SystemExit(2) from None
+        answer_requests(listener, options["grace"])
