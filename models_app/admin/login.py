@@ -64,4 +64,4 @@ class PasswordView(PasswordChangeView):
     form_class = PasswordForm
 
     def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "address": str(self.request.META.get("REMOTE_ADDR", ""))}
+        return {**super().get_form_kwargs(), "address": client_address(self.request)}

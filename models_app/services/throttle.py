@@ -2,8 +2,8 @@
 
 Looked at before a password is checked and again before its outcome is told: checking is slow on purpose, and a hundred
 guesses side by side would all be let in by the first look. One at a time in each process, so that guesses under many
-names leave cores to those who ask models; no limit for an address alone, as behind a proxy all people share one. Few
-wait for their turn, and without the database: a crowd of 150 took all the connections that PostgreSQL gives.
+names leave cores to those who ask models; no limit for an address alone, as many people may share one. Few wait for
+their turn, and without the database: a crowd of 150 took all the connections that PostgreSQL gives.
 """
 
 from __future__ import annotations
