@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from models_app.models import Conversion, ModelVersion
+from models_app.choices import JobKind
+from models_app.models import Conversion, Job, ModelVersion
 from models_app.services import files, upload
 from models_app.services.convert import convert_version
 from models_app.services.delete import delete_version
@@ -36,12 +37,12 @@ def volume(settings: Any, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def version(volume: Path, tmp_path: Path) -> ModelVersion:
+def job(volume: Path, tmp_path: Path) -> Job:
     source = workbench(tmp_path / "workbench.onnx")
     version = make_version("workbench", format="onnx", sha256=files.hash_of(source))
     version.directory.mkdir()
     shutil.copyfile(source, version.path)
-    return version
+    return Job.objects.create(kind=JobKind.CONVERT, version=version, target="openvino")
 
 
 def test_an_upload_comes_to_another_volume(volume: Path) -> None:
@@ -65,7 +66,7 @@ def test_an_upload_that_cannot_be_moved_leaves_no_folder(volume: Path) -> None:
     assert list(volume.iterdir()) == []
 
 
-def test_no_file_is_copied_while_the_database_is_held(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_is_copied_while_the_database_is_held(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite takes no other change until the transaction ends, and a file may have gigabytes."""
     copied_while_held = []
     copy = shutil.copyfile
@@ -75,19 +76,21 @@ def test_no_file_is_copied_while_the_database_is_held(version: ModelVersion, mon
         return copy(*given, **how)
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)
-    made = convert_version(version, ["openvino"], lambda percent, sentence: None)["openvino"]
+    made = convert_version(job, ["openvino"], lambda percent, sentence: None)["openvino"]
 
     assert isinstance(made, Conversion) and files.is_unchanged(made.path, made.sha256)
     assert copied_while_held and not any(copied_while_held)
-    assert sorted(path.name for path in version.directory.iterdir()) == ["converted", "source"]
+    assert sorted(path.name for path in job.version.directory.iterdir()) == ["converted", "source"]
 
 
-def test_a_version_that_is_deleted_while_it_is_converted_is_told_as_such(version: ModelVersion) -> None:
+def test_a_version_that_is_deleted_while_it_is_converted_is_told_as_such(job: Job) -> None:
+    directory = job.version.directory
+
     def delete(percent: int, sentence: str) -> None:
-        if ModelVersion.objects.filter(pk=version.pk).exists():
-            delete_version(version, by=None)
+        if ModelVersion.objects.filter(pk=job.version_id).exists():
+            delete_version(job.version, by=None)
 
     with pytest.raises(JobFailed, match="deleted"):
-        convert_version(version, ["openvino"], delete)
+        convert_version(job, ["openvino"], delete)
 
-    assert not version.directory.exists()
+    assert not directory.exists()

@@ -69,15 +69,15 @@ def take(job_pk: int) -> Job | None:
         job = Job.objects.select_related("version__model").filter(pk=job_pk, state=JobState.QUEUED).first()
         if job is None or (job.kind in LONG_JOBS and (not _is_ready(job) or _is_one_running())):
             return None
+        job.pid, job.pid_started_at, job.boot_id = me.pid, me.started_at, me.boot_id
         changed = Job.objects.filter(pk=job_pk, state=JobState.QUEUED).update(
             state=JobState.RUNNING,
             started_at=timezone.now(),
             progress=0,
-            pid=me.pid,
-            pid_started_at=me.started_at,
-            boot_id=me.boot_id,
+            pid=job.pid,
+            pid_started_at=job.pid_started_at,
+            boot_id=job.boot_id,
         )
-    job.pid = me.pid
     return job if changed else None  # with its version as it was looked at: it may be another by now
 
 
