@@ -107,6 +107,24 @@ def test_a_file_above_the_limit_is_refused(client: Client, settings: Any) -> Non
     assert "Without JavaScript" in response.content.decode()
 
 
+def test_the_limit_of_all_uploads_holds_for_the_form_too(client: Client, settings: Any) -> None:
+    settings.PORTAL_MAX_UPLOAD_BYTES = 10
+
+    response = client.post(ADD, form())
+
+    assert response.status_code == 400 and not ModelVersion.objects.exists()
+    assert "A file may hold at most 10 bytes." in response.content.decode()
+
+
+@pytest.mark.parametrize(("most_bytes", "is_said"), [(2 * 10**8, True), (10**8, False), (3 * 10**7, False)])
+def test_the_limit_of_the_form_is_said_only_where_it_is_the_smaller_one(
+    client: Client, settings: Any, most_bytes: int, is_said: bool
+) -> None:
+    settings.PORTAL_MAX_UPLOAD_BYTES = most_bytes
+
+    assert ("Without JavaScript the limit is 100 MB." in client.get(ADD).content.decode()) == is_said
+
+
 def test_a_version_may_be_added_without_the_right_to_make_models(folders: Path) -> None:
     make_version("plankton")
     client = Client()

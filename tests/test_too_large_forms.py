@@ -52,6 +52,15 @@ def test_a_browser_without_a_script_gets_a_page_that_says_what_to_do() -> None:
         assert words in body.decode()
 
 
+def test_the_limit_of_all_uploads_holds_for_the_form_too(settings: Any) -> None:
+    settings.PORTAL_MAX_UPLOAD_BYTES = 30_000_000
+
+    status, _, body = post(FORM, BROWSER, [(b"content-length", b"40000000")])
+
+    assert status == 413
+    assert "A file may hold at most 30.0 MB. Nothing was kept. Go back and choose a smaller one." in body.decode()
+
+
 def test_a_form_without_a_length_is_counted_and_answered_by_the_page_too(settings: Any) -> None:
     settings.PORTAL_FORM_UPLOAD_BYTES = 0
 

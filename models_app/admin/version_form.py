@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.engines import ENGINE_NAMES
-from inference.errors import PortalError, ValidationFailed
+from inference.errors import PortalError, TooLarge, ValidationFailed
 from inference.options import PRECISIONS
 from inference.postprocessing import ACTIVATIONS
 from inference.preprocessing import CHANNELS, PRESETS, RESIZES
@@ -61,6 +61,10 @@ class UploadForm(forms.Form):
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
+        try:
+            files.check_size(file.size)
+        except TooLarge as error:
+            raise forms.ValidationError(error.message) from None
         if file.size > settings.PORTAL_FORM_UPLOAD_BYTES:
             limit = size_words(settings.PORTAL_FORM_UPLOAD_BYTES)
             raise forms.ValidationError(f"Without JavaScript a file may have {limit}. Send a larger one over the API.")
@@ -164,7 +168,7 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "plain_hint": name_hint("", known),
         "limit_bytes": settings.PORTAL_MAX_UPLOAD_BYTES,
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),
-        "form_limit": size_words(settings.PORTAL_FORM_UPLOAD_BYTES),
+        "form_limit": _form_limit(),
         "name_pattern": NAME_PATTERN,
         "name_wanted": upload.NAME_WANTED,
         "size_pattern": SIZE_PATTERN,
@@ -177,6 +181,12 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "open_url": f"{reverse('admin:models_app_modelversion_changelist')}open/",
     }
     return TemplateResponse(request, "admin/models_app/modelversion/add_form.html", context, status=status)
+
+
+def _form_limit() -> str:
+    """Empty where the form without a script takes what every upload may hold."""
+    limit = files.form_limit_bytes()
+    return size_words(limit) if limit < settings.PORTAL_MAX_UPLOAD_BYTES else ""
 
 
 def name_hint(name: str, known: dict[str, int]) -> str:

@@ -76,6 +76,11 @@ def check_size(size_bytes: int) -> None:
         raise TooLarge(f"A file may hold at most {size_words(settings.PORTAL_MAX_UPLOAD_BYTES)}.")
 
 
+def form_limit_bytes() -> int:
+    """What a file may hold that comes in the form without a script."""
+    return min(settings.PORTAL_FORM_UPLOAD_BYTES, settings.PORTAL_MAX_UPLOAD_BYTES)
+
+
 def check_disk(size_bytes: int) -> None:
     """Raises DiskFull where a file of this size would not leave enough free."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)

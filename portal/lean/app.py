@@ -13,6 +13,7 @@ from inference.protocols.content_coding import check_plain
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.views.missing import NOTHING_HERE, exists
 from models_app.pages.words import size_words
+from models_app.services.files import form_limit_bytes
 from portal.lean.asgi import Application, Header, Message, Receive, Scope, Send, header, send_error
 from portal.lean.exchange import new_request_id
 from portal.lean.inference import InferencePath
@@ -137,7 +138,7 @@ def _check_announced(scope: Scope) -> None:
 def _most_bytes(scope: Scope) -> int:
     """What the body of a request to Django may hold; the upload form without a script has a limit of its own."""
     if _is_upload_form(scope):
-        return int(settings.PORTAL_FORM_UPLOAD_BYTES) + _FORM_OVERHEAD_BYTES
+        return form_limit_bytes() + _FORM_OVERHEAD_BYTES
     return int(settings.PORTAL_MAX_REQUEST_BYTES)
 
 
@@ -149,12 +150,15 @@ def _too_large(scope: Scope) -> PortalError:
     """Of an upload whose address lacks its slash the size is not what is wrong."""
     if scope["path"].startswith("/api/") and not exists(scope["path"]):
         return NotFound(NOTHING_HERE)
-    if _is_upload_form(scope):
-        return TooLarge(
-            f"Without JavaScript a file may have {size_words(settings.PORTAL_FORM_UPLOAD_BYTES)}. Nothing was kept. Go "
-            "back and choose a smaller one; a larger one needs JavaScript, the REST API or manage.py import_model."
-        )
-    return TooLarge(f"A request to this address may hold {_most_bytes(scope):,} bytes.")
+    if not _is_upload_form(scope):
+        return TooLarge(f"A request to this address may hold {_most_bytes(scope):,} bytes.")
+    limit = size_words(form_limit_bytes())
+    if form_limit_bytes() == settings.PORTAL_MAX_UPLOAD_BYTES:
+        return TooLarge(f"A file may hold at most {limit}. Nothing was kept. Go back and choose a smaller one.")
+    return TooLarge(
+        f"Without JavaScript a file may have {limit}. Nothing was kept. Go back and choose a smaller one; a larger one "
+        "needs JavaScript, the REST API or manage.py import_model."
+    )
 
 
 def _page(scope: Scope, error: PortalError) -> str | None:
