@@ -51,7 +51,9 @@
       img.replaceWith(box);
     };
     const name = document.createElement("span");
-    name.textContent = name.title = file.name;
+    name.title = file.name;
+    name.textContent = file.size ? file.name : `Empty: ${file.name}`; // as WebKit gives a dropped folder
+    item.classList.toggle("bad", !file.size);
     const out = document.createElement("button");
     out.type = "button";
     out.textContent = "×";
@@ -100,7 +102,7 @@
       let left = sent.loaded;
       files.forEach((file, i) => {
         if (bars[i] && left >= file.size) bars[i].removeAttribute("value"); // sent; now the model is at it
-        else if (bars[i]) bars[i].value = Math.max(0, left) / file.size;
+        else if (bars[i]) bars[i].value = Math.max(0, left) / (file.size || 1);
         left -= file.size;
       });
       say(sent.loaded < sent.total ? `${Math.round((100 * sent.loaded) / sent.total)} % sent` : "Waiting for the answer");

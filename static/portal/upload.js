@@ -44,8 +44,10 @@ function proposedName(chosen) {
 
 /** A file that the server would refuse is not sent: the browser holds the form back. */
 function checkSize(chosen) {
-  const limit = Number(form.dataset.limit), isTooLarge = chosen?.size > limit;
-  const sentence = isTooLarge ? `${chosen.name} is ${size(chosen.size)}; a file may hold at most ${size(limit)}.` : "";
+  const limit = Number(form.dataset.limit);
+  let sentence = "";
+  if (chosen?.size === 0) sentence = "The file is empty; a folder goes as one .zip."; // as WebKit gives a dropped folder
+  if (chosen?.size > limit) sentence = `${chosen.name} is ${size(chosen.size)}; a file may hold at most ${size(limit)}.`;
   file.setCustomValidity(sentence);
   if (chosen) clearErrors(zone.parentElement);
   if (sentence) addError(zone.parentElement, sentence);

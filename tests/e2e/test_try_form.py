@@ -66,6 +66,21 @@ def test_a_bad_picture_is_named_and_the_others_are_answered(
     _save_screenshot(page, portal, digits_copy)
 
 
+def test_an_empty_picture_is_marked_when_it_is_chosen_and_the_others_are_answered(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, tmp_path: Path
+) -> None:
+    empty = tmp_path / "img"
+    empty.touch()
+    page = with_pictures(open_page(), portal, digits_copy)
+
+    page.set_input_files("#id_image", [SEVEN, empty, TWO])
+    expect(page.locator(".previews li.bad span")).to_have_text("Empty: img")
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    expect(page.locator(".previews li.bad span")).to_have_text("Empty: img")
+
+
 def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_another_tab(
     open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
 ) -> None:

@@ -149,6 +149,24 @@ def test_a_file_above_the_limit_is_told_when_it_is_chosen_and_never_sent(
     assert page.locator("#id_file").evaluate("(field) => field.validity.valid")
 
 
+def test_an_empty_file_is_told_when_it_is_chosen_and_never_sent(
+    open_page: Callable[..., Page], two_files: list[Path], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.keras"
+    empty.touch()
+    page, told = open_page(), "The file is empty; a folder goes as one .zip."
+    log_in(page, FORM)
+
+    page.set_input_files("#id_file", empty)
+    expect(page.locator(".errortext")).to_have_text(told)
+    page.click(BUTTON)
+    assert page.locator("#id_file").evaluate("(field) => field.validationMessage") == told
+    expect(page.locator(".chosen")).to_have_count(0)
+    page.set_input_files("#id_file", two_files[0])
+
+    expect(page.locator(".errortext")).to_have_count(0)
+
+
 def test_an_upload_that_stands_still_says_so(open_page: Callable[..., Page], two_files: list[Path]) -> None:
     page = open_page()
     page.clock.install()
