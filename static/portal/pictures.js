@@ -58,7 +58,7 @@
     out.type = "button";
     out.textContent = "×";
     out.setAttribute("aria-label", `Take out ${file.name}`);
-    out.addEventListener("click", () => choose([...input.files].filter((other) => other !== file)));
+    out.addEventListener("click", () => takeOut(file));
     item.append(img, name, out);
     return item;
   }
@@ -69,6 +69,14 @@
     for (const file of files) all.items.add(file);
     input.files = all.files;
     showPreviews();
+  }
+
+  /** The focus goes to the next one's button, behind the last to the one before, behind the only one to the field. */
+  function takeOut(file) {
+    const files = [...input.files], at = files.indexOf(file);
+    choose(files.filter((other) => other !== file));
+    const buttons = [...list.querySelectorAll("button")];
+    (buttons[at] ?? buttons.at(-1) ?? input).focus();
   }
 
   function paste(event) {

@@ -110,6 +110,22 @@ def test_a_chosen_picture_is_taken_out_again(
     assert winners(page) == ["2"]
 
 
+def test_the_focus_stays_at_the_pictures_when_one_is_taken_out(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = with_pictures(open_page(), portal, digits_copy)
+    page.set_input_files("#id_image", [SEVEN, PICTURES / "one.png", TWO])
+    page.get_by_role("button", name="Take out one.png").focus()
+
+    for name in ("two.png", "seven.png"):
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name=f"Take out {name}")).to_be_focused()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#id_image")).to_be_focused()
+    expect(page.locator(".previews")).to_have_count(0)
+
+
 def test_without_a_script_the_page_loads_and_answers_too(open_page: Callable[..., Page], digits_copy: str) -> None:
     page = open_page(has_script=False)
     log_in(page, f"/try/{digits_copy}/")
