@@ -210,7 +210,7 @@ form.addEventListener("submit", (event) => {
     awaitProgress();
     bar.value = (100 * e.loaded) / e.total;
     const rate = Math.max(1, (1000 * e.loaded) / (performance.now() - began)); // bytes a second
-    words.textContent = `${sent.name}: ${size(e.loaded)} of ${size(e.total)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;
+    words.textContent = `${sent.name}: ${size(Math.min(e.loaded, sent.size))} of ${size(sent.size)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;
   });
   send.addEventListener("load", async () => {
     let answer = {};

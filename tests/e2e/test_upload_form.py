@@ -198,6 +198,23 @@ def test_the_progress_on_a_slow_line_is_in_small_units(open_page: Callable[..., 
     page.click("button:text('Stop')")
 
 
+def test_the_progress_tells_of_the_file_and_not_of_what_is_sent_beside_it(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("five\n")
+    page = open_page()
+    log_in(page, FORM)
+    page.set_input_files("#id_file", tmp_path / "notes.txt")
+    page.fill("#id_labels", "x" * 100_000)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 8_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+
+    page.click(BUTTON)
+
+    expect(page.locator(".chosen span")).to_contain_text("notes.txt: 5 bytes of 5 bytes, ")
+    page.click("button:text('Stop')")
+
+
 @pytest.mark.parametrize("typed", ["22.5 x 22", "-5 x 3", "abc", "224"])
 def test_a_size_that_is_none_is_said_before_anything_is_sent(open_page: Callable[..., Page], typed: str) -> None:
     page = open_page()
