@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,6 +78,32 @@ def test_a_superuser_sees_every_page_and_none_has_anything_inline() -> None:
         assert response.status_code == 200, address
         assert not INLINE.search(text_of(response)), (address, INLINE.search(text_of(response)))
         assert "Content-Security-Policy" in response.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("models_app/apikey/", "Wall › API keys"),
+        ("models_app/apikey/add/", "Wall › API keys › Add API key"),
+        ("auth/user/", "Wall › Users"),
+        ("auth/user/{user}/change/", "Wall › Users › root"),
+        ("auth/user/{user}/password/", "Wall › Users › Set password: root"),
+        ("auth/user/{user}/history/", "Wall › Users › root › Change history: root"),
+        ("auth/user/{user}/delete/", "Wall › Users › root › Delete"),
+        ("password_change/", "Wall › Password change"),
+        ("models_app/modelversion/{version}/change/", "Wall › Models › digits v1"),
+    ],
+)
+def test_every_page_says_the_same_way_where_it_is(path: str, words: str) -> None:
+    user, version = make_superuser(), make_version("digits")
+
+    page = logged_in(user).get(f"/admin/{path}".format(user=user.pk, version=version.pk)).content.decode()
+
+    crumbs = re.search(r'<div class="breadcrumbs">(.*?)</div>', page, re.DOTALL)
+    assert crumbs and html.unescape(re.sub(r"<[^>]*>", "", crumbs[1])) == words
+    links = re.findall(r'href="([^"]*)"', crumbs[1])
+    assert {logged_in(user).get(link).status_code for link in links} == {200}
+    assert links[0] == "/admin/"
 
 
 def test_the_bulk_pages_have_nothing_inline() -> None:
