@@ -14,8 +14,8 @@ from models_app.models import ModelVersion
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _ENGINE_WORDS = {
-    AUTO: "auto: the fastest with the same answers",
-    "tensorflow": "tensorflow: Keras and graphs as they are",
+    AUTO: "auto: the fastest that answers alike",
+    "tensorflow": "tensorflow: Keras and graphs as is",
     "openvino": "openvino: mostly the fastest on a CPU",
     "onnxruntime": "onnxruntime: ONNX as it is",
     "litert": "litert: TensorFlow Lite as it is",
