@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.checking import check_cost
 
 
+@pytest.mark.long
 def test_the_check_of_a_100_mb_model_costs_little_more_than_the_import_of_its_engine() -> None:
     cost = check_cost()
 

@@ -95,16 +95,16 @@ def test_names_that_tensorflow_takes_for_no_scope_are_kept(tmp_path: Path, engin
     assert sorted(spec["name"] for spec in ran.facts["inputs"]) == sorted(given)
 
 
-@pytest.mark.parametrize("target", ENGINE_OF)
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_names_that_tensorflow_takes_for_no_scope_are_converted(as_converted: AsConverted, target: str) -> None:
-    ran, expected = as_converted("odd_names", target, tuple(ENGINE_OF))
+    ran, expected = as_converted("odd_names", target)
 
     assert difference(ran.outputs, expected) < 1e-5
 
 
-@pytest.mark.parametrize("target", ENGINE_OF)
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_an_output_may_have_the_name_of_an_input_or_be_one(as_converted: AsConverted, target: str) -> None:
-    ran, expected = as_converted("same_names", target, tuple(ENGINE_OF))
+    ran, expected = as_converted("same_names", target)
 
     assert difference(ran.outputs, expected) < 1e-5
 
@@ -132,10 +132,10 @@ def test_recurrent_layers_are_converted(as_converted: AsConverted, target: str) 
     assert difference(ran.outputs, expected) < 1e-5
 
 
-@pytest.mark.parametrize("target", ENGINE_OF)
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_an_engine_knows_whether_a_file_can_repeat_a_part_of_itself(as_converted: AsConverted, target: str) -> None:
     plain, _ = as_converted("two_ends", target, tuple(ENGINE_OF))
-    steps, _ = as_converted("time_major", target, tuple(ENGINE_OF))
+    steps, _ = as_converted("time_major", target)
 
     assert (plain.facts["may_loop"], steps.facts["may_loop"]) == (False, True)
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.portal
 
 USE = {"labels": DIGIT_LABELS, "preprocessing": '{"preset":"unit"}'}
 JOB_LIMIT_S = 400
+OTHERS = ("onnxruntime", "litert", "tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_auto_is_ready_with_the_engine_of_the_file_and_uses_the_measured_one_fro
     )
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "litert", "tensorflow"])
+@pytest.mark.parametrize("engine", ["openvino", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_a_word_beyond_the_vocabulary_is_refused_in_every_engine(api: Api, engine_models: Path, engine: str) -> None:
     name = f"words-{engine}"
     version = api.upload(name, engine_models / "vocabulary.keras", engine=engine)

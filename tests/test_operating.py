@@ -20,7 +20,7 @@ from tests.conftest import SAMPLE
 from tests.postgresql import postgresql, programs
 from tests.running_portal import PASSWORD, ROOT, Api, RunningPortal, free_port, running_portal, wait_for
 
-pytestmark = pytest.mark.portal
+pytestmark = [pytest.mark.portal, pytest.mark.long]
 PAGE = (ROOT / "docs" / "operating.md").read_text("utf-8")
 NAME = "models.example.org"
 Digit = Callable[[str], bytes]

@@ -54,6 +54,7 @@ say({"level": level.name, "digit": int(answer.argmax()), "rates": rates, "read":
 """
 
 
+@pytest.mark.long
 def test_tensorflow_runs_as_fast_inside_and_its_file_operations_get_nowhere(
     tmp_path: Path, digit: Callable[[str], bytes]
 ) -> None:

@@ -161,10 +161,10 @@ def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
 
 
 def started_by_a_shell(portal: RunningPortal, command: str) -> subprocess.Popen[str]:
-    """`serve` stands for the portal in the command; its exit code is the shell's."""
+    """`serve` stands for the portal in the command; its exit code is the shell's. The tests may run under `nohup`."""
     line = command.replace("serve", f"{sys.executable} manage.py serve")
     shell = subprocess.Popen(
-        ["bash", "-o", "pipefail", "-c", line],
+        ["env", "--default-signal=HUP", "bash", "-o", "pipefail", "-c", line],
         cwd=ROOT,
         env=portal.environment,
         stdin=subprocess.DEVNULL,
@@ -199,7 +199,13 @@ def small(tmp_path: Path) -> Iterator[RunningPortal]:
 
 
 @pytest.mark.portal
-@pytest.mark.parametrize("command", ["serve <&- >&- 2>&-", "serve | true", "serve 2>&1 | true"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve 2>&1 | true",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("serve <&- >&- 2>&-", "serve | true")),
+    ],
+)
 def test_nobody_has_to_read_what_it_says(small: RunningPortal, command: str) -> None:
     shell = started_by_a_shell(small, command)
 
@@ -212,7 +218,7 @@ def test_nobody_has_to_read_what_it_says(small: RunningPortal, command: str) -> 
 
 
 @pytest.mark.portal
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.long)])
 def test_a_terminal_that_is_closed_stops_it_in_order(small: RunningPortal, number: signal.Signals) -> None:
     shell = started_by_a_shell(small, "exec serve")
 

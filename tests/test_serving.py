@@ -113,6 +113,7 @@ def test_a_setting_that_is_hardly_meant_is_said_once_at_a_start(new_portal: Call
     assert portal.log().count("portal.W003") == 1
 
 
+@pytest.mark.long
 def test_a_deep_data_directory_still_has_room_for_its_sockets(
     new_portal: Callable[..., RunningPortal], tmp_path: Path, digit: Callable[[str], bytes]
 ) -> None:

@@ -61,7 +61,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WebServer, int]]:
         thread.start()
         wait_for(lambda: server.started, 10, "it listens")
         yield server, listener.getsockname()[1]
-        server.should_exit = True
+        server.should_exit = server.force_exit = True
         thread.join(10)
 
 

@@ -21,6 +21,7 @@ def is_dark(page: Page, selector: str) -> bool:
     return sum(parts) < 3 * 128
 
 
+@pytest.mark.long
 def test_it_is_as_dark_as_the_system_says_or_the_button(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.emulate_media(color_scheme="light")
