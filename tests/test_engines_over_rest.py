@@ -167,6 +167,7 @@ def test_what_cannot_be_converted_says_which_operation_stands_in_the_way(api: Ap
     api.delete("/api/models/stands-alone/", params={"unload": "true"})
 
 
+@pytest.mark.long
 def test_a_conversion_that_is_killed_fails_with_a_reason_and_the_version_stays_usable(
     api: Api, portal: RunningPortal, engine_models: Path, digit: Callable[[str], bytes]
 ) -> None:

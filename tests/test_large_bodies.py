@@ -34,6 +34,7 @@ EXAMPLE = b'{"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]},'
 WRONG = b'{"c": 0}'
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_others_are_answered_while_sixty_megabytes_are_read(settings: Any, tmp_path: Any) -> None:
     settings.PORTAL_DATA_DIR, settings.PORTAL_ANONYMOUS_PREDICT = tmp_path, True

@@ -96,6 +96,7 @@ def test_the_node_tells_its_slots_and_devices(asked: Api) -> None:
     assert set(found["portal_node_device_memory_bytes"]) == {(device["id"],) for device in node["devices"]}
 
 
+@pytest.mark.long
 def test_a_replaced_runner_does_not_set_the_counters_back(
     portal: RunningPortal, api: Api, digit: Callable[[str], bytes]
 ) -> None:

@@ -41,6 +41,7 @@ def test_rows_move_there_as_they_do_in_sqlite(database_url: str) -> None:
     assert "passed" in ended.stdout and "skipped" not in ended.stdout.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.portal
 def test_a_portal_loads_answers_and_unloads_there(
     database_url: str, new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes]

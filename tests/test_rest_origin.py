@@ -53,6 +53,7 @@ def test_a_model_is_put_asked_replaced_kept_and_removed(
     assert api.delete("/api/model/", params={"model_id": "origin"}).status_code == 404
 
 
+@pytest.mark.long
 def test_a_replacement_comes_true_although_nobody_waits_for_it(
     small_portal: SmallPortal, digit: Callable[[str], bytes]
 ) -> None:
