@@ -65,6 +65,7 @@ class HttpConnection(HttpToolsProtocol):
         while self._left:
             self._data, self._left = self._left, b""
             super().data_received(self._data)
+        self._data = b""  # an idle connection holds nothing of what it read
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():

@@ -1,12 +1,16 @@
-"""A registry for owners in tests: it keeps what it is told."""
+"""What an owner needs in tests: an assignment, and a registry that keeps what it is told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from inference.processes import ProcessIdentity
 from inference.reporting import Ready, Receipt, Vitals
+from inference.runner.config import RunnerConfig
+from inference.started_runner import Assignment
+from inference.workspace import Workspace
 
 
 @dataclass
@@ -53,3 +57,18 @@ class Report:
 
     def _end(self, how: str) -> None:
         self.ends.append((how, self.look()))
+
+
+def assigned(folder: Path, name: str, source: Path, engine: str) -> Assignment:
+    """A file to keep loaded, with all that belongs to it in `folder`."""
+    form = source.suffix.removeprefix(".")
+    return Assignment(
+        name=name,
+        source=source,
+        file_name=f"model{source.suffix}",
+        config=RunnerConfig(model_path="", format=form, engine=engine),
+        workspace=Workspace(folder / name),
+        sockets=folder,
+        log_path=folder / f"{name}.log",
+        environment={},
+    )

@@ -9,26 +9,15 @@ from pathlib import Path
 import pytest
 
 from inference.owner import Owner
-from inference.runner.config import RunnerConfig
 from inference.started_runner import Assignment
-from inference.workspace import Workspace
-from tests.owner_report import Report
+from tests.owner_report import Report, assigned
 
 
 @pytest.fixture
 def assignment(tmp_path: Path) -> Assignment:
     source = tmp_path / "source.onnx"
     source.write_bytes(b"no model at all")
-    return Assignment(
-        name="ending",
-        source=source,
-        file_name="model.onnx",
-        config=RunnerConfig(model_path="", format="onnx", engine="onnxruntime"),
-        workspace=Workspace(tmp_path / "ending"),
-        sockets=tmp_path,
-        log_path=tmp_path / "ending.log",
-        environment={},
-    )
+    return assigned(tmp_path, "ending", source, "onnxruntime")
 
 
 @pytest.fixture

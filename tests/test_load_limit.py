@@ -7,10 +7,7 @@ from pathlib import Path
 
 from inference.owner import LOAD_LIMIT_S, Owner
 from inference.processes import identify
-from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment
-from inference.workspace import Workspace
-from tests.owner_report import Report
+from tests.owner_report import Report, assigned
 from tests.running_portal import ROOT
 
 FASTER = 10 * LOAD_LIMIT_S
@@ -18,16 +15,7 @@ FASTER = 10 * LOAD_LIMIT_S
 
 def test_a_load_beyond_its_limit_fails_and_is_not_tried_again(tmp_path: Path) -> None:
     report = Report()
-    assignment = Assignment(
-        name="slow",
-        source=ROOT / "samples" / "digits.keras",
-        file_name="model.keras",
-        config=RunnerConfig(model_path="", format="keras", engine="tensorflow"),
-        workspace=Workspace(tmp_path / "slow"),
-        sockets=tmp_path,
-        log_path=tmp_path / "slow.log",
-        environment={},
-    )
+    assignment = assigned(tmp_path, "slow", ROOT / "samples" / "digits.keras", "tensorflow")
 
     Owner(assignment, report, clock=lambda: time.monotonic() * FASTER).run()
 

@@ -17,13 +17,12 @@ import pytest
 from inference.owner import Owner
 from inference.processes import ProcessIdentity
 from inference.reporting import Vitals
-from inference.runner.config import RunnerConfig
 from inference.signature import Signature
-from inference.started_runner import Assignment, NoSense, StartedRunner
+from inference.started_runner import NoSense, StartedRunner
 from inference.workspace import Workspace
 from models_app.services.metrics import SPANS, _RunnerMetrics
 from tests.conftest import SAMPLE
-from tests.owner_report import Report
+from tests.owner_report import Report, assigned
 
 ALIVE: dict[str, Any] = {"event": "alive", "requests": 5, "errors": 1, "queue": 2, "in_flight": 3, "p95_ms": 1.5}
 HISTOGRAM = {"bounds": [0.1, 1.0], "counts": [1, 2, 3], "sum": 4.5}
@@ -104,12 +103,9 @@ def test_a_process_that_says_again_and_again_that_it_is_ready_is_ended(
     pair: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
     report = Report(is_kept=False)
-    workspace, spare_workspace = Workspace(tmp_path / "loaded"), Workspace(tmp_path / "spare")
+    spare_workspace = Workspace(tmp_path / "spare")
     spare_workspace.prepare_empty()
-    config = RunnerConfig(model_path="", format="keras", engine="tensorflow")
-    assignment = Assignment(
-        "loaded", SAMPLE, "model.keras", config, workspace, tmp_path, log_path=tmp_path / "log", environment={}
-    )
+    assignment = assigned(tmp_path, "loaded", SAMPLE, "tensorflow")
     process = subprocess.Popen(
         [sys.executable, "-c", SAYS_READY, str(pair[1].fileno())],
         stdout=subprocess.PIPE,

@@ -13,9 +13,9 @@ import pytest
 
 from inference.host_memory import oom_kills
 from inference.processes import identify
-from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment, StartedRunner, adopt
+from inference.started_runner import StartedRunner, adopt
 from inference.workspace import Workspace
+from tests.owner_report import assigned
 
 
 @pytest.fixture
@@ -74,10 +74,7 @@ def test_the_socket_of_a_warm_process_gets_the_name_of_its_instance(runner: Star
     runner.workspace.prepare_empty()
     source = tmp_path / "model.onnx"
     source.touch()
-    assignment = Assignment(
-        "i7", source, source.name, RunnerConfig(model_path="", format="onnx", engine="onnxruntime"),
-        Workspace(tmp_path / "instance-7"), tmp_path, log_path=tmp_path / "log", environment={},
-    )  # fmt: skip
+    assignment = assigned(tmp_path, "i7", source, "onnxruntime")
 
     with socket.create_server(str(runner.socket_path), family=socket.AF_UNIX):
         adopt(runner, assignment, 0.0)
