@@ -1,4 +1,4 @@
-"""What the first start makes: the administrator, the node's row, the sample model."""
+"""What the first start makes: the administrator, groups of rights, the node's row, the sample model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 
 from inference.errors import PortalError
 from models_app.models import RegisteredModel, Transition
@@ -20,6 +21,12 @@ from models_app.services.reconcile import forget_owners, take_up_abandoned
 from portal import env
 
 SAMPLES = Path(settings.BASE_DIR) / "samples"
+GROUPS = {
+    "Ask models": {"view", "predict"},
+    "Run models": {"view", "predict", "load", "unload"},
+    "Manage models": {"view", "predict", "load", "unload", "add", "change", "delete"},
+}
+"""What their members may do with models and versions."""
 
 
 def prepare() -> Iterator[str]:
@@ -31,20 +38,30 @@ def prepare() -> Iterator[str]:
     forget_owners(node)
     take_up_abandoned(node)
     forget_workers()
-    yield from _first_administrator()
+    if not get_user_model().objects.exists():
+        _groups()
+        yield from _first_administrator()
     yield from _sample()
     for name in files.orphans():
         yield f"The folder {name} of the store belongs to no version. It was left alone."
 
 
+def _groups() -> None:
+    """So that a person gets one group instead of twelve rights. Who changes or deletes them keeps them so."""
+    for name, verbs in GROUPS.items():
+        group, is_new = Group.objects.get_or_create(name=name)
+        if is_new:
+            codenames = [f"{verb}_{noun}" for verb in verbs for noun in ("registeredmodel", "modelversion")]
+            group.permissions.set(
+                Permission.objects.filter(content_type__app_label="models_app", codename__in=codenames)
+            )
+
+
 def _first_administrator() -> Iterator[str]:
-    users = get_user_model()
-    if users.objects.exists():
-        return
     password = env.text("PORTAL_ADMIN_PASSWORD")
     is_random = not password
     password = password or secrets.token_urlsafe(12)
-    users.objects.create_superuser("admin", "", password)
+    get_user_model().objects.create_superuser("admin", "", password)
     if is_random:
         yield f"The first administrator is admin, the password {password} (shown once; change it in the admin)."
 

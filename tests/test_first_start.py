@@ -1,12 +1,15 @@
-"""The first start on a disk that has no room for the sample."""
+"""What the first start makes, also on a disk that has no room for the sample."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, User
 
 from models_app.models import RegisteredModel
+from models_app.pages.rights import Rights
 from models_app.services import files
 from portal import first_start
 
@@ -27,3 +30,26 @@ def test_a_sample_that_does_not_fit_is_a_sentence_and_comes_with_a_later_start(
     assert missing
     assert said[-1].startswith("The sample was not registered: To take this file, the disk must have ")
     assert RegisteredModel.objects.get().name == "digits"
+
+
+@pytest.mark.django_db
+def test_a_person_gets_rights_by_one_of_three_groups_and_who_deletes_one_keeps_it_so(settings: Any) -> None:
+    settings.PORTAL_SAMPLE = False
+    list(first_start.prepare())
+
+    rights = {}
+    for group in Group.objects.all():
+        person = User.objects.create_user(group.name)
+        person.groups.add(group)
+        rights[group.name] = Rights.of(person)
+    Group.objects.get(name="Run models").delete()
+    list(first_start.prepare())
+
+    asks = Rights(can_view=True, can_predict=True)
+    runs = replace(asks, can_load=True, can_unload=True)
+    assert rights == {
+        "Ask models": asks,
+        "Run models": runs,
+        "Manage models": replace(runs, can_add=True, can_change=True, can_delete=True),
+    }
+    assert {group.name for group in Group.objects.all()} == {"Ask models", "Manage models"}
