@@ -16,7 +16,7 @@ from inference.errors import PortalError
 from models_app.models import RegisteredModel, Transition
 from models_app.services import files, upload
 from models_app.services.hand_out import forget_workers
-from models_app.services.nodes import this_node
+from models_app.services.nodes import announce_slots, this_node
 from models_app.services.reconcile import forget_owners, take_up_abandoned
 from portal import env
 
@@ -35,6 +35,7 @@ def prepare() -> Iterator[str]:
     What the rows say of processes is set right first: after kill -9 on everything nobody is told that a model is ready.
     """
     node = this_node()
+    announce_slots(node)
     forget_owners(node)
     take_up_abandoned(node)
     forget_workers()

@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 
-from models_app.models import RegisteredModel
+from inference.errors import NoSlot
+from models_app.api.shapes import version_json
+from models_app.models import Instance, RegisteredModel
 from models_app.pages.rights import Rights
 from models_app.services import files
+from models_app.services.load import load
+from models_app.services.nodes import this_node
 from portal import first_start
+from tests.registry import make_version
 
 
 @pytest.mark.django_db
@@ -53,3 +59,17 @@ def test_a_person_gets_rights_by_one_of_three_groups_and_who_deletes_one_keeps_i
         "Manage models": replace(runs, can_add=True, can_change=True, can_delete=True),
     }
     assert {group.name for group in Group.objects.all()} == {"Ask models", "Manage models"}
+
+
+@pytest.mark.django_db
+def test_a_start_without_slots_loads_nothing_and_says_so_of_what_waits(settings: Any) -> None:
+    settings.PORTAL_SLOTS = 8
+    version = make_version("digits")
+    Instance.objects.create(version=version, node=this_node(), state_since=timezone.now())
+
+    settings.PORTAL_SLOTS = 0
+    list(first_start.prepare())
+
+    assert version_json(version)["state_detail"].startswith("This node has no slots for models.")
+    with pytest.raises(NoSlot):
+        load(make_version("other"), by=None, wait_s=0, instances=1)

@@ -65,6 +65,7 @@ def test_asking_for_more_than_the_user_has_is_refused(people: People) -> None:
 
     assert [answer.status_code for answer in refused] == [403, 403, 403]
     assert {answer.json()["code"] for answer in refused} == {"permission_denied"}
+    assert refused[0].json()["detail"] == "A key of the scope predict is for users who may see or ask models."
     assert people.ask_for_key("asker", "predict").status_code == 201
 
 

@@ -108,6 +108,16 @@ def test_a_path_that_leads_out_of_the_import_folder_is_a_400(
 
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["model_path"]), answer.text
     assert api.get("/api/models/smuggled/").status_code == 404
+    if outside == "folder":
+        assert "Pack it as .zip" in answer.json()["detail"]
+
+
+def test_a_file_beside_a_path_is_a_400(small_portal: SmallPortal) -> None:
+    use = {"model_id": (None, "both"), "model_path": (None, "a.keras"), "file": ("b.keras", SAMPLE.read_bytes())}
+
+    answer = small_portal.portal.client().put("/api/model/", files=use)
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "Send one of file or model_path.")
 
 
 @pytest.mark.parametrize("path", ["var/secret_key", "outside/../var/secret_key", "link", "folder/secret_key"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from models_app.choices import InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
+from models_app.services.nodes import NO_SLOTS
 from models_app.services.places import Places, keeps_older, queue_places
 
 
@@ -54,9 +55,10 @@ def state_detail(
 ) -> str:
     """The reason beside the state, as a sentence; empty where there is nothing to say."""
     if state is VersionState.QUEUED:
-        place = (queue_places() if places is None else places).get(
-            next(i.pk for i in instances if i.state == InstanceState.QUEUED)
-        )
+        queued = next(i for i in instances if i.state == InstanceState.QUEUED)
+        if queued.node.slots == 0:
+            return NO_SLOTS
+        place = (queue_places() if places is None else places).get(queued.pk)
         if place is None:  # it has moved on meanwhile
             return ""
         kept = "; what it replaces keeps its slot until it is ready" if keeps_older(version, place) else ""

@@ -70,6 +70,11 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
+def how_to_pack(folder: Path) -> str:
+    """What is said of a folder where a file is wanted."""
+    return f"{folder.name} is a folder. Pack it as .zip, .tar or .tar.gz and import that."
+
+
 def check_size(size_bytes: int) -> None:
     """Raises TooLarge for a file that is larger than may be sent."""
     if size_bytes > settings.PORTAL_MAX_UPLOAD_BYTES:

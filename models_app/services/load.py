@@ -15,7 +15,7 @@ from models_app.services import find
 from models_app.services.actor import Actor, actor_name
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import check_possible, target_for
-from models_app.services.nodes import this_node
+from models_app.services.nodes import NO_SLOTS, this_node
 from models_app.services.waiting import wait_until
 
 MOST_WAITING = 100
@@ -57,7 +57,7 @@ def _prepare(version: ModelVersion, by: Actor) -> None:
 
 def _check_room(node: Node, more: int) -> None:
     if node.slots == 0:
-        raise NoSlot("This node has no slots for models. Start it with PORTAL_SLOTS above 0.", retry_after_s=60)
+        raise NoSlot(NO_SLOTS, retry_after_s=60)
     waiting = Instance.objects.filter(node=node, state=InstanceState.QUEUED).count()
     if waiting + more > MOST_WAITING:
         raise NoSlot(f"{waiting} loads are waiting already. Unload a model or try again later.", retry_after_s=30)

@@ -14,6 +14,7 @@ from models_app.models import Instance, Node
 
 SEEN_EVERY_S = 2.0
 SILENT_AFTER_S = 15.0
+NO_SLOTS = "This node has no slots for models. Start it with PORTAL_SLOTS above 0."
 
 
 def this_node() -> Node:
@@ -24,6 +25,11 @@ def this_node() -> Node:
             Instance.objects.filter(node=other).update(node=node)
             other.delete()
     return node
+
+
+def announce_slots(node: Node) -> None:
+    """Write down how many models this start loads at once: with none there is no cluster that would report it."""
+    Node.objects.filter(pk=node.pk).update(slots=settings.PORTAL_SLOTS)
 
 
 def report_node(node: Node) -> None:

@@ -51,9 +51,11 @@ class OriginModelView(FormView):
         if find.exists(name):
             self._require(request, UNLOAD)  # of what serves now
         path = fields.get("model_path")
-        if file is None and path not in (None, ""):
-            file = _copied(importable(path))
         try:
+            if path not in (None, ""):
+                if file is not None:
+                    raise ValidationFailed("Send one of file or model_path.")
+                file = _copied(importable(path))
             use = upload.VersionSettings.from_fields(fields)
             version = upload.register(name, required_file(file), use, by=request.user, replaces_older=True)
         finally:
@@ -131,6 +133,8 @@ def importable(text: object) -> Path:
     except (OSError, ValueError, RuntimeError):
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.") from None
     is_inside = path.is_relative_to(root.resolve()) and not path.is_relative_to(settings.PORTAL_DATA_DIR.resolve())
+    if is_inside and path.is_dir():
+        raise ValidationFailed.of("model_path", files.how_to_pack(path))
     if not is_inside or not path.is_file():
         raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
     files.check_size(path.stat().st_size)

@@ -33,6 +33,7 @@ from models_app.services.keys import create_key
 from models_app.services.throttle import guessing, note_failure
 
 _MANAGE = (ADD, ADD_MODEL, CHANGE, CHANGE_MODEL, DELETE, DELETE_MODEL, LOAD, UNLOAD)
+_WHAT_IT_NEEDS = {KeyScope.PREDICT: "see or ask", KeyScope.MANAGE: "add, change, delete, load or unload"}
 LONGEST_NAME = 100
 LIFETIME = timedelta(days=365)
 
@@ -62,7 +63,7 @@ class TokenView(FormView):
             note_failure(user_name, address)
             raise NotAuthenticated("The user name or the password is wrong.")
         if not _may_have(user, scope):
-            raise PermissionRefused(f"The user has no right that a key of the scope {scope} could use.")
+            raise PermissionRefused(f"A key of the scope {scope} is for users who may {_WHAT_IT_NEEDS[scope]} models.")
         key, secret = create_key(user, name=name, scope=scope, expires_at=timezone.now() + LIFETIME)
         expires_at = key.expires_at.isoformat() if key.expires_at else None
         return Response({"token": secret, "name": key.name, "scope": key.scope, "expires_at": expires_at}, status=201)

@@ -72,7 +72,7 @@ def _import(options: dict[str, Any]) -> ModelVersion:
 
 def _receive(path: Path) -> files.ReceivedFile:
     if path.is_dir():
-        raise ValidationFailed(f"{path.name} is a folder. Pack it as .zip, .tar or .tar.gz and import that.")
+        raise ValidationFailed(files.how_to_pack(path))
     if not path.is_file():
         raise ValidationFailed(f"There is no file {path.name} at that place. Look at the path again.")
     try:
