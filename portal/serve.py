@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import Error
+from django.db import Error, connections
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
@@ -35,6 +35,8 @@ from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.outage import one_line
 from models_app.services import files
+from models_app.services.hand_out import queue_cut_off_by_stop
+from models_app.services.patience import without_waiting
 from portal import datadir, first_start
 
 logger = logging.getLogger("portal.serve")
@@ -219,6 +221,8 @@ class Portal:
         listener.close()  # from here on who connects is refused instead of waiting
         _end([child for child in self.children if child not in web])
         remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of those that were cut off
+        connections.close_all()  # ours may be days old
+        without_waiting(queue_cut_off_by_stop)  # where that fails, they count as cut off
         self._say("The portal has stopped.")
 
 

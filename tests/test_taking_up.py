@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from models_app.services.keep import Keeper
 from models_app.services.nodes import this_node
 from models_app.services.reconcile import take_up_abandoned
 from portal import first_start
+from portal.serve import Portal
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,6 +165,20 @@ def test_at_the_start_a_job_whose_worker_serves_the_original_is_taken_up_again()
 
     job.refresh_from_db()
     assert (job.state, job.attempts, job.pid) == (JobState.QUEUED, 1, None)
+
+
+def test_a_job_may_be_stopped_with_the_portal_however_often() -> None:
+    job = Job.objects.create(kind=JobKind.CHECK, version=make_version("digits"))
+
+    for _ in range(3):
+        assert take(job.pk) is not None
+        with socket.socket() as listener:
+            Portal(StringIO())._stop(listener)
+        list(first_start.prepare())
+        jobs.recover()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.pid) == (JobState.QUEUED, 0, None)
 
 
 def kept_by_this_process(state: InstanceState, runner: ProcessIdentity, sockets: Path) -> Instance:

@@ -10,7 +10,7 @@ from models_app.models.version import ModelVersion
 
 
 class Job(models.Model):
-    """Work with an end: queued again once if it was cut off, then failed."""
+    """Work with an end: queued again once if its worker was lost, then failed."""
 
     kind = models.CharField(max_length=12, choices=JobKind.choices)
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="jobs")

@@ -61,6 +61,13 @@ def forget_workers() -> None:
     Job.objects.filter(state=JobState.RUNNING).update(pid=None)
 
 
+def queue_cut_off_by_stop() -> None:
+    """At the end of an orderly stop, after all clusters: what they did begins again at the next start, and no attempt
+    is counted. Two restarts during a check would reject a good file."""
+    detail = "Waiting to begin again: the portal was stopped."
+    Job.objects.filter(state=JobState.RUNNING).update(state=JobState.QUEUED, pid=None, progress=0, detail=detail)
+
+
 def take(job_pk: int) -> Job | None:
     """Make this process the worker of the job; None where somebody did or does it, or a long one has to wait."""
     me = identify(os.getpid())

@@ -1,4 +1,4 @@
-"""Jobs: work with an end. A job that was cut off is queued again once, then failed."""
+"""Jobs: work with an end. A job whose worker was lost is queued again once, then failed."""
 
 from __future__ import annotations
 
