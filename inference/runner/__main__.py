@@ -18,6 +18,7 @@ from inference.garbage import importing
 from inference.processes import die_with_parent
 from inference.runner.config import RunnerConfig
 from inference.runner.limits import apply_limits
+from inference.runner.log import DroppingHandler, open_anew
 from inference.runner.priority import give_way
 from inference.runner.sandbox import Allowed, Level, SandboxMissing, enter_as
 from inference.runner.status import StatusLine
@@ -33,12 +34,13 @@ def main() -> None:
     given = arguments.parse_args()
     config = RunnerConfig.decode(sys.stdin.buffer.read())
     die_with_parent(config.owner_pid)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    log = open_anew(sys.stderr.fileno())
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", handlers=[DroppingHandler(log)])
     status_socket = socket.socket(fileno=given.status)
     status = StatusLine(status_socket)
     apply_limits()  # the memory limit of a version is the owner's watch
     try:
-        level = _enter_sandbox(config, (given.listen, given.status))
+        level = _enter_sandbox(config, (given.listen, given.status, log))
     except SandboxMissing as error:
         status.say("failed", reason=str(error), is_final=True)
         sys.stderr.flush()

@@ -39,6 +39,7 @@ from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
 from inference.runner.gathering import LONGEST_S, Gathering
+from inference.runner.log import Rationed
 from inference.runner.statistics import Spans, Statistics
 from inference.signature import Signature, with_vocabularies
 
@@ -49,6 +50,8 @@ BRIEF_TURN_S = 0.005
 """So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
 _QUIET = frozenset({"busy", "not_loaded"})
 """Refused thousands of times a second under load: counted, not logged."""
+REFUSALS_TOLD = 5
+"""Of the others, in a second: 200 lines are kept, and those of the load are worth more."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ class Server:
             on_bug=_end_process,
         )
         self._ended = Gathering()
+        self._refusals = Rationed(logger.info, most_a_second=REFUSALS_TOLD)
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
@@ -382,7 +386,7 @@ class Server:
         if isinstance(error, PortalError):
             code, message, retry_after_s, is_ours = error.code, error.message, error.retry_after_s, error.status >= 500
             if error.code not in _QUIET:
-                logger.info("refused: %s", message)
+                self._refusals.say(f"refused: {message}")
         else:
             logger.error("bug while answering", exc_info=error)
             code, message, retry_after_s, is_ours = "internal", "The runner met an error of its own.", None, True
