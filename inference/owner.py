@@ -162,7 +162,7 @@ class Owner:
             return (
                 f"The model was not ready after {LOAD_LIMIT_S:.0f} s. Load it to try again." if runner.is_late else ""
             )
-        silent_s = self._woke_at - runner.heard_at  # while the owner waits for the database it cannot hear
+        silent_s = self._woke_at - runner.heard_at
         if silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
             return f"Process {pid} stopped answering for {silent_s:.0f} s."
         return ""
@@ -258,11 +258,18 @@ class Owner:
     def _turn(self, timeout_s: float) -> None:
         """Wait for something to happen, at most `timeout_s`, and take it in."""
         events = self._selector.select(min(timeout_s, POLL_S, self._memory_every_s()))
-        self._woke_at = self._clock()
+        self._wake()
         for key, _ in events:
             key.data()
         self._measure()
         self._output.write()
+
+    def _wake(self) -> None:
+        """Who was away cannot say who was silent meanwhile: it waited for the database, was stopped, or the whole host
+        was. The silence of its runner is counted anew."""
+        before, self._woke_at = self._woke_at, self._clock()
+        if self._woke_at - before > SILENCE_MARGIN_S and self._runner is not None:
+            self._runner.heard_at = self._woke_at
 
     def _read_control(self, control: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):

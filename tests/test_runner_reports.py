@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,37 +92,71 @@ def test_reports_that_make_no_sense_are_told_from_others(reported: Callable[[byt
 
 
 SAYS_READY = """
-import json, socket, sys, time
+import json, socket, sys
 status = socket.socket(fileno=int(sys.argv[1]))
 status.recv(65536)
 said = {"event": "ready", "device": "cpu", "engine": "tensorflow", "precision": "f32", "sandbox": "full"}
-status.sendall(300 * (json.dumps(said).encode() + b"\\n"))
-time.sleep(60)
+status.sendall(int(sys.argv[2]) * (json.dumps(said).encode() + b"\\n"))
+status.recv(65536)
 """
 
 
-def test_a_process_that_says_again_and_again_that_it_is_ready_is_ended(
-    pair: tuple[socket.socket, socket.socket], tmp_path: Path
-) -> None:
+Starter = Callable[..., StartedRunner]
+
+
+@pytest.fixture
+def ready(pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> Starter:
+    """A process that says that it is ready, so many times, and nothing else until it is to end."""
+
+    def start(times: int) -> StartedRunner:
+        workspace = Workspace(tmp_path / "spare")
+        workspace.prepare_empty()
+        process = subprocess.Popen(
+            [sys.executable, "-c", SAYS_READY, str(pair[1].fileno()), str(times)],
+            stdout=subprocess.PIPE,
+            pass_fds=[pair[1].fileno()],
+            process_group=0,
+        )
+        identity, pidfd = ProcessIdentity(process.pid, 0, ""), os.pidfd_open(process.pid)
+        (tmp_path / "socket").touch()
+        return StartedRunner(process, identity, pidfd, pair[0], tmp_path / "socket", 0.0, workspace)
+
+    return start
+
+
+def test_a_process_that_says_again_and_again_that_it_is_ready_is_ended(ready: Starter, tmp_path: Path) -> None:
     report = Report(is_kept=False)
-    spare_workspace = Workspace(tmp_path / "spare")
-    spare_workspace.prepare_empty()
-    assignment = assigned(tmp_path, "loaded", SAMPLE, "tensorflow")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SAYS_READY, str(pair[1].fileno())],
-        stdout=subprocess.PIPE,
-        pass_fds=[pair[1].fileno()],
-        process_group=0,
-    )
-    identity, pidfd = ProcessIdentity(process.pid, 0, ""), os.pidfd_open(process.pid)
-    (tmp_path / "socket").touch()
-    spare = StartedRunner(process, identity, pidfd, pair[0], tmp_path / "socket", 0.0, spare_workspace)
+    spare = ready(times=300)
 
-    Owner(assignment, report, spare=spare).run()
+    Owner(assigned(tmp_path, "loaded", SAMPLE, "tensorflow"), report, spare=spare).run()
 
-    assert [facts.runner.pid for facts in report.ready_ones] == [process.pid]
-    assert process.returncode == -signal.SIGKILL
+    assert [facts.runner.pid for facts in report.ready_ones] == [spare.process.pid]
+    assert spare.process.returncode == -signal.SIGKILL
     assert ["makes no sense" in reason for reason in report.reasons] == [True]
+
+
+@dataclass
+class Away(Report):
+    """Of an owner that loses a thousand seconds once its model is ready, and is to unload it a little later."""
+
+    lost_s: float = 0.0
+    looks: int = 0
+
+    def is_wanted(self) -> bool:
+        if self.ready_ones:
+            self.lost_s, self.looks = 1000.0, self.looks + 1
+        return self.looks < 3
+
+    def clock(self) -> float:
+        return time.monotonic() + self.lost_s
+
+
+def test_an_owner_that_was_away_takes_no_silence_for_a_hang(ready: Starter, tmp_path: Path) -> None:
+    report = Away(is_kept=False)
+
+    Owner(assigned(tmp_path, "loaded", SAMPLE, "tensorflow"), report, spare=ready(times=1), clock=report.clock).run()
+
+    assert (report.reasons, [how for how, _ in report.ends]) == ([], ["stopped"])
 
 
 @pytest.mark.parametrize("count", ["9" * 400, 10**400, float("inf"), -1, 1.5, None], ids=lambda count: str(count)[:9])
