@@ -448,3 +448,13 @@ def test_a_version_has_no_history_of_an_earlier_model_of_its_name() -> None:
     assert "Of another file." not in page
     assert [row["reason"] for row in told] == ["Of this."]
     assert [row.reason for row in history(version)] == ["Of this."]
+
+
+def test_a_version_keeps_its_history_when_the_clock_goes_back() -> None:
+    version = make_version("digits")
+    ModelVersion.objects.filter(pk=version.pk).update(created_at=version.created_at + timedelta(hours=1))
+    for after in ("uploaded", "queued"):
+        Transition.objects.create(model_name="digits", version_number=version.number, after=after)
+
+    version.refresh_from_db()
+    assert [row.after for row in history(version)] == ["queued", "uploaded"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 
 from inference.errors import NotFound, NotLoaded, NotReady, Unavailable
 from models_app.choices import FileStatus, InstanceState, VersionState
@@ -43,10 +44,13 @@ def find_version(name: str, number: int) -> ModelVersion:
 
 
 def history(version: ModelVersion) -> QuerySet[Transition]:
-    """What became of it, newest first; an earlier model of the same name has a history of its own."""
-    return Transition.objects.filter(
-        model_name=version.model.name, version_number=version.number, at__gte=version.created_at
-    )
+    """What became of it, newest first; an earlier model of the same name has a history of its own.
+
+    It begins with the upload, in the order of the rows: clocks go back.
+    """
+    rows = Transition.objects.filter(model_name=version.model.name, version_number=version.number)
+    last_upload = rows.filter(after="uploaded").values("pk")[:1]
+    return rows.filter(pk__gte=Coalesce(last_upload, 0))
 
 
 def again(version: ModelVersion) -> ModelVersion:
