@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import timedelta
 from itertools import islice
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from inference.errors import Throttled
+from models_app.models import LoginFailure
 from models_app.services import throttle
 from models_app.services.throttle import guessing
 
@@ -48,6 +51,16 @@ def test_one_password_is_looked_at_at_a_time() -> None:
         list(threads.map(guess, range(AT_ONCE)))
 
     assert most == [1] * AT_ONCE
+
+
+def test_wrong_passwords_of_a_time_to_come_do_not_count() -> None:
+    for _ in range(throttle.MOST_FAILURES):
+        throttle.note_failure("ada", "127.0.0.1")
+    wait_s, _ = refusal("ada")
+    LoginFailure.objects.update(at=timezone.now() + timedelta(hours=1))
+
+    assert wait_s is not None and wait_s <= throttle.WITHIN.total_seconds()
+    assert refusal("ada") == (None, True)
 
 
 def test_who_would_wait_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

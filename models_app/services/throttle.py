@@ -55,13 +55,15 @@ def _turn() -> Iterator[None]:
 
 
 def _check(user_name: str, address: str) -> None:
-    """Raises Throttled where there were too many failures lately."""
+    """Raises Throttled where there were too many failures lately. Those of later than now do not count: the clock went
+    back."""
+    now = timezone.now()
     recent = LoginFailure.objects.filter(
-        user_name=user_name[:150], address=address, at__gt=timezone.now() - WITHIN
+        user_name=user_name[:150], address=address, at__gt=now - WITHIN, at__lte=now
     ).order_by("-at")
     times = list(recent.values_list("at", flat=True)[:MOST_FAILURES])
     if len(times) >= MOST_FAILURES:
-        left = int((times[-1] + WITHIN - timezone.now()).total_seconds()) + 1
+        left = int((times[-1] + WITHIN - now).total_seconds()) + 1
         raise Throttled(f"Too many wrong passwords. Try again in {left} s.", retry_after_s=left)
 
 
