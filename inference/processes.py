@@ -6,13 +6,14 @@ through a pidfd, which keeps meaning the process it was opened for.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def end_group(identity: ProcessIdentity, grace_s: float) -> None:
         pass
     finally:
         os.close(pidfd)
+
+
+def reap_orphans(own: Collection[int]) -> None:
+    """Reap what ended below this process and was inherited from those between, as the first process of a container
+    inherits all. `own` are the pids that somebody here waits for: their exit codes stay, and the first of them that is
+    to be reaped is the end of this look.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in own:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def works_below(pid: int, folder: Path) -> bool:

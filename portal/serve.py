@@ -30,7 +30,7 @@ from django.db import Error, connections
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
-from inference.processes import die_with_parent, identify, is_alive
+from inference.processes import die_with_parent, identify, is_alive, reap_orphans
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.outage import one_line
@@ -192,6 +192,7 @@ class Portal:
             while not self.is_stopping:
                 for child in self.children:
                     child.look()
+                reap_orphans([child.process.pid for child in self.children if child.process is not None])
                 time.sleep(_LOOK_EVERY_S)
         finally:
             self._stop(listener)

@@ -36,6 +36,23 @@ child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
 """
+INHERITS_AN_ORPHAN = """
+import ctypes, os, subprocess, time
+from inference.processes import reap_orphans
+PR_SET_CHILD_SUBREAPER = 36  # what the first process of a container is
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+own = subprocess.Popen(["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE)
+orphan = int(subprocess.check_output(["sh", "-c", "sleep 0.1 >&- & echo $!"]))
+until = time.monotonic() + 15
+while os.path.exists(f"/proc/{orphan}"):
+    assert time.monotonic() < until
+    reap_orphans([own.pid])
+    time.sleep(0.01)
+own.stdin.close()
+os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+reap_orphans([own.pid])
+print(own.wait(), flush=True)
+"""
 DIES_WITH_ITS_PARENT = """
 import os, time
 from inference.processes import die_with_parent
@@ -182,6 +199,11 @@ def test_a_process_whose_parent_is_gone_already_exits_at_once() -> None:
     ended = subprocess.run([sys.executable, "-c", not_my_parent], cwd=ROOT, capture_output=True, timeout=DEADLINE_S)
 
     assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+def test_an_inherited_process_is_reaped_and_an_own_one_keeps_its_exit_code() -> None:
+    with started(sys.executable, "-c", INHERITS_AN_ORPHAN) as child:
+        assert first_line(child) == "7"
 
 
 def test_memory_grows_with_what_a_process_holds() -> None:
