@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from inference import wire
+from inference import texts, wire
 from inference.alarm import Alarm
 from inference.errors import ERRORS_BY_CODE, Busy, DeadlinePassed, PortalError, RunnerDied
+from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
 
@@ -315,6 +316,17 @@ def _reply(frame: wire.Frame) -> Reply:
     except (wire.WireError, KeyError, TypeError, ValueError, AttributeError):
         raise _no_sense() from None
     return Reply(outputs, bad, timing, first)
+
+
+def checked(reply: Reply, signature: Signature) -> Reply:
+    """The reply, if it holds what a model of this signature answers: every output, and texts where texts are. Where all
+    pictures were bad there is nothing to hold. Raises RunnerDied."""
+    if reply.outputs or not reply.bad_images:
+        for spec in signature.outputs:
+            array = reply.outputs.get(spec.name)
+            if array is None or (array.dtype.kind == "O") != (spec.dtype == texts.DTYPE):
+                raise _no_sense()
+    return reply
 
 
 def _raise_error(frame: wire.Frame) -> None:

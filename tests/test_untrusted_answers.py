@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from inference.client import Runners
 from inference.errors import EngineFailed, PortalError, RunnerDied
 from inference.postprocessing import Postprocessing, tensor_prediction
 from inference.protocols.v2_statistics import model_statistics
-from inference.served import Served
+from inference.served import Pictures, Served, Tensors
 from inference.signature import Signature
+from models_app.services import predict
+from portal.lean.runner import ask_runner
 
+Ask = Callable[[Served], Awaitable[Any]]
 SIGNATURE = Signature.from_json(
     {
         "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 2]}],
@@ -25,18 +29,28 @@ SIGNATURE = Signature.from_json(
 )
 
 
-def told(path: Path, header: dict[str, Any]) -> Any:
-    """What comes of it that the runner answers a picture with this header."""
+def told(path: Path, header: dict[str, Any], body: bytes = b"", ask: Ask | None = None) -> Any:
+    """What comes of it that the runner answers a picture with this header and body."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(wire.PREFIX.size)
-        writer.write(wire.joined({"id": 1, **header}))
+        writer.write(wire.joined({"id": 1, **header}, [body]))
 
-    async def ask() -> Any:
+    async def serve() -> Any:
         async with await asyncio.start_unix_server(answer, path):
+            if ask is not None:
+                return await ask(served(path))
             return await Runners().ask_images([str(path)], [b"a picture"], timeout_s=5, is_strict=True)
 
-    return asyncio.run(ask())
+    return asyncio.run(serve())
+
+
+def served(*paths: Path) -> Served:
+    return Served(
+        model="cats", number=1, format="onnx", engine="onnxruntime", signature=SIGNATURE, labels=(),
+        postprocessing=Postprocessing(), answer=None, takes_pictures=True, max_batch=1, timeout_s=5.0, instances=(),
+        paths=tuple(map(str, paths)),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("index", ["7", "-1", "first"])
@@ -53,19 +67,36 @@ def test_a_time_to_come_again_that_is_none(tmp_path: Path, after_s: Any) -> None
     assert raised.value.retry_after_s is None
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda served: ask_runner(served, Pictures([b"a picture"])),
+        lambda served: ask_runner(served, Tensors({"x": np.zeros((1, 2), np.float32)})),
+        lambda served: predict.ask(served, [predict.Picture(0, b"a picture")]),
+        lambda served: predict.ask(served, {"x": np.zeros((1, 2), np.float32)}),
+    ],
+    ids=["pictures", "tensors", "pictures-of-a-form", "tensors-of-a-form"],
+)
+@pytest.mark.parametrize(
+    "outputs",
+    [{}, {"z": np.zeros((1, 2), np.float32)}, {"y": np.array([[b"a", b"b"]], object)}],
+    ids=["none", "another", "texts"],
+)
+def test_outputs_that_the_model_does_not_have(tmp_path: Path, ask: Ask, outputs: dict[str, Any]) -> None:
+    described, buffers = wire.describe_tensors(outputs)
+
+    with pytest.raises(RunnerDied):
+        told(tmp_path / "socket", {"tensors": described}, b"".join(buffers), ask)
+
+
 def test_an_output_that_is_missing() -> None:
     with pytest.raises(EngineFailed, match="output y"):
         tensor_prediction({"z": np.zeros((1, 2))}, SIGNATURE, Postprocessing(), (), None)
 
 
 def test_sizes_of_batches_that_are_no_numbers() -> None:
-    served = Served(
-        model="cats", number=1, format="onnx", engine="onnxruntime", signature=SIGNATURE, labels=(),
-        postprocessing=Postprocessing(), answer=None, takes_pictures=False, max_batch=1, timeout_s=1.0, instances=(),
-        paths=(),
-    )  # fmt: skip
     batches = {size: {"count": 1, "ns": 5} for size in ("²", "-1", "1" * 5000, "", "4")}
 
-    row = model_statistics(served, [{"batches": batches}])
+    row = model_statistics(served(), [{"batches": batches}])
 
     assert [batch["batch_size"] for batch in row["batch_stats"]] == [4]

@@ -16,7 +16,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 
 from inference import tensors
-from inference.client import Reply, Seen, runners
+from inference.client import Reply, Seen, checked, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
 from inference.runner.config import MOST_PICTURES
@@ -54,11 +54,13 @@ def read_tensors(served: Served, body: Mapping[str, Any]) -> dict[str, Array]:
 async def ask(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
     """What the runner answers. Strict: one bad picture and nothing is run."""
     if isinstance(question, dict):
-        return await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
+        reply = await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
+        return checked(reply, served.signature)
     if not 0 < len(question) <= MOST_PICTURES:
         raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} pictures.")
     data = [picture.data for picture in question]
-    return await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
+    reply = await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
+    return checked(reply, served.signature)
 
 
 def write_prediction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.client import Reply, runners
+from inference.client import Reply, checked, runners
 from inference.errors import BadImage
 from inference.served import Pictures, Question, Served
 from portal.lean.exchange import LARGE_BYTES
@@ -14,12 +14,14 @@ def is_large(reply: Reply) -> bool:
 
 
 async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
-    """The outputs. Raises BadImage that says which picture cannot be read; `timeout_s` only shortens the limit."""
+    """The outputs, as its signature says. Raises BadImage that says which picture cannot be read; `timeout_s` only
+    shortens the limit."""
     limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
     if not isinstance(question, Pictures):
-        return await runners.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
+        reply = await runners.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
+        return checked(reply, served.signature)
     reply = await runners.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=True)
     if reply.bad_images:
         index, sentence = min(reply.bad_images.items())
         raise BadImage(sentence if len(question.data) == 1 else f"Picture {index}: {sentence}")
-    return reply
+    return checked(reply, served.signature)
