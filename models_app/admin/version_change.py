@@ -55,7 +55,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
     if what not in TITLES:
         raise Http404("There is nothing of this name to change.")
     errors: list[str] = []
-    status, seen, now = 200, _fingerprint(version, what), None
+    status, seen, now = 200, fingerprint(version, what), None
     typed: Mapping[str, Any] = _shown(version, what)
     ends = graph_ends(version)
     if request.method == "POST":
@@ -109,7 +109,7 @@ def _stored(version: ModelVersion, what: str) -> str:
     return _json(getattr(version, f"{what}_json"))
 
 
-def _fingerprint(version: ModelVersion, what: str) -> str:
+def fingerprint(version: ModelVersion, what: str) -> str:
     """Goes out with the form and comes back with it: what somebody else saved meanwhile is not overwritten unseen."""
     return hashlib.sha256(_stored(version, what).encode()).hexdigest()[:16]
 

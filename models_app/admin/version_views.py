@@ -87,6 +87,7 @@ def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
     now = timezone.now()
     row = version_row(version, Rights.of(request.user), now=now)
     context = {"v": row, "page": build_version_page(version, now), "title": str(row), "opts": admin.opts}
+    context["seen"] = version_change.fingerprint(version, "ends")
     if (template := FRAGMENTS.get(request.GET.get("fragment", ""))) is not None:
         return fragment_response(request, template, context)
     context |= admin.admin_site.each_context(request)

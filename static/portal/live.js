@@ -38,9 +38,25 @@ function csrfToken(form) {
   return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || form.querySelector("[name=csrfmiddlewaretoken]").value;
 }
 
-/** Whether somebody has chosen or written something, which a new page would lose. */
+const isTouched = (field) => (field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
+
+/** Whether somebody has chosen, ticked or written something, which a new page would lose. */
 function holdsInput() {
-  return [...document.querySelectorAll("input[type=file], textarea")].some((field) => field.value !== field.defaultValue);
+  return [...document.querySelectorAll("input:is([type=file], [type=checkbox]), textarea")].some(isTouched);
+}
+
+/** What somebody has ticked or written in an element goes on in its successor, and with it what was seen before. */
+function carryOver(element, fresh) {
+  const fields = (root) => [...root.querySelectorAll("input[type=checkbox], textarea")];
+  const touched = fields(element).filter(isTouched);
+  for (const field of fields(fresh)) {
+    const isBox = field.type === "checkbox";
+    const before = touched.find((one) => one.name === field.name && (!isBox || one.value === field.value));
+    if (before && isBox) field.checked = before.checked;
+    else if (before) field.value = before.value;
+  }
+  const seen = fresh.querySelector("[name=seen]");
+  if (touched.length && seen) seen.value = element.querySelector("[name=seen]")?.value ?? seen.value;
 }
 
 /** States by the name of what has them, for telling changes only. */
@@ -68,6 +84,7 @@ function swap(element, fresh) {
   const opened = [...element.querySelectorAll("details")].map((details) => details.open);
   const chosen = [...element.querySelectorAll("select")].map((select) => select.value);
   sayChanges(states(element), states(fresh));
+  carryOver(element, fresh);
   element.replaceWith(fresh);
   fresh.querySelectorAll("[tabindex='0']").forEach((region, i) => { region.scrollTop = scrolled[i] || 0; });
   fresh.querySelectorAll("details").forEach((details, i) => { details.open = Boolean(opened[i]); });
@@ -113,11 +130,11 @@ function poll(refresh, isPressed) {
 for (let element of document.querySelectorAll("[data-live]")) {
   poll(async () => {
     const found = await fetchFragment(element.dataset.live, element);
-    if (found) {
+    if (found && !found.fresh.isEqualNode(element)) {
       swap(element, found.fresh);
       element = found.fresh;
-      etags.set(element, found.etag);
     }
+    if (found) etags.set(element, found.etag);
     return Boolean(element.querySelector(MOVING) || element.matches(MOVING));
   }, () => element.querySelector(":active"));
 }

@@ -1,13 +1,16 @@
-"""Pages that are looked at while the portal cannot be reached, or while what they show is deleted."""
+"""Pages that are looked at while the portal cannot be reached, while what they show is deleted, or while somebody
+writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import log_in, look_again
+from tests.graph_files import CLASSIFIER, graph_def
 from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
@@ -68,3 +71,62 @@ def test_a_page_says_that_what_it_showed_was_deleted(
     expect(form.get_by_text(f"There is no model called {digits_copy}.")).to_be_visible()
     expect(version.get_by_role("link", name="To the wall")).to_be_visible()
     expect(form.get_by_role("link", name="All models")).to_be_visible()
+
+
+@pytest.fixture
+def rejected_graph(portal: RunningPortal, tmp_path: Path) -> Iterator[str]:
+    """A frozen graph whose page asks which ends are meant."""
+    file = tmp_path / "graph.pb"
+    file.write_bytes(graph_def(CLASSIFIER))
+    api = portal.client("manage")
+    assert api.upload("endless", file, options='{"graph_outputs": ["nothing"]}')["status"] == "rejected"
+    yield "endless"
+    api.delete("/api/models/endless/")
+
+
+def choose_ends(page: Page, name: str) -> None:
+    """Opens the page, ticks an output and writes the name of an input."""
+    log_in(page, "/try/")
+    page.goto(pages_of(name)[0])
+    page.check("[name=pick_outputs][value=answer]")
+    page.fill("#id_graph_inputs", "image")
+
+
+def test_what_is_ticked_and_written_outlives_the_polls(open_page: Callable[..., Page], rejected_graph: str) -> None:
+    page = open_page()
+
+    def say_more(route: Route) -> None:
+        answer = route.fetch(headers={**route.request.headers, "if-none-match": ""})
+        route.fulfill(response=answer, body=answer.text().replace("Choose them,", "Choose them now,"))
+
+    choose_ends(page, rejected_graph)
+    page.locator("#id_graph_inputs").evaluate("(field) => field.setSelectionRange(2, 2)")
+    with page.expect_response("**fragment=state"):
+        pass  # the first, which says the same as the page
+    page.keyboard.type("XX")
+    expect(page.locator("#id_graph_inputs")).to_have_value("imXXage")
+
+    page.route("**fragment=state", say_more)
+    look_again(page)
+    expect(page.get_by_text("Choose them now,")).to_be_visible()
+
+    expect(page.locator("[name=pick_outputs][value=answer]")).to_be_checked()
+    expect(page.locator("#id_graph_inputs")).to_have_value("imXXage")
+
+
+def test_ends_that_another_chose_meanwhile_are_shown_before_they_are_overwritten(
+    open_page: Callable[..., Page], rejected_graph: str, portal: RunningPortal, allowed_complaints: list[str]
+) -> None:
+    allowed_complaints.append("409")
+    api, page = portal.client("manage"), open_page()
+    choose_ends(page, rejected_graph)
+
+    others = {"options": {"graph_outputs": ["theirs"]}}
+    assert api.patch(f"/api/models/{rejected_graph}/versions/1/", json=others).status_code == 200
+    assert api.checked(rejected_graph)["status"] == "rejected"
+    look_again(page)
+    expect(page.locator("#head")).to_contain_text("theirs")
+    page.click("text=Check again with these")
+
+    expect(page.locator("#id_now")).to_contain_text("theirs")
+    expect(page.locator("#id_graph_inputs")).to_have_value("image")
