@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import SAMPLE
-from tests.e2e.conftest import log_in
+from tests.e2e.conftest import PICTURES, log_in
 from tests.running_portal import RunningPortal
 
 pytestmark = [pytest.mark.portal, pytest.mark.browser]
@@ -28,7 +28,7 @@ CUT_OFF = """() => {
 @pytest.fixture(scope="module")
 def long_name(portal: RunningPortal) -> Iterator[str]:
     api = portal.client("manage")
-    labels = json.dumps(["x" * 300, *"123456789"])
+    labels = json.dumps(["x" * 300, *"123456", "seven" * 40, *"89"])
     api.upload(NAME, SAMPLE, preprocessing='{"preset": "unit"}', labels=labels)
     api.load(NAME)
     assert api.upload(REJECTED, SAMPLE, labels='["a"]')["status"] == "rejected"
@@ -54,6 +54,21 @@ def test_no_page_is_wider_than_the_window(open_page: Callable[..., Page], long_n
             too_wide[address.removeprefix(version)] = found
 
     assert not too_wide
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_score_of_a_long_label_is_in_sight(open_page: Callable[..., Page], long_name: str, width: int) -> None:
+    page = open_page(width=width)
+    log_in(page, "/try/")
+    page.goto(f"/try/{long_name}/")
+    page.set_input_files("#id_image", [PICTURES / "seven.png"])
+    page.click("#ask-button")
+
+    score, panel = page.locator(".winner small").bounding_box(), page.locator("#answers").bounding_box()
+
+    assert score is not None and panel is not None
+    assert score["height"] < 30  # in one line
+    assert score["x"] + score["width"] <= panel["x"] + panel["width"]
 
 
 def test_the_words_of_an_empty_panel_stand_in_its_middle(open_page: Callable[..., Page]) -> None:
