@@ -88,6 +88,10 @@ class Contradiction(BadInput):
     """The wish and the model's input can never fit each other; `fields` names the culprit, as "preprocessing.size"."""
 
 
+class SizeMissing(BadInput):
+    """The model leaves the size of its pictures free, and the owner has given none."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
     """How one picture becomes one array, everything decided.
@@ -175,8 +179,8 @@ def _background(given: JsonObject) -> str | None:
 def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
     """Decides everything that the owner left to the model's input.
 
-    Raises BadInput where the input takes no pictures or leaves the size free and none is given, Contradiction where
-    the wish and the input contradict each other.
+    Raises BadInput where the input takes no pictures, SizeMissing where it leaves the size free and none is given,
+    Contradiction where the wish and the input contradict each other.
     """
     wish = preprocessing.resolved()
     dtype = _dtype(spec)
@@ -269,7 +273,7 @@ def _height_width(wish: Preprocessing, axes: ImageAxes) -> tuple[int, int]:
     height, width = wish.size or (axes.height, axes.width)
     if height is None or width is None:
         message = "The model takes pictures of any size. Set preprocessing.size to [height, width]."
-        raise BadInput(message, fields={"preprocessing.size": [message]})
+        raise SizeMissing(message, fields={"preprocessing.size": [message]})
     if axes.height not in (None, height) or axes.width not in (None, width):
         taken = " × ".join("any" if n is None else str(n) for n in (axes.height, axes.width))
         raise _conflict("size", f"is {height} × {width} and the model takes {taken}. Set it to that, or leave it out.")

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
 
-from models_app.choices import FileStatus, JobKind, JobState
+from models_app.choices import FileStatus, InstanceState, JobKind, JobState
 from models_app.models import Conversion, Job, ModelVersion, Transition
 from models_app.services import choose, files
 from tests.admin_client import client_with, text_of, words
@@ -255,3 +255,27 @@ def test_scaling_hints_stand_on_the_page_and_in_the_try_form() -> None:
 
     for address in (f"{LIST}{version.pk}/change/", "/try/cats/"):
         assert "with the preset unit they are scaled twice." in text_of(client.get(address))
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state", "words"),
+    [
+        (("change", "predict"), InstanceState.STOPPED, '?edit=preprocessing">Change it</a>'),
+        (("change", "predict"), InstanceState.READY, "It can be changed as soon as it is unloaded."),
+        (("view", "predict"), InstanceState.STOPPED, "Somebody who may change models can change it."),
+    ],
+)
+def test_a_model_of_pictures_of_any_size_says_who_may_set_one(
+    verbs: tuple[str, ...], state: InstanceState, words: str
+) -> None:
+    free = {"name": "image", "dtype": "float32", "shape": [None, None, None, 3]}
+    version = make_version(signature_json={"inputs": [free], "outputs": []}, preprocessing_json={})
+    make_instance(version, state)
+
+    pages = [text_of(client_with(*verbs).get(path)) for path in (f"{LIST}{version.pk}/change/", "/try/cats/")]
+
+    for page in pages:
+        assert "The model takes pictures of any size, and none is set. Until one is, it takes tensors" in page
+        assert words in page
+        assert page.count("Change it</a>") == words.count("Change it</a>")
+    assert "any number × any height × any width × 3 colours, RGB" in pages[1]

@@ -286,6 +286,15 @@ def test_asking_without_a_picture_says_so(asker: Client) -> None:
     assert "No picture was chosen." in text_of(response)
 
 
+def test_pictures_for_a_model_without_a_size_are_told_what_is_missing(asker: Client) -> None:
+    make_version("free", InstanceState.READY, takes={**PICTURES, "shape": [None, None, None, 3]})
+
+    response = asker.post("/try/free/", {"image": SimpleUploadedFile("a.png", b"x")})
+
+    assert response.status_code == 422
+    assert "It has to be set in the preprocessing before pictures can be asked about." in text_of(response)
+
+
 def test_more_pictures_than_a_request_may_hold_are_refused_with_a_sentence() -> None:
     make_version("digits", InstanceState.READY)
     client = Client(enforce_csrf_checks=True)

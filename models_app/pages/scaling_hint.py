@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from inference.errors import BadInput, ValidationFailed
-from inference.preprocessing import FLOAT_DTYPES, SCALES_ITSELF, ImagePlan, check_preprocessing, plan_image, value_range
+from inference.preprocessing import (
+    FLOAT_DTYPES,
+    SCALES_ITSELF,
+    ImagePlan,
+    SizeMissing,
+    check_preprocessing,
+    plan_image,
+    value_range,
+)
 from inference.signature import image_axes
 from models_app.models import ModelVersion
 
@@ -11,12 +19,29 @@ _UNSCALED_ABOVE = 100.0
 """Values as large as this are pixels that nobody has scaled; all presets that scale end far below."""
 _FORMATS_READ = ("keras", "hdf5")
 """Only of these is it known whether the model scales by itself."""
+NO_SIZE = "The model takes pictures of any size, and none is set."
+
+
+def lacks_size(version: ModelVersion) -> bool:
+    """Whether no picture can be prepared before its owner says how large."""
+    inputs = version.signature.inputs
+    if len(inputs) != 1:
+        return False
+    try:
+        plan_image(version.preprocessing, inputs[0])
+    except SizeMissing:
+        return True
+    except (BadInput, ValidationFailed):
+        pass
+    return False
 
 
 def scaling_hint(version: ModelVersion) -> str:
     """A sentence where the preprocessing and the model's own layers do not look as if they belonged together."""
     if contradiction := check_preprocessing(version.preprocessing, version.signature):
         return contradiction
+    if lacks_size(version):
+        return f"{NO_SIZE} Until one is, it takes tensors, not pictures."
     plan = _plan(version)
     if plan is None or plan.dtype not in FLOAT_DTYPES:
         return ""

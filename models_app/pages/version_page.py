@@ -8,7 +8,7 @@ from datetime import datetime
 
 from inference.errors import BadInput
 from inference.output import read_lines
-from inference.preprocessing import describe
+from inference.preprocessing import SizeMissing, describe
 from inference.signature import Signature
 from models_app.choices import OWNED, InstanceState, JobKind
 from models_app.models import Comparison, Instance, ModelVersion, Transition
@@ -17,7 +17,7 @@ from models_app.pages.comparison_table import ComparisonTable, comparison_table
 from models_app.pages.downloads import Download, downloads
 from models_app.pages.engine_choices import GraphEnds, graph_ends, is_frozen_graph
 from models_app.pages.events import Event, history_events
-from models_app.pages.scaling_hint import scaling_hint
+from models_app.pages.scaling_hint import NO_SIZE, scaling_hint
 from models_app.pages.signature_words import TensorWords, input_words, output_words
 from models_app.pages.steps import Step, check_steps
 from models_app.pages.words import count_words, date_words, moment_words, short_seconds, size_words
@@ -169,6 +169,8 @@ def preprocessing_words(version: ModelVersion, signature: Signature) -> str:
         return "The model has several inputs: it takes tensors, not pictures."
     try:
         return describe(version.preprocessing, signature.inputs[0])
+    except SizeMissing:
+        return NO_SIZE
     except BadInput as error:
         return error.message.removesuffix(" Send `instances`.")
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import texts
-from inference.errors import PortalError
+from inference.errors import BadInput, PortalError
 from inference.postprocessing import DEFAULT_TOP, choose_output
 from inference.preprocessing import shown
 from inference.signature import CHANNEL_COUNTS
 from models_app.models import Instance, ModelVersion
+from models_app.pages.scaling_hint import NO_SIZE, lacks_size
 from models_app.pages.words import milliseconds_words, percent_words, plural
 from models_app.services.predict import Picture, ask_pictures, predict_tensors, see_picture
 from models_app.tryit import drawings
@@ -96,6 +97,8 @@ def answer_pictures(version: ModelVersion, instances: Sequence[Instance], pictur
 
     Raises PortalError where none could be asked: the process is gone, its queue is full, the model refuses pictures.
     """
+    if lacks_size(version):
+        raise BadInput(f"{NO_SIZE} It has to be set in the preprocessing before pictures can be asked about.")
     prediction, bad = ask_pictures(version, instances, pictures, top=_scores_to_read(version, len(pictures)))
     rows = prediction["predictions"]
     are_shares = are_all_shares(version, [score["score"] for row in rows for score in row.get("top", ())])

@@ -11,6 +11,7 @@ from inference.errors import BadInput, ValidationFailed
 from inference.preprocessing import ImagePlan, plan_image, shown
 from inference.signature import TensorSpec, image_axes
 from models_app.models import ModelVersion
+from models_app.pages import signature_words
 
 _COLOURS = {"gray": "grey", "rgb": "RGB", "bgr": "BGR", "rgba": "RGBA"}
 _MOST_NUMBERS = 64
@@ -48,8 +49,8 @@ def rows_of_texts(version: ModelVersion, lines: Sequence[str]) -> list[Any]:
 
 
 def input_words(version: ModelVersion) -> str:
-    """`8 × 8, grey, inverted`, `fitted into 224 × 224, RGB`, `texts`, `any number × 4, float32`;
-    empty before the check."""
+    """`8 × 8, grey, inverted`, `fitted into 224 × 224, RGB`, `texts`, `any number × 4, float32`; of pictures that
+    cannot be prepared, what the version's page says. Empty before the check."""
     if takes_texts(version):
         return "texts"
     plan = image_plan(version)
@@ -58,6 +59,9 @@ def input_words(version: ModelVersion) -> str:
         low, high = _range(plan)
         is_inverted = not plan.per_image_standardize and low > high
         return f"{way}{_size(plan)}, {_COLOURS[plan.color]}" + (", inverted" if is_inverted else "")
+    if takes_pictures(version):
+        words = (signature_words.input_words(spec, version.preprocessing) for spec in version.signature.inputs)
+        return "; ".join(" × ".join(word.text for word in spec.words) for spec in words)
     return "; ".join(f"{_dimensions(spec.shape) or 'one value'}, {spec.values}" for spec in version.signature.inputs)
 
 
