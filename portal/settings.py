@@ -247,6 +247,9 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.request": {"level": "ERROR", "filters": ["not_now"]},
         "django.security.DisallowedHost": {"filters": ["one_line"]},
+        "django.security.TooManyFilesSent": {"filters": ["one_line"]},
+        "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
+        "django.security.RequestDataTooBig": {"filters": ["one_line"]},
         "uvicorn.error": {"level": "ERROR"},  # not that it started, nor each request that is no HTTP
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },

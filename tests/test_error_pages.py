@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
 
 from models_app.api.views.missing import server_error
@@ -12,6 +13,8 @@ from tests.admin_client import client_with, text_of
 from tests.registry import make_user
 
 TO_MODELS = '<a class="btn" href="/try/">All models</a>'
+LIST = "/admin/models_app/modelversion/"
+TO_LIST = f'<a class="btn" href="{LIST}">Back to Models</a>'
 TO_WALL = '<a class="btn" href="/admin/">To the wall</a>'
 
 
@@ -52,6 +55,18 @@ def test_a_form_from_before_the_last_log_in_is_told_to_be_loaded_again() -> None
     response = client_with("load", is_strict=True).post("/admin/models_app/modelversion/1/load/")
 
     assert_page(response, 403, "You have logged in or out since this page was made", "Log out")
+
+
+@pytest.mark.django_db
+def test_too_many_pictures_for_a_bulk_question_lead_back_to_the_list_and_leave_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pictures = [SimpleUploadedFile(f"{n}.png", b"x") for n in range(66)]
+
+    response = client_with("predict").post(LIST, {"action": "ask_selected", "ask": "1", "image": pictures})
+
+    assert_page(response, 413, "Too much at once", "Send at most 64 pictures at once", way_back=TO_LIST)
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.django_db

@@ -231,9 +231,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def _sorry(request: HttpRequest, error: PortalError) -> HttpResponse:
     """A page for what stands in the way of the whole page."""
-    title = {403: "Not allowed", 404: "Not found"}.get(error.status, "Not possible now")
-    may_not_ask = isinstance(error, PermissionRefused) and not request.user.has_perm(PREDICT)
-    context = {"title": title, "sentence": error.message, "may_not_ask": may_not_ask, **_frame(request)}
+    title = {403: "Not allowed", 404: "Not found", 413: "Too much at once"}.get(error.status, "Not possible now")
+    context = {
+        "title": title,
+        "sentence": error.message,
+        "may_not_ask": isinstance(error, PermissionRefused) and not request.user.has_perm(PREDICT),
+        "is_of_models": request.path.startswith(reverse("admin:models_app_modelversion_changelist")),
+        **_frame(request),
+    }
     response = render(request, "try/sorry.html", context, status=error.status)
     if error.retry_after_s is not None:
         response["Retry-After"] = str(error.retry_after_s)

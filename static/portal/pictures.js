@@ -1,8 +1,19 @@
-/* Model portal: previews, pasting and the progress of each picture on the try page. Without it the form works as it stands.
-   Needs live.js. */
+/* Model portal: previews, pasting and the progress of each picture on the try page; how many pictures may be chosen there
+   and on the page of the action "Ask with pictures". Without it the forms work as they stand. Needs live.js. */
 "use strict";
+
+/** A field takes no more files than `data-most` says, as many as a request may hold. */
+function countFiles(input) {
+  const most = Number(input.dataset.most), count = input.files.length;
+  input.setCustomValidity(count > most ? `Choose at most ${most} pictures at once; these are ${count}.` : "");
+}
+
+for (const input of document.querySelectorAll("input[data-most]")) {
+  input.addEventListener("change", () => countFiles(input));
+  window.addEventListener("pageshow", () => countFiles(input)); // on the way back Chromium gives the choice back only now
+}
+
 {
-  const MOST = 64; // pictures a request may hold
   const form = document.getElementById("ask");
   const input = form?.querySelector("input[type=file]");
   const field = form?.querySelector("input[type=file], textarea");
@@ -22,7 +33,7 @@
     input.addEventListener("change", showPreviews);
     document.addEventListener("paste", paste);
     form.addEventListener("submit", ask);
-    window.addEventListener("pageshow", showPreviews); // on the way back Chromium gives the choice back only now
+    window.addEventListener("pageshow", showPreviews);
   } else if (form) {
     form.addEventListener("submit", () => say("Waiting for the answer"));
     window.addEventListener("pageshow", () => say(""));
@@ -31,10 +42,10 @@
   function showPreviews() {
     for (const img of list.querySelectorAll("img")) URL.revokeObjectURL(img.src);
     const files = [...input.files];
-    list.replaceChildren(...files.slice(0, MOST).map(preview));
+    list.replaceChildren(...files.slice(0, Number(input.dataset.most)).map(preview));
     if (files.length) zone.after(list);
     else list.remove();
-    input.setCustomValidity(files.length > MOST ? `Choose at most ${MOST} pictures at once; these are ${files.length}.` : "");
+    countFiles(input);
     say(files.length === 1 ? "1 picture chosen" : files.length ? `${files.length} pictures chosen` : "");
   }
 

@@ -58,3 +58,20 @@ def test_a_row_that_was_deleted_elsewhere_says_so(
 
     expect(row.locator(".field-state")).to_have_text("No longer in this list.")
     expect(row.locator("button")).to_have_count(0)
+
+
+def test_more_pictures_than_a_request_may_hold_are_refused_before_they_are_sent(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    log_in(page, LIST)
+    page.check("#result_list input.action-select >> nth=0")
+    page.select_option("[name=action]", label="Ask with pictures…")
+    page.click(".actions button")
+    pictures = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": b"x"} for n in range(65)]
+
+    page.set_input_files("#id_image", pictures)
+    too_many = page.locator("#id_image").evaluate("(field) => field.validationMessage")
+    page.set_input_files("#id_image", pictures[:64])
+    enough = page.locator("#id_image").evaluate("(field) => field.validationMessage")
+
+    assert too_many == "Choose at most 64 pictures at once; these are 65."
+    assert not enough
