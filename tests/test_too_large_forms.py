@@ -12,7 +12,8 @@ import pytest
 from portal.lean.app import LeanApplication
 from portal.lean.asgi import Message, Receive, Scope, Send
 
-FORM = "/admin/models_app/modelversion/add/"
+LIST = "/admin/models_app/modelversion/"
+FORM = f"{LIST}add/"
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 ANNOUNCED = [(b"content-length", b"200000000")]
 
@@ -59,6 +60,14 @@ def test_the_limit_of_all_uploads_holds_for_the_form_too(settings: Any) -> None:
 
     assert status == 413
     assert "A file may hold at most 30.0 MB. Nothing was kept. Go back and choose a smaller one." in body.decode()
+
+
+def test_pictures_that_are_too_large_together_lead_back_to_the_list() -> None:
+    status, _, body = post(LIST, BROWSER, ANNOUNCED)
+
+    assert status == 413
+    assert "A request to this address may hold at most 67.1 MB. Send fewer files or smaller ones." in body.decode()
+    assert f'href="{LIST}">Back to Models</a>' in body.decode()
 
 
 def test_a_form_without_a_length_is_counted_and_answered_by_the_page_too(settings: Any) -> None:

@@ -151,7 +151,8 @@ def _too_large(scope: Scope) -> PortalError:
     if scope["path"].startswith("/api/") and not exists(scope["path"]):
         return NotFound(NOTHING_HERE)
     if not _is_upload_form(scope):
-        return TooLarge(f"A request to this address may hold {_most_bytes(scope):,} bytes.")
+        limit = size_words(_most_bytes(scope))
+        return TooLarge(f"A request to this address may hold at most {limit}. Send fewer files or smaller ones.")
     limit = size_words(form_limit_bytes())
     if form_limit_bytes() == settings.PORTAL_MAX_UPLOAD_BYTES:
         return TooLarge(f"A file may hold at most {limit}. Nothing was kept. Go back and choose a smaller one.")
@@ -165,7 +166,9 @@ def _page(scope: Scope, error: PortalError) -> str | None:
     """The failure as a page for a browser that sent a form without a script; None for programs, which get JSON."""
     if scope["path"].startswith("/api/") or "text/html" not in (header(scope, b"accept") or ""):
         return None
-    return render_to_string("try/sorry.html", {"title": "This did not arrive", "sentence": error.message})
+    is_of_models = scope["path"].startswith("/admin/")
+    context = {"title": "This did not arrive", "sentence": error.message, "is_of_models": is_of_models}
+    return render_to_string("try/sorry.html", context)
 
 
 async def _live(receive: Receive, send: Send) -> None:
