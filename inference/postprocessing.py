@@ -80,12 +80,12 @@ def check_labels(labels: Sequence[str], signature: Signature, postprocessing: Po
     chosen = choose_output(signature, postprocessing, labels)
     if not labels:
         return None
-    given = "1 label was given" if len(labels) == 1 else f"{len(labels)} labels were given"
+    given = "1 label was given" if len(labels) == 1 else f"{len(labels):,} labels were given"
     if chosen is None:
         counts = {spec.name: spec.shape[1] for spec in signature.outputs if len(spec.shape) == 2}
         if not counts or None in counts.values():
             return None
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         return (
             f"{given} and the model has several outputs with scores ({listed}). Name the right one in "
             "postprocessing.output, and give as many labels."
@@ -97,7 +97,7 @@ def check_labels(labels: Sequence[str], signature: Signature, postprocessing: Po
     if scores == 1 and len(labels) not in (1, 2):
         return f"{given} and the model has one score. Give two labels, the first for 0 and the second for 1."
     if scores not in (1, len(labels)):
-        return f"{given} and the model has {scores} scores. Give one label for each score, in the model's order."
+        return f"{given} and the model has {scores:,} scores. Give one label for each score, in the model's order."
     return None
 
 

@@ -307,6 +307,7 @@ def test_other_dtypes_are_given_as_json_can_hold_them() -> None:
         (3, signature(embedding=(None, 8), probs=(None, 3)), PLAIN, None),
         (2, SCORES, PLAIN, "2 labels were given and the model has 3 scores. "),
         (1, SCORES, PLAIN, "1 label was given and the model has 3 scores. "),
+        (1001, signature(probs=(None, 1000)), PLAIN, "1,001 labels were given and the model has 1,000 scores. "),
         (3, ONE, PLAIN, "3 labels were given and the model has one score. Give two labels"),
         (4, signature(embedding=(None, 8), probs=(None, 3)), PLAIN, "4 labels .* (embedding 8, probs 3)"),
         (8, signature(embedding=(None, 8), probs=(None, 3)), Postprocessing(output="probs"), "8 labels .* 3 scores"),
