@@ -118,6 +118,7 @@ def test_a_spark_line_has_twenty_points_inside_its_box() -> None:
         ("unloading", "stopped", "Unloaded in 0.04 s; 117 MB came back.", "unloaded in 0.04 s; 117 MB came back."),
         ("queued", "stopped", "Unload asked for.", "was taken out of the queue."),
         ("ready", "ready", "Changed: labels.", "was changed: labels."),
+        ("ready", "ready", "Changed: labels, postprocessing.", "was changed: labels, scores."),
     ],
 )
 def test_history_is_told_in_sentences(before: str, after: str, reason: str, text: str) -> None:

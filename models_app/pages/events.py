@@ -63,12 +63,17 @@ def _pks_of_versions(transitions: Sequence[Transition]) -> Mapping[tuple[str, in
 def sentence(row: Transition) -> tuple[str, str]:
     """Tone and predicate: what stands after the version's name."""
     if row.before == row.after:
-        return "", f"was {_begun_small(row.reason)}" if row.reason else "was changed."
+        return "", f"was {_begun_small(_as_on_pages(row.reason))}" if row.reason else "was changed."
     if row.after == "ready":
         return "ok", "was checked and is ready." if row.before == "checking" else _begun_small(row.reason)
     if row.after == "stopped":
         return "ok", _stopped(row)
     return _SENTENCES.get(row.after, _other)(row)
+
+
+def _as_on_pages(reason: str) -> str:
+    """Pages have a word of their own for one setting; REST names its field."""
+    return reason.replace("postprocessing", "scores", 1) if reason.startswith("Changed: ") else reason
 
 
 def _stopped(row: Transition) -> str:
