@@ -41,8 +41,8 @@ def replace_by_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (change, "The file on disk is not the one that was uploaded. Upload it again."),
-        (Path.unlink, "The file is gone from the disk. Upload it again."),
+        (change, "The file on disk is not the one that was uploaded. Put that back, or upload it again."),
+        (Path.unlink, "The file is gone from the disk. Put it back, or upload it again."),
         (replace_by_folder, "The file on disk cannot be read: Is a directory."),
     ],
 )

@@ -175,10 +175,10 @@ def what_is_wrong(path: Path, sha256: str) -> str:
         if hash_of(path) == sha256:
             return ""
     except FileNotFoundError:
-        return "The file is gone from the disk. Upload it again."
+        return "The file is gone from the disk. Put it back, or upload it again."
     except OSError as error:
         return f"The file on disk cannot be read: {error.strerror}."
-    return "The file on disk is not the one that was uploaded. Upload it again."
+    return "The file on disk is not the one that was uploaded. Put that back, or upload it again."
 
 
 def hash_of(path: Path) -> str:
