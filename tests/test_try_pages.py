@@ -277,6 +277,23 @@ def test_what_is_no_json_is_refused_and_kept(asker: Client, text: str, sentence:
     assert not text or f">{text}</textarea>" in text_of(response)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[ ]", "Nothing was written."),
+        ('["good",\n"bad"', "This is not JSON in line 2, column 6."),
+        ('["good", 1]', "A JSON list holds texts only."),
+    ],
+)
+def test_what_begins_like_a_list_of_texts_has_to_be_one(asker: Client, text: str, sentence: str) -> None:
+    make_version("moods", InstanceState.READY, takes={"name": "text", "dtype": "string", "shape": [None, 1]})
+
+    response = asker.post("/try/moods/", {"instances": text})
+
+    assert response.status_code == 400
+    assert sentence in text_of(response)
+
+
 def test_asking_without_a_picture_says_so(asker: Client) -> None:
     make_version("digits", InstanceState.READY)
 

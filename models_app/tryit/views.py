@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -39,6 +40,8 @@ from models_app.tryit.snippets import snippets
 ASK_WHEN_READY_S = 60.0
 MOST_TEXTS = MOST_PICTURES
 _NOTHING = "Nothing was written. Write an example, then ask again."
+_LIST_OF_TEXTS = re.compile(r'\s*\[\s*("|\]\s*\Z)')
+"""How one begins: `[sic]` and `[1]` are texts."""
 NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
 
 
@@ -137,8 +140,13 @@ def _pictures(request: HttpRequest) -> list[Picture]:
 
 
 def _lines(text: str) -> list[str]:
-    """The text area of a model of texts: one a line, whatever it looks like, or all of it a JSON list of texts."""
-    lines = _json_texts(text) or [line.strip() for line in text.splitlines() if line.strip()]
+    """The text area of a model of texts: one a line, or all of it a JSON list, which may hold nothing else."""
+    if _LIST_OF_TEXTS.match(text):
+        lines: list[str] = _json(text)
+        if not all(isinstance(line, str) for line in lines):
+            raise ValidationFailed.of("instances", "A JSON list holds texts only. Correct it, then ask again.")
+    else:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValidationFailed.of("instances", _NOTHING)
     if len(lines) > MOST_TEXTS:
@@ -146,27 +154,22 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _json_texts(text: str) -> list[str]:
-    """The texts of a JSON list that holds nothing else; empty for all other texts."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else []
-
-
 def _tensors(text: str) -> dict[str, Any]:
     """The text area: a list of examples, or an object with `instances` or `inputs` as the REST call takes it."""
     if not text.strip():
         raise ValidationFailed.of("instances", _NOTHING)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValidationFailed.of("instances", f"This is not JSON{where}. Correct it, then ask again.") from None
+    value = _json(text)
     if isinstance(value, dict) and len({"instances", "inputs"} & set(value)) == 1:
         return value
     return {"instances": value}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValidationFailed.of("instances", f"This is not JSON{where}. Correct it, then ask again.") from None
 
 
 def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVersion]) -> dict[str, Any]:
