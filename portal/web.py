@@ -1,9 +1,9 @@
 """One process of the web server: uvicorn on a socket that `serve` holds, with an end for who sends no whole request or
 does not read the answer.
 
-uvicorn bounds neither how long the head of a request may take nor how large it may become, and keeps what a client does
-not read for ever: it leaves that to a proxy, which nobody needs here. Bodies have limits of their own:
-portal/lean/pace.py.
+uvicorn bounds neither how long the head of a request may take nor how large it may become, nor how many requests wait
+that came before the answer to the first, and keeps what a client does not read for ever: it leaves that to a proxy,
+which nobody needs here. Bodies have limits of their own: portal/lean/pace.py.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import httptools
 import orjson
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT_S = 30.0
@@ -29,7 +31,9 @@ UNREAD_LIMIT_S = 60.0
 HALF_CLOSED_LIMIT_S = 0.25
 """So long an answer may take to begin once its client sends no more; the lean path looks no sooner whether it left."""
 HEAD_LIMIT_BYTES = 64 * 1024
-"""Looked at after each piece that was read, so one may be larger by as much as comes at once."""
+"""Looked at after each piece, so one may be larger by as much."""
+PIECE_BYTES = 2048
+"""So much is parsed at once: a hundred requests at most. What follows waits as bytes until they are answered."""
 MOST_CONNECTIONS = 2048
 _LOOK_EVERY_TICKS = 10
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -47,7 +51,13 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = False
         self._offers_upgrade = self._is_told_again = False
-        self._data = self._left = b""
+        self._data: bytes | memoryview = b""
+        self._again: bytes | memoryview = b""
+        self._waiting: bytes | memoryview = b""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.flow = _Flow(transport, lambda: len(self._waiting) > 0)
 
     def end_if_late(self) -> None:
         """Close the connection where no whole head came in time; drop it, with what it holds, where nothing is read."""
@@ -61,16 +71,24 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._left = data
-        while self._left:
-            self._data, self._left = self._left, b""
-            super().data_received(self._data)
-        self._data = b""  # an idle connection holds nothing of what it read
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+        self._waiting = memoryview(bytes(self._waiting) + data if self._waiting else data)
+        self._parse()
+        if self._waiting:
+            self.flow.pause_reading()
+
+    def _parse(self) -> None:
+        """What was read, piece by piece, until requests wait for the answer to the one before them."""
+        while self._waiting and not self.pipeline and not self.transport.is_closing():
+            self._again, self._waiting = self._waiting[:PIECE_BYTES], self._waiting[PIECE_BYTES:]
+            self._head_bytes += len(self._again)
+            while self._again:
+                self._data, self._again = self._again, b""
+                super().data_received(self._data)  # type: ignore[arg-type]
+            if self._is_in_head and self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
                 sentence = f"The head of a request may have {HEAD_LIMIT_BYTES:,} bytes."
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", sentence)
+        self._data = b""  # an idle connection holds nothing of what it read
+        self._waiting = self._waiting or b""
 
     def _unsupported_upgrade_warning(self) -> None:
         """uvicorn calls this for a request that offers another protocol (Java's client: HTTP/2); its parser takes what
@@ -78,7 +96,7 @@ class HttpConnection(HttpToolsProtocol):
         upgrade = sys.exc_info()[1]
         assert isinstance(upgrade, httptools.HttpParserUpgrade)
         framing = [b"%s: %s" % header for header in self.headers if header[0] in _FRAMING]
-        self._left = b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", self._data[upgrade.args[0] :]])
+        self._again = b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", self._data[upgrade.args[0] :]])
         self._is_told_again = True
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -141,8 +159,25 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self._parse()
+        self.flow.resume_reading()
         if self.cycle.response_complete:  # else the next request came with this one, and has begun
             self._rests_since = self.loop.time()
+
+
+class _Flow(FlowControl):
+    """Reads nothing more while something waits to be parsed: each request that is answered, or whose body is asked for,
+    would read more than it takes away."""
+
+    def __init__(self, transport: Any, is_any_waiting: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._is_any_waiting = is_any_waiting
+
+    def resume_reading(self) -> None:
+        if not self._is_any_waiting():
+            super().resume_reading()
 
 
 class WebServer(uvicorn.Server):

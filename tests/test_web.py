@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -21,6 +22,8 @@ LIMIT_S = 0.8
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 WAITS_S = {"/slow": 2 * LIMIT_S, "/soon": 0.02, "/large": 0.02}
 SOON = b"GET /soon HTTP/1.1\r\nHost: here\r\n\r\n"
+SOCKET_BYTES = 2**18
+"""Of a connection; the kernel takes some times as much."""
 LARGE = b"x" * 2**24
 UPGRADE = b"Host: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 INNER = b"GET /echo HTTP/1.1\r\nHost: inner\r\n\r\n"
@@ -57,6 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[WebServer, int]]:
     )
     server = WebServer(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
         thread = threading.Thread(target=server.run, args=[[listener]])
         thread.start()
         wait_for(lambda: server.started, 10, "it listens")
@@ -200,6 +204,60 @@ def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: in
         connection.sendall(b"\r\n")
         while said.count(b"hello") < 3:
             said += connection.recv(65536)
+
+
+def test_of_who_sends_without_waiting_for_answers_little_is_kept(port: int) -> None:
+    """Each answer lets the server read on, and each request that asks for its body: more than it takes away."""
+    request = REQUEST.replace(b"GET /", b"GET /read")
+    ahead, sent, answered, most_kept = memoryview(b""), 0, 0, 0
+    with connect(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
+        connection.setblocking(False)
+        began = time.monotonic()
+        while answered < 1000 and time.monotonic() - began < 60:
+            with contextlib.suppress(BlockingIOError):
+                while most_kept < 32 * SOCKET_BYTES:
+                    ahead = ahead or memoryview(request * 1000)
+                    count = connection.send(ahead)
+                    ahead, sent = ahead[count:], sent + count
+                    most_kept = max(most_kept, sent - answered * len(request))
+            with contextlib.suppress(BlockingIOError):
+                answered += connection.recv(65536).count(b"HTTP/1.1 200 OK")
+
+    print(f"{sent:,} bytes sent, {answered} requests answered, at most {most_kept:,} bytes kept")
+    assert answered >= 1000
+    assert most_kept < 8 * SOCKET_BYTES
+
+
+def test_of_a_thousand_requests_in_one_piece_few_are_made_ready_and_all_answered(server: tuple[WebServer, int]) -> None:
+    def ready() -> int:
+        return max(
+            (len(c.pipeline) for c in server[0].server_state.connections if isinstance(c, HttpConnection)), default=0
+        )
+
+    with connect(server[1]) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n" + 1000 * REQUEST)
+        wait_for(lambda: ready() > 0, 10, "they wait for the slow one")
+        most_ready = ready()
+        said = b""
+        while said.count(b"hello") < 1001 and (data := connection.recv(65536)):
+            said += data
+
+    assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"hello")) == (1001, 1001)
+    assert most_ready < 100
+
+
+def test_only_the_head_itself_counts_for_its_limit(port: int) -> None:
+    """Not the body of the request before it, nor anything else that came in the same piece."""
+    body = bytes(2 * web.HEAD_LIMIT_BYTES)
+    with connect(port) as connection:
+        connection.sendall(b"POST /read HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body + REQUEST[:-2])
+        time.sleep(0.1)
+        connection.sendall(b"\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        said = read_to_end(connection)
+
+    assert (said.count(b"HTTP/1.1 200 OK"), said[-5:]) == (2, b"hello")
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3], ids=["at once", "the body apart", "in three pieces"])
