@@ -22,6 +22,8 @@ async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
     """In Django's place: it reads the body and has nothing to say."""
     while (await receive()).get("more_body", False):
         pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def post(
@@ -85,6 +87,32 @@ def test_programs_get_json(path: str, accept: str) -> None:
 
     assert (status, headers["content-type"]) == (413, "application/json")
     assert orjson.loads(body)["code"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("path", "most_bytes"),
+    [
+        ("/api/token/", 2**16),
+        ("/login/", 2**16),
+        ("/admin/login/", 2**16),
+        ("/api/models/digits/load/", 2**21),
+        ("/api/models/digits/versions/1/", 2**21),
+        ("/try/digits/load/", 2**21),
+        ("/nothing-here", 2**21),
+        ("/api/models/digits/predict/", 2**26),
+        ("/api/models/digits/versions/1/predict/", 2**26),
+        ("/api/image/", 2**26),
+        ("/try/digits/", 2**26),
+        ("/admin/models_app/modelversion/", 2**26),
+        ("/v2/models/digits/infer", 2**26),
+    ],
+)
+def test_only_where_pictures_and_tensors_go_a_request_may_hold_much(path: str, most_bytes: int) -> None:
+    status, _, body = post(path, "*/*", [(b"content-length", b"%d" % (most_bytes + 1))])
+    taken, _, _ = post(path, "*/*", [(b"content-length", b"%d" % most_bytes)])
+
+    assert (status, taken) == (413, 204)
+    assert orjson.loads(body)["detail"] == f"A request to this address may hold {most_bytes:,} bytes."
 
 
 @pytest.mark.parametrize("headers", [ANNOUNCED, [(b"transfer-encoding", b"chunked")]])

@@ -4,6 +4,7 @@ is counted on its way to Django."""
 from __future__ import annotations
 
 import logging
+import re
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -23,8 +24,17 @@ from portal.lean.uploads import receive_upload, upload_permission
 
 logger = logging.getLogger("portal.lean")
 _UPLOAD_FORM_PATH = "/admin/models_app/modelversion/add/"
-_FORM_OVERHEAD_BYTES = 2 * 2**20
-"""The other fields of the upload form; labels may be many."""
+_QUESTION_PATH = re.compile(
+    r"/api/models/[^/]+/(versions/[0-9]+/)?predict/\Z|/api/image/\Z|/try/[^/]+/\Z|/admin/models_app/modelversion/\Z"
+    r"|/v[12]/",
+    re.IGNORECASE,
+)
+"""Where pictures and tensors go."""
+_LOGIN_PATHS = frozenset({"/api/token/", "/login/", "/password/", "/admin/login/", "/admin/password_change/"})
+_LOGIN_BYTES = 64 * 2**10
+"""Anybody may send it, and JSON takes fifty times as much when it is read."""
+_FIELDS_BYTES = 2 * 2**20
+"""What is neither a picture, a tensor nor a file; labels may be many."""
 
 
 class LeanApplication:
@@ -138,8 +148,11 @@ def _check_announced(scope: Scope) -> None:
 def _most_bytes(scope: Scope) -> int:
     """What the body of a request to Django may hold; the upload form without a script has a limit of its own."""
     if _is_upload_form(scope):
-        return form_limit_bytes() + _FORM_OVERHEAD_BYTES
-    return int(settings.PORTAL_MAX_REQUEST_BYTES)
+        return form_limit_bytes() + _FIELDS_BYTES
+    most_bytes = int(settings.PORTAL_MAX_REQUEST_BYTES)
+    if _QUESTION_PATH.match(scope["path"]):
+        return most_bytes
+    return min(most_bytes, _LOGIN_BYTES if scope["path"] in _LOGIN_PATHS else _FIELDS_BYTES)
 
 
 def _is_upload_form(scope: Scope) -> bool:
