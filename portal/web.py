@@ -54,10 +54,18 @@ class HttpConnection(HttpToolsProtocol):
         self._data: bytes | memoryview = b""
         self._again: bytes | memoryview = b""
         self._waiting: bytes | memoryview = b""
+        self._running: Any = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = _Flow(transport, lambda: len(self._waiting) > 0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells only the newest request that its client has left: not the running one, where others wait."""
+        super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def end_if_late(self) -> None:
         """Close the connection where no whole head came in time; drop it, with what it holds, where nothing is read."""
@@ -156,6 +164,10 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self._offers_upgrade:  # else it has only lost its body
             super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -30,9 +31,17 @@ INNER = b"GET /echo HTTP/1.1\r\nHost: inner\r\n\r\n"
 LARGE_REQUEST = b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
+left: list[str] = []
+
+
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     """Answers at once, `/slow` after twice the time that a head may take; `/large` with 16 MiB, in one piece;
-    `/soon` after some milliseconds, `/echo` with the headers, `/read` with the body."""
+    `/soon` after some milliseconds, `/echo` with the headers, `/read` with the body; `/watch` notes that its client
+    has left."""
+    if scope["path"] == "/watch":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.append(scope["path"])
     if scope["path"] in WAITS_S:
         await asyncio.sleep(WAITS_S[scope["path"]])
     body = {"/large": LARGE, "/echo": repr(scope["headers"]).encode()}.get(scope["path"], b"hello")
@@ -245,6 +254,19 @@ def test_of_a_thousand_requests_in_one_piece_few_are_made_ready_and_all_answered
 
     assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"hello")) == (1001, 1001)
     assert most_ready < 100
+
+
+def test_a_request_is_told_that_its_client_has_left_though_another_waits_behind_it(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    left.clear()
+    with connect(port) as connection:
+        connection.sendall(b"GET /watch HTTP/1.1\r\nHost: here\r\n\r\n" + REQUEST)
+        time.sleep(0.1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by RST
+
+    wait_for(lambda: left == ["/watch"], 10, "it is told")
+    assert "Traceback" not in caplog.text
 
 
 def test_only_the_head_itself_counts_for_its_limit(port: int) -> None:
