@@ -1,16 +1,17 @@
-"""A body that is too large is answered by a page where a browser sent it, by JSON where a program did, and by a 404
-where there is nothing at its address."""
+"""A body that is too large, or that the disk has no room for, is answered by a page where a browser sent it, by JSON
+where a program did, and by a 404 where there is nothing at its address."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import orjson
 import pytest
 
 from portal.lean.app import LeanApplication
-from portal.lean.asgi import Message, Receive, Scope, Send
+from portal.lean.asgi import Application, Message, Receive, Scope, Send
 
 LIST = "/admin/models_app/modelversion/"
 FORM = f"{LIST}add/"
@@ -27,7 +28,11 @@ async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def post(
-    path: str, accept: str, headers: list[tuple[bytes, bytes]], body: bytes = b"x"
+    path: str,
+    accept: str,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes = b"x",
+    application: Application = reads_all,
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the answer."""
     sent: list[Message] = []
@@ -40,7 +45,7 @@ def post(
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "query_string": b""}
     scope["headers"] = [(b"accept", accept.encode()), *headers]
-    asyncio.run(LeanApplication(reads_all)(scope, receive, send))
+    asyncio.run(LeanApplication(application)(scope, receive, send))
     said = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], said, b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -123,3 +128,14 @@ def test_what_lacks_only_its_slash_is_told_so(settings: Any, headers: list[tuple
 
     assert (status, orjson.loads(body)["code"]) == (404, "not_found")
     assert "Addresses end with a slash." in orjson.loads(body)["detail"]
+
+
+def test_a_full_disk_for_a_body_on_its_way_to_django_is_a_507() -> None:
+    async def spools(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    status, headers, body = post("/api/models/digits/load/", "*/*", [], application=spools)
+
+    assert (status, headers["content-type"]) == (507, "application/json")
+    assert orjson.loads(body)["code"] == "disk_full"

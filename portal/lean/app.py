@@ -54,12 +54,10 @@ class LeanApplication:
                 await self._inference.answer(route, scope, receive, send)
                 return
             async with self._threads.thread():
-                if (permission := upload_permission(scope)) is not None:
-                    await self._receive_upload(scope, receive, send, permission)
-                else:
-                    await self._pass_on(scope, receive, send)
+                await self._answer_failures(scope, receive, send)
 
-    async def _receive_upload(self, scope: Scope, receive: Receive, send: Send, permission: str) -> None:
+    async def _answer_failures(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An upload, or what Django answers. What fails before it is answered, as on a full disk, is answered here."""
         is_answered = False
 
         async def watched(message: Message) -> None:
@@ -68,17 +66,20 @@ class LeanApplication:
             await send(message)
 
         try:
-            await receive_upload(scope, receive, watched, self._django, permission)
+            if (permission := upload_permission(scope)) is not None:
+                await receive_upload(scope, receive, watched, self._django, permission)
+            else:
+                await self._pass_on(scope, receive, watched)
         except Exception as raised:
             error = as_portal_error(raised)
             names: list[Header] = []
             if error is None:
                 names = [(b"x-request-id", new_request_id().encode())]
-                logger.exception("unexpected error while an upload was received")
+                logger.exception("unexpected error in front of the views")
                 error = PortalError(INTERNAL)
             if is_answered:
                 raise
-            await send_error(send, error, *names)
+            await send_error(send, error, *names, page=_page(scope, error))
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To Django, with a limit on the body's size and on how slowly it may come."""
