@@ -33,7 +33,8 @@ HALF_CLOSED_LIMIT_S = 0.25
 HEAD_LIMIT_BYTES = 64 * 1024
 """Looked at after each piece, so one may be larger by as much."""
 PIECE_BYTES = 2048
-"""So much is parsed at once: a hundred requests at most. What follows waits as bytes until they are answered."""
+"""So much is parsed at once: a hundred requests at most. What follows waits as bytes until they are answered. Of a body
+whose length is known all that is there: pieces of it cost 2 µs each."""
 MOST_CONNECTIONS = 2048
 _LOOK_EVERY_TICKS = 10
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -48,7 +49,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._rests_since = self._unread_since = self.loop.time()
         self._unread_bytes = 0
-        self._head_bytes = 0
+        self._head_bytes = self._body_left = 0
         self._is_in_head = False
         self._offers_upgrade = self._is_told_again = False
         self._data: bytes | memoryview = b""
@@ -87,7 +88,8 @@ class HttpConnection(HttpToolsProtocol):
     def _parse(self) -> None:
         """What was read, piece by piece, until requests wait for the answer to the one before them."""
         while self._waiting and not self.pipeline and not self.transport.is_closing():
-            self._again, self._waiting = self._waiting[:PIECE_BYTES], self._waiting[PIECE_BYTES:]
+            size = max(PIECE_BYTES, self._body_left)
+            self._again, self._waiting = self._waiting[:size], self._waiting[size:]
             self._head_bytes += len(self._again)
             while self._again:
                 self._data, self._again = self._again, b""
@@ -159,7 +161,12 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._is_in_head, self._rests_since = False, math.inf
         self._offers_upgrade = self.parser.should_upgrade()
+        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_left -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self._offers_upgrade:  # else it has only lost its body
