@@ -259,7 +259,7 @@ class Batcher:
                 self._has_work[number] = bool(batch)
                 if late:
                     self._on_done(Call(late))
-                if batch and self._is_made(batch[0]):
+                if batch and self._make_inputs(batch[0]):
                     self._run(batch, number)
                 elif batch:
                     self._has_work[number] = False
@@ -310,7 +310,8 @@ class Batcher:
             rows += part.rows
         return batch, late
 
-    def _is_made(self, part: Part) -> bool:
+    def _make_inputs(self, part: Part) -> bool:
+        """Where that is left to this thread. False where the part has an error instead."""
         if part.make is not None:
             try:
                 part.inputs = part.make()
