@@ -139,7 +139,7 @@ class Keeper:
                 return file
             if is_over:
                 raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
-            if _has_ended(stop_descriptor):
+            if _stop_comes_within(stop_descriptor, LOOK_EVERY_S):
                 self.interrupted()
                 return None
             if not self.is_wanted():
@@ -332,12 +332,12 @@ def log_path(version: ModelVersion) -> Path:
     return Path(settings.PORTAL_LOGS_DIR) / f"version-{version.pk}.log"
 
 
-def _has_ended(stop_descriptor: int | None) -> bool:
-    """Whether the cluster stops; looks for a moment."""
+def _stop_comes_within(stop_descriptor: int | None, seconds: float) -> bool:
+    """Whether the cluster stops; else waits as long."""
     if stop_descriptor is None:
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(seconds)
         return False
-    return bool(select.select([stop_descriptor], [], [], LOOK_EVERY_S)[0])
+    return bool(select.select([stop_descriptor], [], [], seconds)[0])
 
 
 def _control_path(instance: Instance) -> Path:
