@@ -42,7 +42,7 @@ LastWord = Callable[[], None]
 """Tells the reporter how an instance has ended."""
 
 
-class Call(Enum):
+class Stop(Enum):
     """Why a watch ends although its runner has not."""
 
     UNLOAD = "no longer wanted"
@@ -99,9 +99,9 @@ class Owner:
             attempt += 1
             runner = self._start()
             if not self._reporter.loading(runner.identity, attempt):
-                return self._obey(Call.UNLOAD)
+                return self._obey(Stop.UNLOAD)
             outcome = self._watch(runner)
-            if isinstance(outcome, Call):
+            if isinstance(outcome, Stop):
                 return self._obey(outcome)
             reason = runner.why_ended()
             self._close()
@@ -111,16 +111,16 @@ class Owner:
                 why = f"{reason} {self._policy.farewell(outcome, last)}".strip()
                 return lambda: self._reporter.failed(why)
             still_ours = self._reporter.restarting(f"{reason} {self._policy.announce(outcome, delay_s)}")
-            call = self._wait(delay_s) if still_ours else Call.UNLOAD
-            if call is not None:
-                return self._obey(call)
+            stop = self._wait(delay_s) if still_ours else Stop.UNLOAD
+            if stop is not None:
+                return self._obey(stop)
 
-    def _watch(self, runner: StartedRunner) -> End | Call:
+    def _watch(self, runner: StartedRunner) -> End | Stop:
         """Until the runner ends, or something else is wanted."""
         while True:
             self._turn(POLL_S)
-            if (call := self._call()) is not None:
-                return call
+            if (stop := self._stop_asked()) is not None:
+                return stop
             if runner.has_ended:
                 self._read_rest(runner)
                 runner.notice_memory()
@@ -131,22 +131,22 @@ class Owner:
             elif runner.ready_at is not None:
                 self._policy.ready_for(self._clock() - runner.ready_at)
 
-    def _wait(self, seconds: float) -> Call | None:
+    def _wait(self, seconds: float) -> Stop | None:
         """Wait before the next try; returns early when something else is wanted."""
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
             self._turn(left)
-            if (call := self._call()) is not None:
-                return call
+            if (stop := self._stop_asked()) is not None:
+                return stop
         return None
 
-    def _call(self) -> Call | None:
+    def _stop_asked(self) -> Stop | None:
         if self._cluster_stops:
-            return Call.CLUSTER_STOPS
+            return Stop.CLUSTER_STOPS
         if self._clock() - self._asked_at >= POLL_S:
             self._asked_at = self._clock()
             self._wanted = self._reporter.is_wanted()
-        return None if self._wanted else Call.UNLOAD
+        return None if self._wanted else Stop.UNLOAD
 
     def _overdue(self, runner: StartedRunner) -> str:
         """Why the runner has to be killed, or nothing."""
@@ -169,9 +169,9 @@ class Owner:
 
     # ---- the end of a runner
 
-    def _obey(self, call: Call) -> LastWord:
+    def _obey(self, stop: Stop) -> LastWord:
         """End the runner, if there is one."""
-        if call is Call.CLUSTER_STOPS:
+        if stop is Stop.CLUSTER_STOPS:
             self._end(STOP_GRACE_S)
             return self._reporter.interrupted
         runner = self._runner
