@@ -17,7 +17,7 @@ from inference.conversion import CannotConvert
 from inference.engines import openvino
 from inference.signature import Signature
 
-ov, ops = openvino.ov, openvino.ov.opset13
+ov, ops = openvino.ov, openvino.ops
 _PRODUCTS = frozenset({"MatMul", "Convolution", "GroupConvolution"})
 XML, BIN = "model.xml", "model.bin"
 _ALIGNMENT_BYTES = 64
@@ -85,7 +85,7 @@ def _part_ends(model: Any) -> None:
     for result in model.get_results():
         source = result.input_value(0)
         if source.get_node().get_type_name() == "Parameter":
-            result.input(0).replace_source_output(ops.convert(source, source.get_element_type()).output(0))
+            result.input(0).replace_source_output(openvino.copied(source))
     model.validate_nodes_and_infer_types()
 
 

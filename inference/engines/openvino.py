@@ -25,6 +25,7 @@ import numpy as np
 if "openvino" not in sys.modules:
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # a module that is None is passed over
 import openvino as ov
+from openvino import opset13 as ops
 from openvino.preprocess import PrePostProcessor
 
 from inference import texts
@@ -33,7 +34,7 @@ from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
-__all__ = ("OpenVinoEngine", "load", "missing_operation", "ov", "refusal")
+__all__ = ("OpenVinoEngine", "copied", "load", "missing_operation", "ops", "ov", "refusal")
 
 Array = np.ndarray[Any, Any]
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -100,6 +101,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
     try:
         model, weights = _read(core, path, format_name)
         model = _in_float32(model)
+        _copy_converted(model)
         may_loop = any(op.get_type_name() in _WITH_BODIES for op in model.get_ops())
         return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights, may_loop=may_loop)
     except ModelUnusable:
@@ -142,6 +144,30 @@ def _in_float32(model: Any) -> Any:
             if port.get_element_type() == ov.Type.bf16:
                 end(i).tensor().set_element_type(ov.Type.f32)
     return ends.build()
+
+
+def copied(source: Any) -> Any:
+    """A tensor's values as a tensor of their own. A conversion to the same type does where the shape is fixed (a scalar
+    cannot be broadcast), and broadcasting to the same shape where it is free: see `_copy_converted`."""
+    shape = source.get_partial_shape()
+    if shape.rank.is_static and shape.is_dynamic:
+        return ops.broadcast(source, ops.shape_of(source)).output(0)
+    return ops.convert(source, source.get_element_type()).output(0)
+
+
+def _copy_converted(model: Any) -> None:
+    """Copy what a conversion gives out, under its names: where one changes nothing (float32 to float32, or by way of
+    float16, which is computed in float32) and both ends are free in shape, the CPU plugin of 2026.4 reads freed memory
+    once the shape changes. It answers with what lies there or dies of SIGSEGV."""
+    for result in model.get_results():
+        source = result.input_value(0)
+        if source.get_node().get_type_name() == "Convert" and source.get_partial_shape().is_dynamic:
+            names = source.get_names()
+            source.get_tensor().set_names(set())
+            copy = copied(source)
+            copy.get_tensor().set_names(names)
+            result.input(0).replace_source_output(copy)
+    model.validate_nodes_and_infer_types()
 
 
 def _spec_of(port: Any, otherwise: str, taken: frozenset[str] = frozenset()) -> TensorSpec:
