@@ -15,6 +15,7 @@ import numpy as np
 from inference import texts, wire
 from inference.alarm import Alarm
 from inference.errors import ERRORS_BY_CODE, Busy, DeadlinePassed, PortalError, RunnerDied
+from inference.served import Pictures, Question, Served
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
@@ -268,6 +269,18 @@ class Runners:
         time; asking the runner looks again."""
         self.least_busy(paths).check_room()
 
+    async def ask(
+        self, served: Served, question: Question, *, timeout_s: float | None = None, is_strict: bool = True
+    ) -> Reply:
+        """What a version answers, as its signature says; `timeout_s` only shortens its limit. Strict: one bad picture
+        and nothing is run."""
+        limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
+        if isinstance(question, Pictures):
+            reply = await self.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=is_strict)
+        else:
+            reply = await self.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
+        return _checked(reply, served.signature)
+
     async def ask_images(
         self, paths: Sequence[str], pictures: Sequence[wire.Buffer], *, timeout_s: float, is_strict: bool
     ) -> Reply:
@@ -318,7 +331,7 @@ def _reply(frame: wire.Frame) -> Reply:
     return Reply(outputs, bad, timing, first)
 
 
-def checked(reply: Reply, signature: Signature) -> Reply:
+def _checked(reply: Reply, signature: Signature) -> Reply:
     """The reply, if it holds what a model of this signature answers: every output, and texts where texts are. Where all
     pictures were bad there is nothing to hold. Raises RunnerDied."""
     if reply.outputs or not reply.bad_images:

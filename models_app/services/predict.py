@@ -16,11 +16,11 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 
 from inference import tensors
-from inference.client import Reply, Seen, checked, runners
+from inference.client import Reply, Seen, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
 from inference.runner.config import MOST_PICTURES
-from inference.served import Served
+from inference.served import Pictures, Served, Tensors
 from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
 
@@ -54,13 +54,10 @@ def read_tensors(served: Served, body: Mapping[str, Any]) -> dict[str, Array]:
 async def ask(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
     """What the runner answers. Strict: one bad picture and nothing is run."""
     if isinstance(question, dict):
-        reply = await runners.ask_tensors(served.paths, question, timeout_s=served.timeout_s)
-        return checked(reply, served.signature)
+        return await runners.ask(served, Tensors(question))
     if not 0 < len(question) <= MOST_PICTURES:
         raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} pictures.")
-    data = [picture.data for picture in question]
-    reply = await runners.ask_images(served.paths, data, timeout_s=served.timeout_s, is_strict=is_strict)
-    return checked(reply, served.signature)
+    return await runners.ask(served, Pictures([picture.data for picture in question]), is_strict=is_strict)
 
 
 def write_prediction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.client import Reply, checked, runners
+from inference.client import Reply, runners
 from inference.errors import BadImage
 from inference.served import Pictures, Question, Served
 from portal.lean.exchange import LARGE_BYTES
@@ -14,14 +14,9 @@ def is_large(reply: Reply) -> bool:
 
 
 async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
-    """The outputs, as its signature says. Raises BadImage that says which picture cannot be read; `timeout_s` only
-    shortens the limit."""
-    limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
-    if not isinstance(question, Pictures):
-        reply = await runners.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
-        return checked(reply, served.signature)
-    reply = await runners.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=True)
-    if reply.bad_images:
+    """The outputs. Raises BadImage that says which picture cannot be read; `timeout_s` only shortens the limit."""
+    reply = await runners.ask(served, question, timeout_s=timeout_s)
+    if isinstance(question, Pictures) and reply.bad_images:
         index, sentence = min(reply.bad_images.items())
         raise BadImage(sentence if len(question.data) == 1 else f"Picture {index}: {sentence}")
-    return checked(reply, served.signature)
+    return reply
