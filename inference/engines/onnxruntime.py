@@ -106,6 +106,11 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
 
 def _spec(tensor: Any) -> TensorSpec:
     match = _TENSOR.fullmatch(tensor.type)
+    if tensor.type.startswith("seq(map("):
+        raise ModelUnusable(
+            f"The output {tensor.name} is a list of dictionaries (ZipMap), which cannot be sent here. Convert the "
+            "model again without it: options={'zipmap': False} in skl2onnx, zipmap=False in onnxmltools."
+        )
     if match is None or match[1] not in _DTYPES:
         raise ModelUnusable(f"The tensor {tensor.name} is of the kind {tensor.type}, which cannot be sent here.")
     shape = tuple(n if isinstance(n, int) and n >= 0 else None for n in tensor.shape)
