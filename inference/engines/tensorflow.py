@@ -36,6 +36,7 @@ from inference.engines.tensorflow_graphs import GraphModel, open_frozen_graph, o
 from inference.errors import BadInput
 from inference.signature import Signature, TensorSpec
 
+_OUTPUT_NUMBER = re.compile(r":[0-9]+\Z")
 _COLOURS = re.compile(r"\x1b\[\d+m")
 _AT_LAYER = re.compile(r"(\w+)'> could not be deserialized|deserializing class '(\w+)'|when calling (\w+)\.call\(\)")
 _AROUND = re.compile(
@@ -86,7 +87,7 @@ class TensorFlowEngine:
             autograph=False,
         )
         made = self._function.get_concrete_function().structured_outputs
-        self.signature = _with_dtypes(traced.signature, made)
+        self.signature = _as_made(traced.signature, made)
 
     def _call(self, *tensors: Any) -> list[Any]:
         return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
@@ -100,10 +101,16 @@ class TensorFlowEngine:
         return {spec.name: _array(tensor) for spec, tensor in zip(self.signature.outputs, outputs, strict=True)}
 
 
-def _with_dtypes(signature: Signature, outputs: Sequence[Any]) -> Signature:
-    """The signature with the dtypes that come: Keras says of a StringLookup's words that they are numbers."""
-    dtypes = [tf.as_dtype(output.dtype).name for output in outputs]
-    specs = [replace(spec, dtype=dtype) for spec, dtype in zip(signature.outputs, dtypes, strict=True)]
+def _as_made(signature: Signature, outputs: Sequence[Any]) -> Signature:
+    """The signature with the dtypes that come, and as many axes: Keras says of a StringLookup's words that they are
+    numbers, and of a text's counts that they have an axis more."""
+    specs = []
+    for said, output in zip(signature.outputs, outputs, strict=True):
+        made = _spec(said.name, output) if output.shape.rank is not None else said
+        has_other_axes = len(made.shape) != len(said.shape)
+        specs.append(
+            replace(said, dtype=tf.as_dtype(output.dtype).name, shape=(made if has_other_axes else said).shape)
+        )
     return replace(signature, outputs=tuple(specs))
 
 
@@ -273,7 +280,7 @@ def _flatten(structure: Any) -> list[Any]:
 
 def _unique(names: list[str]) -> list[str]:
     """Names as people know them, without `:0` and scopes; numbered where two are alike."""
-    short = [name.split(":")[0].split("/")[0] for name in names]
+    short = [_OUTPUT_NUMBER.sub("", name).split("/")[0] for name in names]
     if len(set(short)) == len(short):
         return short
     return [f"{name}_{i}" for i, name in enumerate(short)]

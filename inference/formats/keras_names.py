@@ -49,6 +49,13 @@ APPLICATION_LAYERS = frozenset(
     """.split()
 )
 
+# Layers of keras.utils.FeatureSpace, found again in the same way; they hand on and put side by side.
+FEATURE_LAYERS = frozenset(
+    """
+    TFDConcat TFDIdentity
+    """.split()
+)
+
 OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer"}
 """Under which Keras 2 registered a class of its own, as others do theirs → its name."""
 
@@ -182,6 +189,7 @@ TRAINING_FUNCTIONS = frozenset(
 CLASSES = (
     LAYERS
     | APPLICATION_LAYERS
+    | FEATURE_LAYERS
     | OPERATION_LAYERS
     | MODELS
     | INITIALIZERS
