@@ -125,8 +125,8 @@ class Owner:
                 self._read_rest(runner)
                 runner.notice_memory()
                 return _kind_of_end(runner)
-            if problem := self._overdue(runner):
-                runner.why_killed = problem
+            self._judge(runner)
+            if runner.why_killed:
                 runner.kill()
             elif runner.ready_at is not None:
                 self._policy.ready_for(self._clock() - runner.ready_at)
@@ -148,24 +148,20 @@ class Owner:
             self._wanted = self._reporter.is_wanted()
         return None if self._wanted else Stop.UNLOAD
 
-    def _overdue(self, runner: StartedRunner) -> str:
-        """Why the runner has to be killed, or nothing."""
-        now, pid = self._clock(), runner.identity.pid
+    def _judge(self, runner: StartedRunner) -> None:
+        """Write down why the runner has to be killed, if it has to."""
         config = self._assignment.config
         limit = config.memory_limit_bytes
-        if runner.why_killed:
-            return runner.why_killed
-        if limit is not None and (runner.vitals.memory_bytes or 0) > limit:
-            return runner.exceed_memory(limit)
-        if runner.ready_at is None:
-            runner.is_late = now - runner.started_at > LOAD_LIMIT_S
-            return (
-                f"The model was not ready after {LOAD_LIMIT_S:.0f} s. Load it to try again." if runner.is_late else ""
-            )
         silent_s = self._woke_at - runner.heard_at
-        if silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
-            return f"Process {pid} stopped answering for {silent_s:.0f} s."
-        return ""
+        if runner.why_killed:
+            return
+        if limit is not None and (runner.vitals.memory_bytes or 0) > limit:
+            runner.exceed_memory(limit)
+        elif runner.ready_at is None:
+            if self._clock() - runner.started_at > LOAD_LIMIT_S:
+                runner.exceed_time(LOAD_LIMIT_S)
+        elif silent_s > config.predict_timeout_s + SILENCE_MARGIN_S:
+            runner.why_killed = f"Process {runner.identity.pid} stopped answering for {silent_s:.0f} s."
 
     # ---- the end of a runner
 

@@ -138,16 +138,22 @@ class StartedRunner:
         )
         return self.vitals
 
-    def exceed_memory(self, limit_bytes: int) -> str:
-        """Mark it as one that took more than its limit; the sentence that says so."""
+    def exceed_memory(self, limit_bytes: int) -> None:
+        """Write down that it took more than its limit."""
         self.is_out_of_memory = True
         used, limit = size_words(self.vitals.memory_bytes or 0), size_words(limit_bytes)
         if self.ready_at is not None:
-            return f"Process {self.identity.pid} used {used}, more than its limit of {limit}."
-        return (
-            f"Loading took {used}, more than the limit of {limit}; {size_words(free_bytes())} are free on this host. "
-            "Raise memory_limit_bytes in the options, or load a smaller model."
-        )
+            self.why_killed = f"Process {self.identity.pid} used {used}, more than its limit of {limit}."
+        else:
+            self.why_killed = (
+                f"Loading took {used}, more than the limit of {limit}; {size_words(free_bytes())} are free on this "
+                "host. Raise memory_limit_bytes in the options, or load a smaller model."
+            )
+
+    def exceed_time(self, limit_s: float) -> None:
+        """Write down that it was not ready in time."""
+        self.is_late = True
+        self.why_killed = f"The model was not ready after {limit_s:.0f} s. Load it to try again."
 
     def measure(self, now: float) -> None:
         """What it takes of the memory. What the kernel had ended at the measurement before has not ended this one.
