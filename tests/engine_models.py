@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
     _odd_names(folder)
     _same_names(folder)
     _gelu(folder)
+    _upsampled(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -214,6 +215,16 @@ def _any_size(folder: Path) -> None:
     model = keras.Model(pixels, layers.Dense(2, name="answer")(seen))
     model.save(folder / "any_size.keras")
     kept(folder, "any_size", model, pixels=noise(2, 20, 14, 3))
+
+
+def _upsampled(folder: Path) -> None:
+    """Pictures of any size made twice as large, with the right answers for two sizes."""
+    pixels = keras.Input((None, None, 3), name="pixels")
+    larger = layers.UpSampling2D(interpolation="bilinear", name="larger")(pixels)
+    model = keras.Model(pixels, layers.Conv2D(2, 3, name="answer")(larger))
+    model.save(folder / "upsampled.keras")
+    kept(folder, "upsampled_wide", model, pixels=noise(2, 8, 14, 3))
+    kept(folder, "upsampled_high", model, pixels=noise(1, 12, 5, 3))
 
 
 def _quantised(folder: Path) -> None:

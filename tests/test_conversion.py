@@ -125,6 +125,18 @@ def test_the_keys_of_a_dict_are_kept(as_converted: AsConverted, target: str) -> 
     assert difference(ran.outputs, expected) < 1e-5
 
 
+def test_pictures_of_any_size_are_made_larger(tmp_path: Path, engine_models: Path) -> None:
+    source = engine_models / "upsampled.keras"
+    data = [model_data(engine_models, name) for name in ("upsampled_wide", "upsampled_high")]
+    made = all_converted(tmp_path, source, "keras", ["onnx", "openvino"])
+    files = [("tensorflow", "keras", source)] + [(ENGINE_OF[target], target, made[target].path) for target in made]
+
+    answers = run_engines(tmp_path, *(Task(*file, given) for file in files for given, _ in data))
+
+    for ran, (_, expected) in zip(answers, data * len(files), strict=True):
+        assert difference(ran.outputs, expected) < 1e-5, ran.facts
+
+
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
 def test_recurrent_layers_are_converted(as_converted: AsConverted, target: str) -> None:
     ran, expected = as_converted("time_major", target)

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 from keras.src.backend.tensorflow.core import name_scope
+from keras.src.ops import image
 
 
 def old_hard_sigmoid(x: Any) -> Any:
@@ -39,6 +40,17 @@ def _counting_steps(call: Callable[..., Any]) -> Callable[..., Any]:
     return corrected
 
 
+def _free_sizes(resize: Callable[..., Any]) -> Callable[..., Any]:
+    """ops.image.resize, but for a size that is a tensor, as UpSampling2D asks for where height or width are free: Keras
+    asks whether it is positive (image.py), which a function that is being traced cannot say."""
+
+    def corrected(images: Any, size: Any, *arguments: Any, **keywords: Any) -> Any:
+        call = image._resize if any(map(tf.is_tensor, size)) else resize
+        return call(images, size, *arguments, **keywords)
+
+    return corrected
+
+
 def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
     """name_scope.__init__, but for names that TensorFlow takes for no scope (its tf.name_scope: letters of ASCII,
     digits, and signs of which few may come first): a layer of a model that was trained on JAX may have any."""
@@ -53,4 +65,5 @@ def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
 
 keras.saving.register_keras_serializable(package="portal", name="hard_sigmoid")(old_hard_sigmoid)
 keras.layers.TimeDistributed.call = _counting_steps(keras.layers.TimeDistributed.call)
+image.resize = _free_sizes(image.resize)
 name_scope.__init__ = _plain_scope(name_scope.__init__)
