@@ -31,7 +31,7 @@ _QUESTION_PATH = re.compile(
 )
 """Where pictures and tensors go."""
 _LOGIN_PATHS = frozenset({"/api/token/", "/login/", "/password/", "/admin/login/", "/admin/password_change/"})
-_LOGIN_BYTES = 64 * 2**10
+_LOGIN_BYTES = 2**20
 """Anybody may send it, and JSON takes fifty times as much when it is read."""
 _FIELDS_BYTES = 2 * 2**20
 """What is neither a picture, a tensor nor a file; labels may be many."""
