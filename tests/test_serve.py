@@ -141,8 +141,9 @@ def test_a_web_process_without_a_socket_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_it_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
+    """The tests may run in the background of a shell, which lets them ignore a Ctrl-C."""
     starting = subprocess.Popen(
-        [sys.executable, "-v", "manage.py", "serve"],  # -v: a line on stderr for each import
+        ["env", "--default-signal=INT", sys.executable, "-v", "manage.py", "serve"],  # -v: a line on stderr an import
         cwd=ROOT,
         env=RunningPortal(tmp_path / "data").environment,
         stdout=subprocess.PIPE,
