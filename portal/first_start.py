@@ -48,7 +48,7 @@ def prepare() -> Iterator[str]:
 
 
 def _groups() -> None:
-    """So that a person gets one group instead of twelve rights. Who changes or deletes them keeps them so."""
+    """So that a person gets one group instead of up to eleven rights. Who changes or deletes them keeps them so."""
     for name, verbs in GROUPS.items():
         group, is_new = Group.objects.get_or_create(name=name)
         if is_new:

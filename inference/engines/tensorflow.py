@@ -106,11 +106,9 @@ def _as_made(signature: Signature, outputs: Sequence[Any]) -> Signature:
     numbers, and of a text's counts that they have an axis more."""
     specs = []
     for said, output in zip(signature.outputs, outputs, strict=True):
-        made = _spec(said.name, output) if output.shape.rank is not None else said
-        has_other_axes = len(made.shape) != len(said.shape)
-        specs.append(
-            replace(said, dtype=tf.as_dtype(output.dtype).name, shape=(made if has_other_axes else said).shape)
-        )
+        has_its_axes = output.shape.rank in (None, len(said.shape))
+        shape = said.shape if has_its_axes else tuple(output.shape)
+        specs.append(replace(said, dtype=tf.as_dtype(output.dtype).name, shape=shape))
     return replace(signature, outputs=tuple(specs))
 
 

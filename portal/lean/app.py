@@ -165,8 +165,9 @@ def _too_large(scope: Scope) -> PortalError:
     if scope["path"].startswith("/api/") and not exists(scope["path"]):
         return NotFound(NOTHING_HERE)
     if not _is_upload_form(scope):
-        limit = size_words(_most_bytes(scope))
-        return TooLarge(f"A request to this address may hold at most {limit}. Send fewer files or smaller ones.")
+        sentence = f"A request to this address may hold at most {size_words(_most_bytes(scope))}."
+        takes_files = _QUESTION_PATH.match(scope["path"])
+        return TooLarge(f"{sentence} Send fewer files or smaller ones." if takes_files else sentence)
     limit = size_words(form_limit_bytes())
     if form_limit_bytes() == settings.PORTAL_MAX_UPLOAD_BYTES:
         return TooLarge(f"A file may hold at most {limit}. Nothing was kept. Go back and choose a smaller one.")
