@@ -134,6 +134,49 @@ def test_what_waits_is_run_together_and_each_gets_its_own_rows(line: Callable[..
     assert [call.rows for call in queue.calls] == [1, 4, 1]
 
 
+@pytest.mark.parametrize(
+    ("sent", "rows_run"),
+    [([1], 1), ([1, 2, 3], 4), ([1, 2, 3, 4, 5], 6), ([1, 2, 3, 4, 5, 6], 6)],
+)
+def test_a_call_on_a_gpu_is_filled_up_to_a_number_of_rows_that_it_knows(
+    line: Callable[..., Line], sent: list[float], rows_run: int
+) -> None:
+    engine = Doubler(device="gpu:0")
+    engine.gate.set()
+    queue = line(engine, max_batch=6)
+
+    answer = queue.answer(queue.send(*sent))
+
+    assert answer == [2 * value for value in sent]
+    assert [len(call) for call in engine.calls] == [rows_run]
+    assert [call.rows for call in queue.calls] == [len(sent)]
+
+
+def test_requests_that_share_a_filled_up_call_get_their_own_rows(line: Callable[..., Line]) -> None:
+    engine = Doubler(device="gpu:0")
+    queue = line(engine)
+    first = queue.send(1)
+    first_runs(engine)
+    others = [queue.send(2), queue.send(3, 4)]
+    engine.gate.set()
+
+    assert [queue.answer(work) for work in [first, *others]] == [[2], [4], [6, 8]]
+    assert [len(call) for call in engine.calls] == [1, 4]
+    assert [call.rows for call in queue.calls] == [1, 3]
+
+
+def test_a_bad_row_does_not_fail_those_it_fills_a_call_with(line: Callable[..., Line]) -> None:
+    engine = Doubler(device="gpu:0")
+    queue = line(engine)
+    first = queue.send(1)
+    first_runs(engine)
+    good, bad = queue.send(2, 3), queue.send(np.nan)
+    engine.gate.set()
+
+    assert (queue.answer(first), queue.answer(good)) == ([2], [4, 6])
+    assert isinstance(queue.error(bad), EngineFailed)
+
+
 def test_requests_of_other_shapes_are_not_mixed(line: Callable[..., Line]) -> None:
     free = Signature((TensorSpec("x", "float32", (None, None)),), (TensorSpec("y", "float32", (None, None)),))
     engine = Doubler(free)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -39,6 +39,20 @@ class Sleeper:
         self.rows_run += len(inputs["x"])
         time.sleep(self.seconds(len(inputs["x"])))
         return {"y": inputs["x"] * 2}
+
+
+@dataclass
+class Hesitant(Sleeper):
+    """The first call of each number of rows takes a while, as where cuDNN looks for the fastest algorithm."""
+
+    known: set[int] = field(default_factory=set)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        rows = len(inputs["x"])
+        if rows not in self.known:
+            time.sleep(0.4)
+            self.known.add(rows)
+        return super().run(inputs)
 
 
 def tune(engine: Sleeper, **options: Any) -> Tuned:
@@ -103,6 +117,26 @@ def test_a_busy_moment_is_not_taken_for_more_rows_a_second() -> None:
 def test_calls_side_by_side_take_one_row_unless_more_bring_much() -> None:
     assert tune(Sleeper(lambda rows: 0.004 * rows, parallel=2)).max_batch == 1
     assert tune(Sleeper(lambda rows: 0.004, parallel=2)).max_batch == MOST_BATCH
+
+
+def test_a_gpu_that_is_slow_at_each_new_number_of_rows_is_measured_afterwards(tmp_path: Path) -> None:
+    options = {"cache_directory": str(tmp_path)}
+    found, loaded_again = Hesitant(lambda rows: 0.002, device="gpu:0"), Hesitant(lambda rows: 0.002, device="gpu:0")
+
+    tuned = tune(found, **options)
+
+    assert tuned.max_batch == MOST_BATCH
+    assert tune(loaded_again, **options) == tuned
+    assert loaded_again.known == {1, 2, 4, 8, 16}
+
+
+def test_a_gpu_whose_memory_ends_at_some_number_of_rows_is_loaded() -> None:
+    def seconds(rows: int) -> float:
+        if rows > 4:
+            raise RuntimeError("out of memory")
+        return 0.004
+
+    assert tune(Sleeper(seconds, device="gpu:0")).max_batch == 4
 
 
 def test_more_rows_have_to_bring_something_where_memory_is_limited() -> None:

@@ -13,10 +13,14 @@ to a thread and its answer back takes longer than the call.
 
 A request of more rows than a call takes is cut as its turns come: of its parts one for each thread is queued, and the
 next when one is taken. So requests behind it wait for a call, not for millions of rows.
+
+On a GPU a call is filled up to a number of rows that was run at the load (`row_counts`): at each new one cuDNN tries
+its algorithms, for up to a second (docs/adr/0019).
 """
 
 from __future__ import annotations
 
+import bisect
 import threading
 import time
 from collections import deque
@@ -112,6 +116,7 @@ class Batcher:
         self._is_fixed_at_one = is_batch_of_one(engine.signature)
         self._is_batchable = rules.is_batchable and is_batchable(engine.signature)
         self._max_batch = rules.max_batch if self._is_batchable else 1
+        self._row_counts = row_counts(self._max_batch) if is_filled_up(engine) and self._is_batchable else []
         self._max_wait_s = rules.max_wait_s
         self._queue_limit = queue_limit
         self._on_done = on_done
@@ -322,10 +327,14 @@ class Batcher:
     def _run(self, batch: Sequence[Part], number: int) -> None:
         began = self._running_since[number] = time.monotonic()
         rows = sum(part.rows for part in batch)
+        filling = self._filling(rows)
         try:
-            outputs = self._engine_at(began).run(_stack(batch))
-            if len(batch) > 1 and any(tensor.shape[:1] != (rows,) for tensor in outputs.values()):
+            outputs = self._engine_at(began).run(_stack(batch, filling))
+            shared = len(batch) > 1 or filling
+            if shared and any(tensor.shape[:1] != (rows + filling,) for tensor in outputs.values()):
                 raise ValueError("the answers cannot be told apart")  # then each is run alone
+            if filling:
+                outputs = {name: tensor[:rows] for name, tensor in outputs.items()}
         except Exception as error:
             self._running_since[number] = None
             if len(batch) > 1:
@@ -346,6 +355,12 @@ class Batcher:
         self._has_work[number] = False
         self._on_done(Call(batch, rows, ended - began))
 
+    def _filling(self, rows: int) -> int:
+        """How many rows make a call of so many one of those that were run at the load."""
+        if not rows or not self._row_counts:
+            return 0
+        return self._row_counts[bisect.bisect_left(self._row_counts, rows)] - rows
+
     def _engine_at(self, now: float) -> Engine:
         """`alone` where nobody waits, no other thread runs a call or makes its inputs, and that for a while."""
         if self._alone is None:
@@ -358,6 +373,16 @@ class Batcher:
 def is_batchable(signature: Signature) -> bool:
     """Whether every input and output has a free batch axis in front, so that requests can be run together."""
     return all(spec.shape and spec.shape[0] is None for spec in (*signature.inputs, *signature.outputs))
+
+
+def is_filled_up(engine: Engine) -> bool:
+    """Whether its calls are of few numbers of rows, because a new one costs more than some rows for nobody."""
+    return engine.device != "cpu"
+
+
+def row_counts(most: int) -> list[int]:
+    """The numbers of rows that a call is filled up to: powers of two, and the most that it takes."""
+    return [*(2**n for n in range((most - 1).bit_length())), most]
 
 
 def has_fixed_sizes(signature: Signature) -> bool:
@@ -380,7 +405,11 @@ def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -
     return EngineFailed(f"The engine failed on this input: {first_line(error)}")
 
 
-def _stack(batch: Sequence[Part]) -> Mapping[str, Array]:
-    if len(batch) == 1:
+def _stack(batch: Sequence[Part], filling: int) -> Mapping[str, Array]:
+    """All rows below each other; the last one so many times more, as it is a row that the model takes."""
+    if len(batch) == 1 and not filling:
         return batch[0].inputs
-    return {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
+    last = batch[-1].inputs
+    return {
+        name: np.concatenate([*(part.inputs[name] for part in batch), *[last[name][-1:]] * filling]) for name in last
+    }

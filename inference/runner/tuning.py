@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, Engine, ModelUnusable
-from inference.runner.batching import BatchRules, is_batchable
+from inference.runner.batching import BatchRules, is_batchable, is_filled_up, row_counts
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.independence import answers_rows_alone
 from inference.runner.shortage import is_for_memory
@@ -64,7 +64,7 @@ takes 0.25 s."""
 MOST_COMPILED_TWICE_BYTES = 2**29
 """The second compilation has weights of its own, so a larger file is compiled once."""
 _FILE = "tuned.json"
-_RULES = 10
+_RULES = 11
 """Counts the changes of what is measured: what older rules found is not taken."""
 
 
@@ -138,6 +138,8 @@ class Tuning:
         return loaded
 
     def _as_known(self, engine: Engine, known: Tuned) -> Loaded:
+        if is_filled_up(engine) and known.is_batchable:
+            self._run_row_counts(engine, known.rules(self.config).max_batch)
         if known.is_faster_alone:
             return Loaded(engine, known, self._open_alone())
         if not 0 < known.times_refused < MOST_REFUSALS:
@@ -214,12 +216,24 @@ class Tuning:
         if not answers_rows_alone(engine, self.inputs(engine, 2), as_pixels=as_pixels):
             logger.info("its rows depend on each other: each request is run by itself, and whole")
             return Tuned(engine.parallel, 1, None, False, 1 / call_s)
+        if is_filled_up(engine):
+            self._run_row_counts(engine, self.config.max_batch or MOST_BATCH)
+            until = time.monotonic() + BUDGET_S
         worth, fastest = self._worth(engine), {1: call_s}
         for _ in range(2):
             if not self._measure_sizes(engine, fastest, worth, until):
                 return Tuned(engine.parallel, 1, None, False, 1 / fastest[1])
         best, per_second = _largest_worth(fastest, worth)
         return Tuned(engine.parallel, best, None, True, per_second)
+
+    def _run_row_counts(self, engine: Engine, most: int) -> None:
+        """Once each; of those that fail for memory or are not taken requests say so themselves."""
+        for rows in row_counts(most):
+            try:
+                engine.run(self.inputs(engine, rows))
+            except Exception as error:
+                logger.info("%d rows in a call failed: %s", rows, str(error)[:200])
+                return
 
     def _measure_sizes(self, engine: Engine, fastest: dict[int, float], worth: float, until: float) -> bool:
         """One row in a call, two, four, as long as they are worth it: the fastest call of each. Whether the answers can
