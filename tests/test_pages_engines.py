@@ -73,11 +73,35 @@ def test_a_sentence_says_what_is_the_owners_own_choice() -> None:
     rows = [row("tensorflow", per_second=10.0), row("litert", per_second=12.0, max_rel_diff=0.02)]
     different = Comparison(reference="tensorflow", recommended="tensorflow", rows=rows)
     assert choice_sentence(different) == (
-        "litert f32 is faster still (12 a second), but its answers differ by up to 0.02 of the largest value; "
+        "litert f32 is faster still (12 a second), but answers otherwise by up to 0.02 of the largest value; "
         "it is yours to choose."
     )
     alone = Comparison(reference="tensorflow", recommended="tensorflow", rows=rows[:1])
     assert choice_sentence(alone) == ""
+
+
+@pytest.mark.django_db
+def test_an_engine_that_a_person_chose_and_that_answers_otherwise_is_told() -> None:
+    version = make_version()
+    rows = [
+        row("onnxruntime", max_rel_diff=0.0),
+        row("openvino", max_rel_diff=0.97, same_winner=None),
+        row("openvino", "bf16", max_rel_diff=0.02, same_winner=0.96875),
+    ]
+    comparison = make_comparison(version, rows=rows, reference="onnxruntime", recommended="onnxruntime")
+
+    def doubt(engine: str, precision: str) -> str:
+        version.engine, version.engine_selected = engine, engine
+        version.options_json = {"precision": precision}
+        return comparison_table(version, comparison, NOW).doubt
+
+    assert doubt("onnxruntime", "f32") == ""
+    assert doubt("openvino", "f32") == (
+        "openvino f32 answers otherwise by up to 0.97 of the largest value, compared with onnxruntime."
+    )
+    assert doubt("openvino", "bf16") == (
+        "openvino bf16 names the same winner on 96.9 % only, compared with onnxruntime."
+    )
 
 
 @pytest.mark.django_db

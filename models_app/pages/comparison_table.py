@@ -60,6 +60,7 @@ class ComparisonTable:
     asked: str
     reason: str
     choices: str
+    doubt: str
     wish: str
     max_rate: float
     max_memory: float
@@ -76,6 +77,7 @@ def comparison_table(version: ModelVersion, comparison: Comparison, now: datetim
         asked=f"{comparison.inputs}, {moment_words(comparison.measured_at, now)}".removeprefix(", "),
         reason=comparison.reason,
         choices=choice_sentence(comparison),
+        doubt=doubt_sentence(version, comparison),
         wish="" if version.engine == AUTO else f"{version.engine} {version.precision}",
         max_rate=max((row["per_second"] or 0 for row in able), default=1) or 1,
         max_memory=max((row["memory_bytes"] or 0 for row in able), default=1) or 1,
@@ -124,12 +126,28 @@ def choice_sentence(comparison: Comparison) -> str:
         return ""
     row = max(faster, key=lambda one: one["per_second"])
     text = f"{row['engine']} {row['precision']} is faster still ({speed_words(row['per_second'])} a second)"
-    same = row["same_winner"]
-    if same is not None and same < 1:
-        text += f", but names the same winner on {share_words(same)} only"
-    elif row["max_rel_diff"] is not None and row["max_rel_diff"] >= AGREES_BELOW:
-        text += f", but its answers differ by up to {difference_words(row['max_rel_diff'])} of the largest value"
+    if deviation := _deviation(row):
+        text += f", but {deviation}"
     return f"{text}; it is yours to choose."
+
+
+def doubt_sentence(version: ModelVersion, comparison: Comparison) -> str:
+    """What is wrong with the engine of the next load, where a person chose one that answers otherwise; else empty."""
+    able = [row for row in comparison.rows if not row["error"] and not _is_reference(comparison, row)]
+    row = next((row for row in able if _is_used(version, comparison, row)), None)
+    if row is None or not (deviation := _deviation(row)):
+        return ""
+    return f"{row['engine']} {row['precision']} {deviation}, compared with {comparison.reference}."
+
+
+def _deviation(row: Mapping[str, Any]) -> str:
+    """How the answers of a row are others than the reference's; empty where they are the same."""
+    same, relative = row["same_winner"], row["max_rel_diff"]
+    if same is not None and same < 1:
+        return f"names the same winner on {share_words(same)} only"
+    if relative is not None and relative >= AGREES_BELOW:
+        return f"answers otherwise by up to {difference_words(relative)} of the largest value"
+    return ""
 
 
 def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str, Any]) -> EngineRow:
@@ -137,9 +155,8 @@ def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str,
     device = _device(row) if _gpu_engines(comparison) else ""
     if row["error"]:
         return EngineRow(engine, precision, device, error=f"Not possible: {row['error']}")
-    is_aside = _is_aside(comparison, row)
-    is_reference = engine == comparison.reference and precision == _IN_A_FILE and _device(row) == _CPU
-    same, relative = row["same_winner"], row["max_rel_diff"]
+    is_reference = _is_reference(comparison, row)
+    relative = row["max_rel_diff"]
     load, batch = row["load_seconds"], row["best_batch"]
     return EngineRow(
         engine,
@@ -147,7 +164,7 @@ def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str,
         device,
         difference=_NONE if is_reference else difference_words(row["max_abs_diff"]),
         relative="" if is_reference or (relative or 0) < _SLIGHTEST else f"relative {difference_words(relative)}",
-        same_winner=_NONE if is_reference else share_words(same),
+        same_winner=_NONE if is_reference else share_words(row["same_winner"]),
         load=_NONE if load is None else short_seconds(load),
         latency=_latency(row["p50_ms"], row["p99_ms"]),
         rate=speed_words(row["per_second"]),
@@ -157,9 +174,9 @@ def _engine_row(version: ModelVersion, comparison: Comparison, row: Mapping[str,
         memory_bar=row["memory_bytes"] or 0,
         is_recommended=_is_recommended(comparison, row),
         is_reference=is_reference,
-        is_used=(engine, precision) == (version.engine_selected, version.precision) and not is_aside,
-        is_aside=is_aside,
-        differs=not is_reference and ((same is not None and same < 1) or (relative or 0) >= AGREES_BELOW),
+        is_used=_is_used(version, comparison, row),
+        is_aside=_is_aside(comparison, row),
+        differs=not is_reference and bool(_deviation(row)),
     )
 
 
@@ -172,6 +189,15 @@ def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
 def _is_recommended(comparison: Comparison, row: Mapping[str, Any]) -> bool:
     is_named = row["engine"] == comparison.recommended and row["precision"] == _IN_A_FILE
     return is_named and not row["error"] and not _is_aside(comparison, row)
+
+
+def _is_reference(comparison: Comparison, row: Mapping[str, Any]) -> bool:
+    return row["engine"] == comparison.reference and row["precision"] == _IN_A_FILE and _device(row) == _CPU
+
+
+def _is_used(version: ModelVersion, comparison: Comparison, row: Mapping[str, Any]) -> bool:
+    is_named = (row["engine"], row["precision"]) == (version.engine_selected, version.precision)
+    return is_named and not _is_aside(comparison, row)
 
 
 def _is_aside(comparison: Comparison, row: Mapping[str, Any]) -> bool:
