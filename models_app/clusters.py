@@ -17,11 +17,11 @@ from inference.devices import import_nvml
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import queue
 from models_app.choices import InstanceState
-from models_app.cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
 from models_app.models import Instance, Node
 from models_app.services import jobs, nodes, reconcile
 from models_app.services.leftovers import remove_leftovers
 from models_app.services.spares import LOOK_EVERY_S, spares
+from models_app.stoppable_cluster import StoppableCluster, WhileIdle, acknowledge_at_start, skip_stale, while_idle
 
 logger = logging.getLogger("portal.cluster")
 STUCK_AFTER_S = 10.0

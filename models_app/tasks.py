@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from models_app import cluster
+from models_app import stoppable_cluster
 from models_app.services import jobs
 from models_app.services.keep import Keeper
 
@@ -15,7 +15,7 @@ def keep_loaded(instance_pk: int, generation: int) -> None:
     """Lasts as long as the model is loaded. A stale delivery does nothing."""
     keeper = Keeper.claim(instance_pk, generation)
     if keeper is not None:
-        keeper.keep(cluster.stop_descriptor())
+        keeper.keep(stoppable_cluster.stop_descriptor())
 
 
 def run_job(job_pk: int) -> None:

@@ -18,7 +18,7 @@ from inference.protocols.v2_statistics import model_statistics
 from inference.served import Pictures, Served, Tensors
 from inference.signature import Signature
 from models_app.services import predict
-from portal.lean.runner import ask_runner
+from portal.lean.asking import ask_runner
 
 Ask = Callable[[Served], Awaitable[Any]]
 SIGNATURE = Signature.from_json(

@@ -22,10 +22,10 @@ from models_app.api.picture_forms import read_pictures
 from models_app.services.keys import PREDICT, KnownKey, secret_in
 from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
+from portal.lean.asking import is_large
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, ask_served
-from portal.lean.runner import is_large
 
 _PATH = re.compile(r"/api/models/([-\w]+)/(?:versions/([0-9]{1,9})/)?predict/\Z")
 _JSON, _FORM = b"application/json", b"multipart/form-data"

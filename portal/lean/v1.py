@@ -15,10 +15,10 @@ from inference.protocols.answer import Answer, Unsupported, error_answer, json_a
 from inference.served import Served
 from models_app.services import repository
 from models_app.services.keys import PREDICT, KnownKey
+from portal.lean.asking import ask_runner, is_large
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, Work, ask_served, remembered
-from portal.lean.runner import ask_runner, is_large
 from portal.lean.threads import ThreadLender
 
 _MODEL = re.compile(

@@ -16,11 +16,11 @@ from inference.protocols.answer import Answer, MethodNotAllowed, Unsupported, er
 from inference.protocols.content_coding import chosen_coding, compress
 from inference.served import Served
 from models_app.services.keys import PREDICT, KnownKey
+from portal.lean.asking import ask_runner, is_large
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.repository import RepositoryCalls
 from portal.lean.routes import Route, Work, ask_served, remembered
-from portal.lean.runner import ask_runner, is_large
 from portal.lean.threads import ThreadLender
 from portal.lean.v2_absent import absent_verbs
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from models_app import cluster
-from models_app.cluster import STOP, KillSafeQueue
+from models_app import stoppable_cluster
+from models_app.stoppable_cluster import STOP, KillSafeQueue
 from tests.running_portal import ROOT
 
 
@@ -24,8 +24,8 @@ def test_a_stale_task_is_passed_over_and_the_next_one_taken(
     queue: KillSafeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgotten: list[Any] = []
-    monkeypatch.setattr(cluster, "_is_stale", lambda task: task["args"][0] < 3)
-    monkeypatch.setattr(cluster, "acknowledge_at_start", lambda task: forgotten.append(task["args"][0]))
+    monkeypatch.setattr(stoppable_cluster, "_is_stale", lambda task: task["args"][0] < 3)
+    monkeypatch.setattr(stoppable_cluster, "acknowledge_at_start", lambda task: forgotten.append(task["args"][0]))
     for number in (1, 2, 3):
         queue.put({"args": (number, 0)})
     queue.put(STOP)
@@ -45,7 +45,7 @@ SENTINEL_THAT_ENDS_AT_ONCE = """
 import os, sys, time
 import django
 django.setup()
-from models_app.cluster import StoppableCluster
+from models_app.stoppable_cluster import StoppableCluster
 
 sentinel, (heard, said) = 0, os.pipe()
 
