@@ -14,6 +14,7 @@ from inference import wire
 from inference.client import Runners
 from inference.errors import EngineFailed, PortalError, RunnerDied
 from inference.postprocessing import Postprocessing, tensor_prediction
+from inference.protocols.answer import json_answer
 from inference.protocols.v2_statistics import model_statistics
 from inference.served import Pictures, Served, Tensors
 from inference.signature import Signature
@@ -100,3 +101,17 @@ def test_sizes_of_batches_that_are_no_numbers() -> None:
     row = model_statistics(served(), [{"batches": batches}])
 
     assert [batch["batch_size"] for batch in row["batch_stats"]] == [4]
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, -1, True, 1e300, "7", None])
+def test_a_number_that_no_process_counts_to_is_none_in_v2s_statistics(number: Any) -> None:
+    leaf = {"count": number, "ns": number}
+    said = {"inference_count": number, "ns": {"success": leaf, "queue": leaf}, "batches": {"4": leaf}}
+
+    row = model_statistics(served(), [said, said])
+
+    assert json_answer(row).status == 200
+    assert (
+        row["inference_count"] == row["inference_stats"]["queue"]["ns"] == row["batch_stats"][0]["compute_infer"]["ns"]
+    )
+    assert row["inference_count"] == 0

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from inference.json_object import is_integer
 from inference.served import Served, ServedInstance
 
 _PARTS = {"success": "success", "fail": "fail", "queue": "queue", "compute_input": "decode",
           "compute_infer": "inference"}  # fmt: skip
 _NOTHING = {"count": 0, "ns": 0}
 _SIZE = re.compile(r"[0-9]{1,9}\Z")
+MOST_COUNTED = 2**56
+"""Two years in nanoseconds. The sum of all processes of a version still fits in 64 bits, as JSON is written here."""
 
 
 def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -24,9 +27,9 @@ def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[
     return {
         "name": served.model,
         "version": str(served.number),
-        "last_inference": max((_whole(one.get("last_inference_ms")) for one in told), default=0),
-        "inference_count": sum(_whole(one.get("inference_count")) for one in told),
-        "execution_count": sum(_whole(one.get("execution_count")) for one in told),
+        "last_inference": max((_count(one.get("last_inference_ms")) for one in told), default=0),
+        "inference_count": sum(_count(one.get("inference_count")) for one in told),
+        "execution_count": sum(_count(one.get("execution_count")) for one in told),
         "inference_stats": parts | {"cache_hit": _NOTHING, "cache_miss": _NOTHING},
         "response_stats": {},
         "batch_stats": _batches(told),
@@ -36,7 +39,7 @@ def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[
 
 def _sum(told: Sequence[Mapping[str, Any]], part: str) -> dict[str, int]:
     leaves = [leaf for one in told if isinstance(leaf := _map(one, "ns").get(part), dict)]
-    return {key: sum(_whole(leaf.get(key)) for leaf in leaves) for key in ("count", "ns")}
+    return {key: sum(_count(leaf.get(key)) for leaf in leaves) for key in ("count", "ns")}
 
 
 def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -45,8 +48,8 @@ def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for one in told:
         for size, leaf in _map(one, "batches").items():
             if _SIZE.match(size) and isinstance(leaf, dict):
-                counts[int(size)] += _whole(leaf.get("count"))
-                nanoseconds[int(size)] += _whole(leaf.get("ns"))
+                counts[int(size)] += _count(leaf.get("count"))
+                nanoseconds[int(size)] += _count(leaf.get("ns"))
     return [
         {
             "batch_size": size,
@@ -75,5 +78,6 @@ def _map(one: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+def _count(value: object) -> int:
+    """Nonsense counts as nothing."""
+    return cast(int, value) if is_integer(value, 0, MOST_COUNTED) else 0
