@@ -165,6 +165,19 @@ def test_requests_that_share_a_filled_up_call_get_their_own_rows(line: Callable[
     assert [call.rows for call in queue.calls] == [1, 3]
 
 
+def test_a_request_whose_rows_come_back_in_another_number_is_run_as_it_is(line: Callable[..., Line]) -> None:
+    engine = Dropping(device="gpu:0")
+    queue = line(engine)
+
+    assert queue.answer(queue.send(1, -1, 2)) == [1, 2]
+
+
+@dataclass
+class Dropping(Doubler):
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"y": inputs["x"][inputs["x"][:, 0] > 0]}
+
+
 def test_a_bad_row_does_not_fail_those_it_fills_a_call_with(line: Callable[..., Line]) -> None:
     engine = Doubler(device="gpu:0")
     queue = line(engine)

@@ -324,14 +324,14 @@ class Batcher:
                 part.error = error
         return part.error is None
 
-    def _run(self, batch: Sequence[Part], number: int) -> None:
+    def _run(self, batch: Sequence[Part], number: int, *, may_fill: bool = True) -> None:
         began = self._running_since[number] = time.monotonic()
         rows = sum(part.rows for part in batch)
-        filling = self._filling(rows)
+        filling = self._filling(rows) if may_fill else 0
         try:
             outputs = self._engine_at(began).run(_stack(batch, filling))
-            shared = len(batch) > 1 or filling
-            if shared and any(tensor.shape[:1] != (rows + filling,) for tensor in outputs.values()):
+            is_shared = len(batch) > 1 or filling > 0
+            if is_shared and any(tensor.shape[:1] != (rows + filling,) for tensor in outputs.values()):
                 raise ValueError("the answers cannot be told apart")  # then each is run alone
             if filling:
                 outputs = {name: tensor[:rows] for name, tensor in outputs.items()}
@@ -340,6 +340,9 @@ class Batcher:
             if len(batch) > 1:
                 for part in batch:  # one request must not fail the others
                     self._run([part], number)
+                return
+            if filling:
+                self._run(batch, number, may_fill=False)
                 return
             outputs = {}
             batch[0].error = _told(error, batch[0].inputs, self._engine.signature)

@@ -227,7 +227,7 @@ class Tuning:
         return Tuned(engine.parallel, best, None, True, per_second)
 
     def _run_row_counts(self, engine: Engine, most: int) -> None:
-        """Once each; of those that fail for memory or are not taken requests say so themselves."""
+        """Once each. The first that fails, for memory say, is the last: requests of so many rows say so themselves."""
         for rows in row_counts(most):
             try:
                 engine.run(self.inputs(engine, rows))
