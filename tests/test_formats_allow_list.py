@@ -175,6 +175,14 @@ def test_a_custom_model_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_feature_space_without_its_model_says_how_to_save_both(tmp_path: Path) -> None:
+    config: Json = {"module": "keras.utils", "class_name": "FeatureSpace", "config": {}, "registered_name": None}
+
+    assert refusal_of(keras_zip(tmp_path / "space.keras", config)).startswith(
+        "The file holds a FeatureSpace, which prepares the inputs of a model and is none. Put both into one, "
+    )
+
+
 def test_a_custom_initializer_is_refused_and_its_layer_named(tmp_path: Path) -> None:
     custom = {"module": "my.code", "class_name": "MyInit", "config": {}, "registered_name": "MyInit"}
 

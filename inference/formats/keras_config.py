@@ -198,6 +198,11 @@ def _is_keras_module(module: object) -> bool:
 def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> FileRejected:
     if item["class_name"].startswith("__"):
         return FileRejected(f"{place} uses '{shown(item['class_name'])}', which is not loaded here. {REBUILD}")
+    if is_root and item["class_name"] == "FeatureSpace":
+        return FileRejected(
+            "The file holds a FeatureSpace, which prepares the inputs of a model and is none. Put both into one, "
+            "keras.Model(space.get_inputs(), model(space.get_encoded_features())), and save that."
+        )
     inner = item.get("config")
     is_the_layer = is_root or (isinstance(inner, dict) and inner.get("name") == place.layer)
     verb = "is of" if is_the_layer else "uses"
