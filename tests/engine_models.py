@@ -52,6 +52,7 @@ def main(folder: Path) -> None:
     _same_names(folder)
     _gelu(folder)
     _upsampled(folder)
+    _heavy(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -291,6 +292,12 @@ def _no_weights(folder: Path) -> None:
     model = keras.Model(x, layers.Softmax(name="answer")(x))
     model.save(folder / "no_weights.keras")
     kept(folder, "no_weights", model, x=noise(3, 10))
+
+
+def _heavy(folder: Path) -> None:
+    """64 MB of weights in few layers."""
+    model = keras.Sequential([keras.Input((2000,)), *(layers.Dense(2000) for _ in range(4))])
+    model.save(folder / "heavy.keras")
 
 
 def _mobilenet(folder: Path) -> None:

@@ -25,6 +25,7 @@ ENGINE_OF = {
 }
 needs_everything = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")
 PLENTY = Limits(seconds=300.0, memory_bytes=6 * 10**9)
+MEMORY_FOR_HEAVY = 3 * 10**9
 
 
 def quiet(percent: int, detail: str) -> None:
@@ -295,6 +296,21 @@ def test_a_conversion_that_takes_too_much_memory_is_stopped(tmp_path: Path, engi
     for outcome in made.values():
         assert "It took more than 0.2 GB of memory and was stopped" in failure(outcome)
     assert children() == []
+
+
+def test_weights_are_converted_to_onnx_without_being_kept_many_times(tmp_path: Path, engine_models: Path) -> None:
+    """tf2onnx copies the graph at each of its passes: ResNet50 was stopped at 6 GB."""
+    made = convert(
+        engine_models / "heavy.keras",
+        "keras",
+        ["onnx"],
+        Workspace(tmp_path / "work"),
+        progress=quiet,
+        sandbox="auto",
+        limits=Limits(seconds=PLENTY.seconds, memory_bytes=MEMORY_FOR_HEAVY),
+    )
+
+    assert isinstance(made["onnx"], Converted), made["onnx"]
 
 
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:

@@ -6,10 +6,11 @@ All but the SavedModel are made from one frozen graph whose ends carry the names
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
 
 from inference.conversion import CannotConvert
 from inference.conversion.to_openvino import write_openvino
@@ -264,14 +266,15 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
     outputs = [f"{name}:0" for name in frozen.outputs]
     originals = [spec.name for spec in (*frozen.signature.inputs, *frozen.signature.outputs)]
     try:
-        model, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph_def,
-            input_names=inputs,
-            output_names=outputs,
-            opset=ONNX_OPSET,
-            tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
-            custom_op_handlers={"Erfc": (_erfc, [])},
-        )
+        with _old_graphs_collected():
+            model, _ = tf2onnx.convert.from_graph_def(
+                frozen.graph_def,
+                input_names=inputs,
+                output_names=outputs,
+                opset=ONNX_OPSET,
+                tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
+                custom_op_handlers={"Erfc": (_erfc, [])},
+            )
     except Exception as error:
         operation = _found(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)", str(error))
         raise CannotConvert(operation, f"ONNX cannot express the model: {first_line(error)}") from error
@@ -280,6 +283,23 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
         if not _is_onnx(node, opsets):
             raise CannotConvert(node.op_type, f"ONNX has no operation for {node.op_type}, which the model uses.")
     onnx.save_model(model, str(path))
+
+
+@contextlib.contextmanager
+def _old_graphs_collected() -> Iterator[None]:
+    """tf2onnx copies the whole graph before each of its passes. A graph refers to itself, so the copies would stay until
+    the next full collection: ResNet50 (100 MB) took 8.8 GB and 28 s, with a collection at each pass 3.3 GB and 15 s."""
+    run_pass = GraphOptimizerBase.optimize
+
+    def collect_and_run(optimizer: Any, graph: Any, iteration: int) -> Any:
+        gc.collect()
+        return run_pass(optimizer, graph, iteration)
+
+    GraphOptimizerBase.optimize = collect_and_run
+    try:
+        yield
+    finally:
+        GraphOptimizerBase.optimize = run_pass
 
 
 def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
