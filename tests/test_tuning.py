@@ -60,8 +60,8 @@ def tune(engine: Sleeper, **options: Any) -> Tuned:
 
 
 def load(*engines: Sleeper, **options: Any) -> Loaded:
-    """Of `engines` the second is what is opened for a lone call, or for one call at a time."""
-    config = RunnerConfig(__file__, "keras", "tensorflow", **options)
+    """Of `engines` the second is what is opened for a lone call, or on one thread."""
+    config = RunnerConfig(__file__, "keras", options.pop("engine", "tensorflow"), **options)
     left = list(engines)
 
     def open_next(streams: int, threads: int | None) -> Sleeper:
@@ -294,6 +294,34 @@ def test_a_lone_call_gets_all_cores_where_it_gains_by_them(tmp_path: Path) -> No
 
     assert (first.engine, first.alone) == (slow, fast)
     assert (again.engine, again.alone, again.tuned) == (slow, fast, first.tuned)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "litert"])
+def test_a_tiny_model_runs_on_one_thread_where_others_would_spin(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning.os, "sched_getaffinity", lambda _: {0, 1})
+    tiny, single = Sleeper(lambda rows: 2e-4), Sleeper(lambda rows: 2e-4)
+    options = {"engine": engine, "cache_directory": str(tmp_path)}
+
+    first = load(tiny, single, **options)
+    again = load(single, **options)
+
+    assert (first.engine, first.tuned.threads) == (single, 1)
+    assert (again.engine, again.tuned) == (single, first.tuned)
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "call_s"),
+    [("tensorflow", {}, 2e-4), ("litert", {"threads": 2}, 2e-4), ("onnxruntime", {}, 4e-3)],
+    ids=["another engine", "the version says how many", "not tiny"],
+)
+def test_other_models_keep_their_threads(engine: str, options: dict[str, Any], call_s: float) -> None:
+    model = Sleeper(lambda rows: call_s)
+
+    loaded = load(model, engine=engine, **options)
+
+    assert (loaded.engine, loaded.tuned.threads) == (model, None)
 
 
 @pytest.mark.parametrize("why", ["no gain", "all cores anyhow", "memory is limited", "a large file"])

@@ -97,6 +97,8 @@ _HEADING = re.compile(r"Exception from .*|Check '.*' failed at .*|FrontEnd API f
 
 PARALLEL_ENGINES = frozenset({"openvino"})
 """Those that compute several calls side by side, each in a stream of its own."""
+SPINNING_ENGINES = frozenset({"openvino", "onnxruntime", "litert"})
+"""Those whose threads spin for a while after a call, on cores that others would use meanwhile."""
 
 NARROW_ENGINES = frozenset({"openvino"})
 """Those that compute whole numbers of any kind as int32, and 2^33 + 5 as 5 (see `tensors.check_width`); float64 as
