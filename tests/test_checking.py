@@ -62,6 +62,13 @@ def test_numbers_that_cannot_be_sent_are_refused_with_a_sentence(tmp_path: Path)
         checked(tmp_path, onnx_file(tmp_path, inside))
 
 
+def test_an_operation_that_does_not_take_its_numbers_is_named(tmp_path: Path) -> None:
+    inside = graph([node("Softmax")], [value("x", "batch", 3, dtype=16)], [value("y", "batch", 3, dtype=16)])
+
+    with pytest.raises(FileRefused, match=r"^ONNX Runtime has no ReduceMax for .*Export the model in float32\.$"):
+        checked(tmp_path, onnx_file(tmp_path, inside))
+
+
 def test_a_saved_model_without_variables_needs_no_folder_of_them(tmp_path: Path) -> None:
     found = checked(tmp_path, saved_model_zip(tmp_path / "upload", saved_graph(), files=[]))
 

@@ -124,6 +124,11 @@ def _sentence(error: Exception) -> str:
             "The file keeps its weights in another file. Save the model again as one file, with the weights inside "
             "(onnx.save_model with save_as_external_data=False)."
         )
+    if found := re.search(r"Could not find an implementation for (\w+)\(", text):
+        return (
+            f"ONNX Runtime has no {found[1]} for the kind of numbers that the model computes with on this processor "
+            "(bfloat16, say). Export the model in float32."
+        )
     if found := re.search(r"(?:is not a registered function/op|No Op registered for) ?:?\s*([\w.]+)?", text):
         return f"The model uses the operation {found[1] or 'of its own'}, which ONNX Runtime does not have."
     return f"ONNX Runtime cannot read the file: {_reason(error)}"

@@ -35,7 +35,8 @@ MICROSOFT_OPS = frozenset(_MICROSOFT.split())
 
 EXTERNAL = (
     "The ONNX file keeps its weights in another file, which is not read here. Save it with all weights inside "
-    "(onnx.save_model with save_as_external_data=False) and upload that file."
+    "(torch.onnx.export with external_data=False, or onnx.save_model with save_as_external_data=False) and upload that "
+    "file."
 )
 
 

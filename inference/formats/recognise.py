@@ -20,7 +20,8 @@ MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
 ONNX_AND_OTHERS = (
     "The archive holds an ONNX model and other files. If its weights are among them, save it with all weights inside "
-    "(onnx.save_model with save_as_external_data=False) and upload that file; otherwise upload the .onnx file itself."
+    "(torch.onnx.export with external_data=False, or onnx.save_model with save_as_external_data=False) and upload that "
+    "file; otherwise upload the .onnx file itself."
 )
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
