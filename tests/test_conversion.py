@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.conversion import CannotConvert, ConversionFailed, Converted, Outcome, convert
+from inference.conversion import LIMITS, CannotConvert, ConversionFailed, Converted, Outcome, convert, limits_of
 from inference.limited_child import Limits
 from inference.workspace import Workspace
 from tests import real_models
@@ -311,6 +311,25 @@ def test_weights_are_converted_to_onnx_without_being_kept_many_times(tmp_path: P
     )
 
     assert isinstance(made["onnx"], Converted), made["onnx"]
+
+
+@pytest.mark.parametrize(
+    ("size_mb", "free_gb", "least_gb", "most_gb"),
+    [
+        (100, 64, 6, 6),
+        (553, 20, 8, 12),  # VGG16 takes 7.3 GB
+        (553, 2, 6, 6),
+        (5000, 20, 14, 16),
+    ],
+    ids=["small", "large", "large, and nothing is free", "more than is free"],
+)
+def test_a_large_file_may_take_more_memory_if_it_is_there(
+    size_mb: int, free_gb: int, least_gb: int, most_gb: int
+) -> None:
+    limits = limits_of(size_mb * 10**6, free_gb * 10**9)
+
+    assert least_gb <= limits.memory_bytes / 10**9 <= most_gb
+    assert limits.seconds == LIMITS.seconds
 
 
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:

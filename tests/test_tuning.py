@@ -311,6 +311,14 @@ def test_a_tiny_model_runs_on_one_thread_where_others_would_spin(
     assert (again.engine, again.tuned) == (single, first.tuned)
 
 
+def test_a_large_file_is_not_opened_twice_although_its_calls_are_brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(tuning, "MOST_COMPILED_TWICE_BYTES", 10)
+    table = Sleeper(lambda rows: 2e-4)
+
+    assert load(table, engine="onnxruntime").engine is table
+
+
 @pytest.mark.parametrize(
     ("engine", "options", "call_s"),
     [("tensorflow", {}, 2e-4), ("litert", {"threads": 2}, 2e-4), ("onnxruntime", {}, 4e-3)],

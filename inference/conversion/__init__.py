@@ -7,10 +7,11 @@ converted file's name → the original name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from inference import host_memory
 from inference.engines import SUFFIX_OF_FORMAT
 from inference.json_object import is_text
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
@@ -20,6 +21,11 @@ from inference.signature import Signature
 from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
+MEMORY_PER_BYTE = 16
+"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them. VGG16 (553
+MB) takes 7.3 GB on its way to OpenVINO, ResNet50 (103 MB) 1.8 GB, and 3.2 to ONNX."""
+LIBRARIES_BYTES = 2 * 10**9
+OF_THE_FREE = 0.75
 
 _FROM_TENSORFLOW = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
 TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {
@@ -69,7 +75,7 @@ def convert(
     *,
     progress: Progress,
     sandbox: str,
-    limits: Limits = LIMITS,
+    limits: Limits | None = None,
     graph_inputs: Sequence[str] = (),
     graph_outputs: Sequence[str] = (),
     is_trusted: bool = False,
@@ -77,8 +83,8 @@ def convert(
     """Convert `source` to each of `targets`; what became of each. Nothing is raised for what a file does.
 
     The file is opened once for all targets. A child that dies or exceeds a limit loses the target it was at; the rest
-    is made in another one. `limits` are those of one child. `sandbox` is what PORTAL_SANDBOX says. What was converted
-    lies in the workspace, of which nothing is left where there is none.
+    is made in another one. `limits` are those of one child, unless given those of the file (`limits_of`). `sandbox` is
+    what PORTAL_SANDBOX says. What was converted lies in the workspace, of which nothing is left where there is none.
     """
     outcomes: dict[str, Outcome] = {
         target: CannotConvert("", f"The {source_format} file cannot be converted to {target}.")
@@ -88,6 +94,7 @@ def convert(
     waiting = [target for target in dict.fromkeys(targets) if target not in outcomes]
     if waiting:
         copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
+        most = limits or limits_of(copy.stat().st_size, host_memory.free_bytes())
         request = {
             "source": str(copy),
             "source_format": source_format,
@@ -97,12 +104,18 @@ def convert(
         }
     while waiting:
         attempt = _Attempt(workspace, waiting)
-        attempt.run(request, limits, sandbox, progress)
+        attempt.run(request, most, sandbox, progress)
         outcomes |= attempt.outcomes
         waiting = [target for target in waiting if target not in outcomes]
     if not any(isinstance(outcome, Converted) for outcome in outcomes.values()):
         workspace.remove()
     return {target: outcomes[target] for target in targets}
+
+
+def limits_of(size_bytes: int, free_bytes: int) -> Limits:
+    """Of a file of this size where so much memory is free: more than LIMITS only as far as it leaves some to others."""
+    wanted = LIBRARIES_BYTES + MEMORY_PER_BYTE * size_bytes
+    return replace(LIMITS, memory_bytes=max(LIMITS.memory_bytes, min(wanted, int(OF_THE_FREE * free_bytes))))
 
 
 @dataclass

@@ -27,6 +27,7 @@ from inference.conversion import CannotConvert
 from inference.conversion.to_openvino import write_openvino
 from inference.engines import first_line
 from inference.engines.tensorflow import Traced
+from inference.garbage import give_memory_back
 from inference.signature import Signature
 
 ONNX_OPSET = 18
@@ -116,6 +117,13 @@ def _concrete(traced: Traced) -> Any:
 
 
 def _frozen(traced: Traced) -> FrozenGraph:
+    frozen = _freeze(traced)
+    gc.collect()  # TensorFlow's functions refer to themselves and hold the weights ten times
+    give_memory_back()
+    return frozen
+
+
+def _freeze(traced: Traced) -> FrozenGraph:
     function = _inlined(_with_constants(_concrete(traced)))
     inputs, outputs = _end_names(traced.signature)
     graph_def = tf.compat.v1.GraphDef()

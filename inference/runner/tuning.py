@@ -13,7 +13,6 @@ load of the same file on as many cores does not measure again. What the version'
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelUnusable
+from inference.garbage import give_memory_back
 from inference.runner.batching import BatchRules, is_batchable, is_filled_up, row_counts
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.independence import answers_rows_alone
@@ -163,9 +163,10 @@ class Tuning:
             return None
 
     def _may_spin(self, engine: Engine) -> bool:
-        """Whether the engine chose several threads by itself, which spin."""
-        has_several = engine.parallel > 1 or (self.config.threads is None and len(os.sched_getaffinity(0)) > 1)
-        return has_several and self.config.engine in SPINNING_ENGINES
+        """Whether the engine chose several threads by itself, which spin; not of a file too large to be opened again."""
+        if self.config.engine not in SPINNING_ENGINES or self._is_large:
+            return False
+        return engine.parallel > 1 or (self.config.threads is None and len(os.sched_getaffinity(0)) > 1)
 
     def _one_at_a_time(self, engine: Engine, until: float) -> Loaded:
         """The tiny model in one stream and on one thread."""
@@ -199,9 +200,11 @@ class Tuning:
         return Loaded(engine, replace(tuned, times_refused=tuned.times_refused + 1))
 
     def _may_compile_twice(self, engine: Engine) -> bool:
-        if engine.parallel == 1 or self.config.memory_limit_bytes:
-            return False
-        return self.config.path.stat().st_size <= MOST_COMPILED_TWICE_BYTES
+        return engine.parallel > 1 and not self.config.memory_limit_bytes and not self._is_large
+
+    @property
+    def _is_large(self) -> bool:
+        return self.config.path.stat().st_size > MOST_COMPILED_TWICE_BYTES
 
     def _open_alone(self) -> Engine | None:
         """The model for one call on all cores that the version may use, warm. None where there is no memory for it."""
@@ -294,12 +297,6 @@ def _best_call(engine: Engine, inputs: Mapping[str, Array], until: float) -> flo
         best = min(best, now - began)
         if now >= until:
             return max(best, 1e-6)
-
-
-def give_memory_back() -> None:
-    """Hand what was freed back to the kernel; glibc would keep it for later."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 # ---- kept for the next load
