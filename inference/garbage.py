@@ -38,3 +38,9 @@ def give_memory_back() -> None:
     """Hand what was freed back to the kernel; glibc would keep it for later."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def collect_and_give_back() -> None:
+    """Free also what refers to itself; for processes whose memory is limited."""
+    gc.collect()
+    give_memory_back()

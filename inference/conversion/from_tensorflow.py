@@ -27,7 +27,7 @@ from inference.conversion import CannotConvert
 from inference.conversion.to_openvino import write_openvino
 from inference.engines import first_line
 from inference.engines.tensorflow import Traced
-from inference.garbage import give_memory_back
+from inference.garbage import collect_and_give_back
 from inference.signature import Signature
 
 ONNX_OPSET = 18
@@ -118,8 +118,7 @@ def _concrete(traced: Traced) -> Any:
 
 def _frozen(traced: Traced) -> FrozenGraph:
     frozen = _freeze(traced)
-    gc.collect()  # TensorFlow's functions refer to themselves and hold the weights ten times
-    give_memory_back()
+    collect_and_give_back()  # TensorFlow's functions refer to themselves and hold the weights ten times
     return frozen
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from inference.conversion import CannotConvert
 from inference.engines import ENGINES_BY_FORMAT, EngineSettings, ModelUnusable, first_line, open_engine
+from inference.garbage import collect_and_give_back
 from inference.limited_child import Said
 from inference.limited_child.report import Report
 
@@ -41,6 +42,7 @@ def work(request: Said, report: Report) -> dict[str, Any]:
         except Exception as error:
             traceback.print_exc()
             report.part(target=target, failed=f"The conversion to {target} failed: {first_line(error)}")
+        collect_and_give_back()  # what is left of this target would count as the next one's
     report.progress(DONE_PERCENT, "Keeping what was converted.")
     return {}
 

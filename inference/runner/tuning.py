@@ -163,7 +163,7 @@ class Tuning:
             return None
 
     def _may_spin(self, engine: Engine) -> bool:
-        """Whether the engine chose several threads by itself, which spin; not of a file too large to be opened again."""
+        """Whether the engine chose several threads by itself, which spin. A large file is not opened again for that."""
         if self.config.engine not in SPINNING_ENGINES or self._is_large:
             return False
         return engine.parallel > 1 or (self.config.threads is None and len(os.sched_getaffinity(0)) > 1)
