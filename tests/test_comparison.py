@@ -325,6 +325,10 @@ def test_why_the_reference_is_recommended_says_what_kept_the_others_from_it() ->
     assert recommend([REFERENCE, apart, unable])[1] == "tensorflow made the file, and no other engine agrees."
     assert recommend([REFERENCE, unable])[1] == "tensorflow made the file, and no other engine can run it."
     assert recommend([REFERENCE, replace(FAST, per_second=20.0)])[1] == "tensorflow is the fastest."
+    later = replace(FAST, per_second=REFERENCE.per_second, p50_ms=2 * (REFERENCE.p50_ms or 0))
+    assert recommend([REFERENCE, later])[1] == (
+        "tensorflow serves as fast as openvino, and answers a single example soonest."
+    )
 
 
 def test_a_tie_has_two_winners() -> None:

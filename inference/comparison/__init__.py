@@ -242,10 +242,13 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     soonest_ms = min(row.p50_ms or math.inf for row in fastest)
     soon = [row for row in fastest if AS_FAST * (row.p50_ms or math.inf) <= soonest_ms]
     best = min(soon, key=lambda row: (row.engine not in PARALLEL_ENGINES, row.p50_ms or math.inf))
-    if best.engine == reference.engine:
-        return reference.engine, _why_the_reference(best, rows)
-    has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
-    return best.engine, _why(best, reference, [row.engine for row in fastest if row is not best], has_equals=has_equals)
+    as_fast = " and ".join(row.engine for row in fastest if row.engine != best.engine)
+    if best.engine != reference.engine:
+        has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
+        return best.engine, _why(best, reference, as_fast, has_equals=has_equals)
+    if as_fast:
+        return best.engine, f"{_named(best)} serves as fast as {as_fast}, and answers a single example soonest."
+    return best.engine, _why_the_reference(best, rows)
 
 
 def _as_fast_as_the_fastest(rows: Sequence[Row]) -> list[Row]:
@@ -271,7 +274,7 @@ def _named(row: Row) -> str:
     return row.engine if row.device == "cpu" else f"{row.engine} on {row.device}"
 
 
-def _why(best: Row, reference: Row, as_fast: Sequence[str], *, has_equals: bool) -> str:
+def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
     """`as_fast` are the other engines that serve so; `has_equals`: one of them answers as soon too."""
     speed = f"{best.per_second:,.0f} examples a second"
     if reference.per_second:
@@ -279,7 +282,7 @@ def _why(best: Row, reference: Row, as_fast: Sequence[str], *, has_equals: bool)
     if not as_fast:
         return f"{best.engine} is the fastest whose answers agree ({speed})."
     merit = "computes requests side by side" if has_equals else "answers a single example soonest"
-    return f"{best.engine} agrees, serves as fast as {' and '.join(as_fast)} ({speed}), and {merit}."
+    return f"{best.engine} agrees, serves as fast as {as_fast} ({speed}), and {merit}."
 
 
 def _agrees(row: Row) -> bool:
