@@ -247,7 +247,7 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
         has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
         return best.engine, _why(best, reference, as_fast, has_equals=has_equals)
     if as_fast:
-        return best.engine, f"{_named(best)} serves as fast as {as_fast}, and answers a single example soonest."
+        return best.engine, f"{_named(best)} serves single examples as fast as {as_fast}, and answers one soonest."
     return best.engine, _why_the_reference(best, rows)
 
 
@@ -281,8 +281,8 @@ def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
         speed += f", {(best.per_second or 0) / reference.per_second:.1f} times {reference.engine}"
     if not as_fast:
         return f"{best.engine} is the fastest whose answers agree ({speed})."
-    merit = "computes requests side by side" if has_equals else "answers a single example soonest"
-    return f"{best.engine} agrees, serves as fast as {as_fast} ({speed}), and {merit}."
+    merit = "computes requests side by side" if has_equals else "answers one soonest"
+    return f"{best.engine} agrees, serves single examples as fast as {as_fast} ({speed}), and {merit}."
 
 
 def _agrees(row: Row) -> bool:
