@@ -76,6 +76,10 @@ def test_a_sentence_says_what_is_the_owners_own_choice() -> None:
         "litert f32 is faster still (12 a second), but answers otherwise by up to 0.02 of the largest value; "
         "it is yours to choose."
     )
+    in_batches = [row("litert", per_second=44_000.0), row("onnxruntime", per_second=106_000.0)]
+    assert choice_sentence(Comparison(reference="tensorflow", recommended="litert", rows=in_batches)) == (
+        "Of requests of many examples onnxruntime f32 computes more (106,000 a second); it is yours to choose."
+    )
     alone = Comparison(reference="tensorflow", recommended="tensorflow", rows=rows[:1])
     assert choice_sentence(alone) == ""
 

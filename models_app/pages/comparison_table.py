@@ -125,10 +125,12 @@ def choice_sentence(comparison: Comparison) -> str:
     if not faster:
         return ""
     row = max(faster, key=lambda one: one["per_second"])
-    text = f"{row['engine']} {row['precision']} is faster still ({speed_words(row['per_second'])} a second)"
-    if deviation := _deviation(row):
-        text += f", but {deviation}"
-    return f"{text}; it is yours to choose."
+    name, speed, deviation = f"{row['engine']} {row['precision']}", speed_words(row["per_second"]), _deviation(row)
+    if row["precision"] == _IN_A_FILE and not deviation:  # else it would be the recommended one
+        return f"Of requests of many examples {name} computes more ({speed} a second); it is yours to choose."
+    return (
+        f"{name} is faster still ({speed} a second){f', but {deviation}' if deviation else ''}; it is yours to choose."
+    )
 
 
 def doubt_sentence(version: ModelVersion, comparison: Comparison) -> str:
