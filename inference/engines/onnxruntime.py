@@ -16,6 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line, holds_text
 from inference.errors import BadInput
+from inference.formats.onnx_model import EXTERNAL
 from inference.signature import Signature, TensorSpec
 
 _DTYPES = {
@@ -120,10 +121,7 @@ def _spec(tensor: Any) -> TensorSpec:
 def _sentence(error: Exception) -> str:
     text = str(error)
     if "external data" in text.lower() or "external_data" in text:
-        return (
-            "The file keeps its weights in another file. Save the model again as one file, with the weights inside "
-            "(onnx.save_model with save_as_external_data=False)."
-        )
+        return EXTERNAL
     if found := re.search(r"Could not find an implementation for (\w+)\(", text):
         return (
             f"ONNX Runtime has no {found[1]} for the kind of numbers that the model computes with on this processor "

@@ -33,11 +33,11 @@ _MICROSOFT = """
 """
 MICROSOFT_OPS = frozenset(_MICROSOFT.split())
 
-EXTERNAL = (
-    "The ONNX file keeps its weights in another file, which is not read here. Save it with all weights inside "
-    "(torch.onnx.export with external_data=False, or onnx.save_model with save_as_external_data=False) and upload that "
-    "file."
+SAVED_WHOLE = (
+    "with all weights inside (torch.onnx.export with external_data=False, or onnx.save_model with "
+    "save_as_external_data=False) and upload that file"
 )
+EXTERNAL = f"The ONNX file keeps its weights in another file, which is not read here. Save it {SAVED_WHOLE}."
 
 
 def inspect_onnx(path: Path) -> FileFacts:

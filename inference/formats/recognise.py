@@ -12,6 +12,7 @@ from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
 from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
+from inference.formats.onnx_model import SAVED_WHOLE
 
 FormatName = Literal["keras", "hdf5", "saved_model", "frozen_graph", "onnx", "tflite", "openvino"]
 HEAD_BYTES = 64 << 10
@@ -19,9 +20,8 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
 ONNX_AND_OTHERS = (
-    "The archive holds an ONNX model and other files. If its weights are among them, save it with all weights inside "
-    "(torch.onnx.export with external_data=False, or onnx.save_model with save_as_external_data=False) and upload that "
-    "file; otherwise upload the .onnx file itself."
+    f"The archive holds an ONNX model and other files. If its weights are among them, save it {SAVED_WHOLE}; otherwise "
+    "upload the .onnx file itself."
 )
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
