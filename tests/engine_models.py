@@ -53,6 +53,7 @@ def main(folder: Path) -> None:
     _gelu(folder)
     _upsampled(folder)
     _heavy(folder)
+    _wide(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -298,6 +299,24 @@ def _heavy(folder: Path) -> None:
     """64 MB of weights in few layers."""
     model = keras.Sequential([keras.Input((2000,)), *(layers.Dense(2000) for _ in range(4))])
     model.save(folder / "heavy.keras")
+
+
+def _wide(folder: Path) -> None:
+    """Weights of more than 16 KB in layers of many kinds: read twice, in a loop, turned round, in int8."""
+    words = keras.Input((6,), dtype="int32", name="words")
+    embedding = layers.ReversibleEmbedding(600, 48)
+    steps = layers.LSTM(64, return_sequences=True)(embedding(words))
+    next_words = layers.Softmax(name="next_words")(embedding(layers.Dense(48)(steps), reverse=True))
+    picture = keras.Input((6, 6, 64), name="picture")
+    seen = layers.DepthwiseConv2D(3)(layers.Conv2DTranspose(512, 3, strides=2, padding="same")(picture))
+    seen = layers.BatchNormalization()(layers.Conv2D(96, 3, groups=2)(seen))
+    flat = layers.GlobalAveragePooling2D()(layers.Conv1D(80, 3)(layers.Reshape((64, 96))(seen))[..., None])
+    narrow = layers.Dense(100, name="narrow")
+    model = keras.Model([words, picture], [next_words, narrow(layers.Dense(200)(flat))])
+    narrow.quantize("int8")
+    model.save(folder / "wide.keras")
+    given = np.array([[0, 599, 7, 7, 3, 1], [5, 4, 3, 2, 1, 0]], np.int32)
+    kept(folder, "wide", model, words=given, picture=noise(2, 6, 6, 64))
 
 
 def _mobilenet(folder: Path) -> None:

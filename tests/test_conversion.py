@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.conversion import LIMITS, CannotConvert, ConversionFailed, Converted, Outcome, convert, limits_of
+from inference.conversion import CannotConvert, ConversionFailed, Converted, Outcome, convert
 from inference.limited_child import Limits
 from inference.workspace import Workspace
 from tests import real_models
@@ -25,7 +25,9 @@ ENGINE_OF = {
 }
 needs_everything = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")
 PLENTY = Limits(seconds=300.0, memory_bytes=6 * 10**9)
-MEMORY_FOR_HEAVY = 3 * 10**9
+MEMORY_FOR_HEAVY = int(1.3e9)
+"""TensorFlow's libraries take 0.7 GB. With the weights (64 MB) as its constants it was 1.4 on the way to OpenVINO, and
+1.9 on that to ONNX; beside its graph 0.9 and 1.05."""
 
 
 def quiet(percent: int, detail: str) -> None:
@@ -298,38 +300,26 @@ def test_a_conversion_that_takes_too_much_memory_is_stopped(tmp_path: Path, engi
     assert children() == []
 
 
-def test_weights_are_converted_to_onnx_without_being_kept_many_times(tmp_path: Path, engine_models: Path) -> None:
-    """tf2onnx copies the graph at each of its passes: ResNet50 was stopped at 6 GB."""
+def test_weights_are_converted_without_being_kept_many_times(tmp_path: Path, engine_models: Path) -> None:
+    """TensorFlow keeps a constant ten times, tf2onnx once more at each of its passes: ResNet50 was stopped at 6 GB."""
     made = convert(
         engine_models / "heavy.keras",
         "keras",
-        ["onnx"],
+        ["openvino", "onnx"],
         Workspace(tmp_path / "work"),
         progress=quiet,
         sandbox="auto",
         limits=Limits(seconds=PLENTY.seconds, memory_bytes=MEMORY_FOR_HEAVY),
     )
 
-    assert isinstance(made["onnx"], Converted), made["onnx"]
+    assert all(isinstance(outcome, Converted) for outcome in made.values()), made
 
 
-@pytest.mark.parametrize(
-    ("size_mb", "free_gb", "least_gb", "most_gb"),
-    [
-        (100, 64, 6, 6),
-        (553, 20, 8, 12),  # VGG16 takes 7.3 GB
-        (553, 2, 6, 6),
-        (5000, 20, 14, 16),
-    ],
-    ids=["small", "large", "large, and nothing is free", "more than is free"],
-)
-def test_a_large_file_may_take_more_memory_if_it_is_there(
-    size_mb: int, free_gb: int, least_gb: int, most_gb: int
-) -> None:
-    limits = limits_of(size_mb * 10**6, free_gb * 10**9)
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_large_weights_of_all_kinds_are_converted(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("wide", target, ("onnx", "openvino"))
 
-    assert least_gb <= limits.memory_bytes / 10**9 <= most_gb
-    assert limits.seconds == LIMITS.seconds
+    assert difference(ran.outputs, expected) < 1e-5
 
 
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:

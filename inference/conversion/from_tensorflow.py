@@ -1,6 +1,8 @@
 """From what the engine `tensorflow` holds to a SavedModel, a frozen graph, ONNX, OpenVINO or TensorFlow Lite.
 
-All but the SavedModel are made from one frozen graph whose ends carry the names of the original.
+All but the SavedModel are made from a frozen graph whose ends carry the names of the original. For ONNX and OpenVINO
+the large weights of a Keras model stay outside of it until the graph is theirs: TensorFlow holds constants ten times on
+the way.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import gc
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
 
 from inference.conversion import CannotConvert
+from inference.conversion.onnx_weights import fill_in
 from inference.conversion.to_openvino import write_openvino
 from inference.engines import first_line
 from inference.engines.tensorflow import Traced
@@ -31,6 +34,8 @@ from inference.garbage import collect_and_give_back
 from inference.signature import Signature
 
 ONNX_OPSET = 18
+MOST_ONNX_BYTES = 2**31 - 1
+"""What one message of Protocol Buffers holds."""
 _COMPILED, _PLAIN = "_XlaMustCompile", "_plain"
 _NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
 _TABLES = (
@@ -47,12 +52,14 @@ _TOO_LARGE = (
 
 @dataclass(frozen=True, slots=True)
 class FrozenGraph:
-    """A graph whose nodes `inputs` and `outputs` are the ends, in the order of the signature."""
+    """A graph whose nodes `inputs` and `outputs` are the ends, in the order of the signature. `weights`: node → the
+    variable that this placeholder stands for."""
 
     graph_def: Any
     signature: Signature
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    weights: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> dict[str, str]:
@@ -75,7 +82,7 @@ class FrozenGraph:
 
 
 class TracedConversion:
-    """Writes one target after the other of one model, which is frozen once."""
+    """Writes one target after the other of one model, which is frozen once for all that take it in the same way."""
 
     def __init__(self, traced: Traced) -> None:
         self._traced = traced
@@ -86,56 +93,75 @@ class TracedConversion:
             case "saved_model":
                 return _write_saved_model(self._traced, path)
             case "frozen_graph":
-                path.write_bytes(_serialized(self._frozen))
-                return self._frozen.names
+                path.write_bytes(_serialized(self._whole))
+                return self._whole.names
             case "onnx":
                 return self._write_named(_write_onnx, path)
             case "openvino":
                 return self._write_named(_write_openvino, path)
             case _:
-                frozen = _frozen(_one_at_a_time(self._traced))
+                frozen = _frozen(_one_at_a_time(self._traced), ())
                 _write_tflite(frozen, path)
                 return frozen.names
 
     @cached_property
-    def _frozen(self) -> FrozenGraph:
-        return _frozen(self._traced)
+    def _whole(self) -> FrozenGraph:
+        return _frozen(self._traced, ())
+
+    @cached_property
+    def _without_weights(self) -> FrozenGraph:
+        return _frozen(self._traced, self._traced.weights) if self._traced.weights else self._whole
 
     def _write_named(self, write: Callable[[FrozenGraph, Path], None], path: Path) -> dict[str, str]:
         """In a format that keeps the original names, unless two are the same."""
-        if not self._frozen.has_twins:
-            write(self._frozen, path)
+        frozen = self._without_weights
+        if not frozen.has_twins:
+            write(frozen, path)
             return {}
-        write(self._frozen.with_own_names(), path)
-        return self._frozen.names
+        write(frozen.with_own_names(), path)
+        return frozen.names
 
 
-def _concrete(traced: Traced) -> Any:
-    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)]
+def _concrete(traced: Traced, weights: Sequence[Any]) -> Any:
+    """The function of the inputs, and behind them of `weights`."""
+    ends = (*traced.signature.inputs, *weights)
+    specs = [tf.TensorSpec(end.shape, end.dtype, name=f"in_{i}") for i, end in enumerate(ends)]
     function = tf.function(lambda *tensors: list(traced.call(*tensors)), input_signature=specs, autograph=False)
     return function.get_concrete_function()
 
 
-def _frozen(traced: Traced) -> FrozenGraph:
-    frozen = _freeze(traced)
+def _frozen(traced: Traced, weights: Sequence[Any]) -> FrozenGraph:
+    """With constants for all variables but `weights`: none of those of the traced function, or all."""
+    frozen = _freeze(traced, weights)
     collect_and_give_back()  # TensorFlow's functions refer to themselves and hold the weights ten times
     return frozen
 
 
-def _freeze(traced: Traced) -> FrozenGraph:
-    function = _inlined(_with_constants(_concrete(traced)))
+def _freeze(traced: Traced, weights: Sequence[Any]) -> FrozenGraph:
+    function = _inlined(_with_constants(_concrete(traced, weights)))
     inputs, outputs = _end_names(traced.signature)
+    names = [*inputs, *(f"weights/{i}" for i in range(len(weights)))]
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(function.graph.as_graph_def())
     placeholders = [tensor.op.name for tensor in function.inputs]
-    if len(placeholders) > len(inputs):  # what the model holds beside variables cannot be made a constant
+    if len(placeholders) > len(names):  # what the model holds beside variables cannot be made a constant
         tables = (node.op for node in graph_def.node if node.op.startswith("LookupTable"))
         raise CannotConvert(next(tables, ""), _TABLES)
-    _rename_nodes(graph_def, dict(zip(placeholders, inputs, strict=True)))
+    _rename_nodes(graph_def, dict(zip(placeholders, names, strict=True)))
     for name, tensor in zip(outputs, function.outputs, strict=True):
-        node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, inputs)])
+        node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, names)])
         node.attr["T"].type = tensor.dtype.as_datatype_enum
-    return FrozenGraph(graph_def, traced.signature, inputs, outputs)
+    are_read = _read_of(graph_def, dict(zip(names[len(inputs) :], weights, strict=True)))
+    return FrozenGraph(graph_def, traced.signature, inputs, outputs, are_read)
+
+
+def _read_of(graph_def: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the weights, by their nodes, that the model reads; the nodes of the others are taken away."""
+    sources = {source.partition(":")[0] for node in graph_def.node for source in node.input}
+    kept = [node for node in graph_def.node if node.name in sources or node.name not in weights]
+    del graph_def.node[:]
+    graph_def.node.extend(kept)
+    return {name: weight for name, weight in weights.items() if name in sources}
 
 
 def _with_constants(function: Any) -> Any:
@@ -195,9 +221,9 @@ def _rename_nodes(graph_def: Any, ends: dict[str, str]) -> None:
             del node.attr["_class"]  # hints about placement by node name, of no use in another process
 
 
-def _renamed(tensor_name: str, placeholders: list[str], inputs: tuple[str, ...]) -> str:
+def _renamed(tensor_name: str, placeholders: list[str], names: Sequence[str]) -> str:
     base, _, port = tensor_name.partition(":")
-    name = inputs[placeholders.index(base)] if base in placeholders else f"graph/{base}"
+    name = names[placeholders.index(base)] if base in placeholders else f"graph/{base}"
     return name if port in ("", "0") else f"{name}:{port}"
 
 
@@ -264,11 +290,13 @@ def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="frozen-") as folder:
         graph = Path(folder) / "graph.pb"
         graph.write_bytes(_serialized(frozen))
-        write_openvino(graph, "frozen_graph", path, frozen.signature, frozen.inputs, frozen.outputs)
+        ends = frozen.inputs, frozen.outputs
+        write_openvino(graph, "frozen_graph", path, frozen.signature, *ends, weights=frozen.weights)
 
 
 def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
-    _serialized(frozen)
+    if len(_serialized(frozen)) + sum(weight.numpy().nbytes for weight in frozen.weights.values()) > MOST_ONNX_BYTES:
+        raise CannotConvert("", _TOO_LARGE)
     inputs = [f"{name}:0" for name in frozen.inputs]
     outputs = [f"{name}:0" for name in frozen.outputs]
     originals = [spec.name for spec in (*frozen.signature.inputs, *frozen.signature.outputs)]
@@ -276,7 +304,7 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
         with _old_graphs_collected():
             model, _ = tf2onnx.convert.from_graph_def(
                 frozen.graph_def,
-                input_names=inputs,
+                input_names=[*inputs, *(f"{name}:0" for name in frozen.weights)],
                 output_names=outputs,
                 opset=ONNX_OPSET,
                 tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
@@ -289,6 +317,7 @@ def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
     for node in model.graph.node:
         if not _is_onnx(node, opsets):
             raise CannotConvert(node.op_type, f"ONNX has no operation for {node.op_type}, which the model uses.")
+    fill_in(model, {f"{name}:0": weight for name, weight in frozen.weights.items()})
     onnx.save_model(model, str(path))
 
 

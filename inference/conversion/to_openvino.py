@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from openvino.passes import ConstantFolding, Manager
 
 from inference.conversion import CannotConvert
 from inference.engines import openvino
@@ -52,13 +53,17 @@ def write_openvino(
     inputs: Sequence[str],
     outputs: Sequence[str],
     quantised: dict[str, tuple[Any, float, int]] | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the zip at `path`. `inputs` and `outputs` are the file's names in the order of the signature, whose names
-    the result gets; `quantised` tensors get their scale and zero point into the graph, so that it takes float32."""
+    the result gets; `quantised` tensors get their scale and zero point into the graph, so that it takes float32;
+    `weights` (variables) become constants in the place of the inputs of those names."""
     try:
         model = ov.Core().read_model(str(source))
     except Exception as error:
         raise _cannot(error) from error
+    if weights:
+        _fill_in(model, weights)
     _part_ends(model)
     _name(model.inputs, inputs, [spec.name for spec in signature.inputs])
     _name(model.outputs, outputs, [spec.name for spec in signature.outputs])
@@ -69,6 +74,20 @@ def write_openvino(
         xml = Path(folder) / XML
         ov.save_model(model, str(xml), compress_to_fp16=False)
         _pack(xml, xml.with_suffix(".bin"), path)
+
+
+def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
+    """What the reader has put between a weight and its operation is computed here, not at each load."""
+    for parameter in model.get_parameters():
+        names = {name.removesuffix(":0") for name in parameter.output(0).get_names()} & weights.keys()
+        if names:
+            constant = ops.constant(weights[names.pop()].numpy(), shared_memory=True)
+            for target in parameter.output(0).get_target_inputs():
+                target.replace_source_output(constant.output(0))
+            model.remove_parameter(parameter)
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
 
 
 def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[str]) -> None:
