@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -22,8 +24,10 @@ from inference.comparison import (
     measure,
     recommend,
 )
+from inference.comparison import work as measuring
 from inference.comparison.examples import make_examples, widened
 from inference.devices import Device
+from inference.engines import Engine
 from inference.errors import TooLarge
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
@@ -36,6 +40,22 @@ COLUMNS = (
     *("engine", "precision", "max_abs_diff", "max_rel_diff", "same_winner", "load_seconds", "p50_ms", "p99_ms"),
     *("best_batch", "per_second", "memory_bytes", "error", "device"),
 )
+
+
+class Slow:
+    """An engine of which each row takes a while; it keeps the rows of each call."""
+
+    signature = Signature((TensorSpec("x", "float32", (None, 2)),), (TensorSpec("y", "float32", (None, 2)),))
+    callers = 1
+
+    def __init__(self, row_s: float) -> None:
+        self.row_s = row_s
+        self.rows: list[int] = []
+
+    def run(self, inputs: Arrays) -> Arrays:
+        self.rows.append(len(inputs["x"]))
+        time.sleep(self.row_s * len(inputs["x"]))
+        return {"y": inputs["x"]}
 
 
 @pytest.fixture(scope="module")
@@ -519,3 +539,15 @@ def test_differences_are_found_in_every_block_and_taken_by_example() -> None:
     assert (differences(got).max_abs_diff, differences(got).max_rel_diff) == (1.0, 0.25)
     got[1, -2] = 7.0
     assert differences(got).error.startswith("Some answers are no numbers")
+
+
+def test_of_a_model_that_takes_seconds_no_large_batches_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "LONG_CALL_S", 0.1)
+    engine = Slow(row_s=0.06)
+
+    best, per_second = measuring._best_batch(cast(Engine, engine), {"x": np.zeros((4, 2), np.float32)}, 0.01, 64)
+
+    assert max(engine.rows) == 2, engine.rows
+    assert len(engine.rows) == 4, "a call and one window of each size"
+    assert best in (1, 2)
+    assert per_second == pytest.approx(1 / 0.06, rel=0.3)

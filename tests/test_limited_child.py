@@ -116,6 +116,25 @@ def test_a_child_beyond_its_limits_is_stopped_with_a_sentence(
     assert no_child_is_left()
 
 
+@pytest.mark.parametrize(
+    ("size_mb", "free_gb", "expected_gb"),
+    [
+        (100, 64, 4),
+        (1400, 20, 7.6),  # ConvNeXtXLarge, whose check takes 4.9 GB
+        (1400, 2, 4),
+        (5000, 20, 15),
+    ],
+    ids=["small", "large", "large, and nothing is free", "more than is free"],
+)
+def test_a_large_file_may_take_more_memory_if_it_is_there(size_mb: int, free_gb: int, expected_gb: float) -> None:
+    limits = Limits(seconds=60.0, memory_bytes=4 * 10**9)
+
+    grown = limits.grown_for(size_mb * 10**6, memory_per_byte=4, free_bytes=free_gb * 10**9)
+
+    assert grown.memory_bytes == int(expected_gb * 10**9)
+    assert grown.seconds == pytest.approx(60.0 + 0.06 * size_mb)
+
+
 def test_a_child_ends_with_its_parent(workspace: Workspace) -> None:
     pid = os.fork()
     if pid == 0:

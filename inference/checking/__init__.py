@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference import host_memory
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
@@ -25,6 +26,8 @@ INSPECT_S, INSPECT_BYTES_PER_S = 8.0, 25 * 10**6
 """Descriptions are read in a tenth of a second; packed files are unpacked on the way."""
 INSPECT_MEMORY_BYTES = 900 * 10**6
 OPEN_LIMITS = Limits(seconds=120.0, memory_bytes=4 * 10**9)
+MEMORY_PER_BYTE = 4
+"""More than that for a large file: ConvNeXtXLarge (1.4 GB) takes 4.9 GB, as Keras reads the whole archive first."""
 _MOST_NOTES = 20
 
 
@@ -79,7 +82,10 @@ def check_file(
         progress(30, f"Opening it with {engine} to read its inputs and outputs.")
         copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")
         request = {"verb": "open", "path": str(copy), "format": format_name, "engine": engine, **chosen}
-        opened = _ask(request, workspace, OPEN_LIMITS, sandbox)
+        limits = OPEN_LIMITS.grown_for(
+            copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes()
+        )
+        opened = _ask(request, workspace, limits, sandbox)
         progress(90, "Comparing labels and outputs.")
         return _checked(format_name, facts, opened)
     finally:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from inference import host_memory
 from inference.devices import Device, visible_devices_environment
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
@@ -29,6 +30,8 @@ from inference.workspace import Workspace, is_plain_file
 Array = np.ndarray[Any, Any]
 
 LIMITS = Limits(seconds=180.0, memory_bytes=6 * 10**9)
+MEMORY_PER_BYTE = 4
+"""More than that for a large file, as at its check."""
 AGREES_BELOW = 1e-3
 AS_FAST = 0.8
 """Who reaches this share of the highest throughput counts as equally fast: from run to run the same engine differs by
@@ -132,7 +135,6 @@ def compare(
     wide: Mapping[str, Array] | None = None,
     effort: Effort = BRIEF,
     max_batch: int = 16,
-    limits: Limits = LIMITS,
 ) -> Comparison:
     """Measure each candidate, the first is the reference. `inputs` have the reference's names and dtypes, batch first;
     `wide` are asked in their place where the reference answers them, and with numbers.
@@ -144,9 +146,7 @@ def compare(
     rows: list[Row] = []
     reference: Answers | None = None
     given = inputs if wide is None else wide
-    ask = functools.partial(
-        measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, limits=limits
-    )
+    ask = functools.partial(measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch)
     try:
         for i, candidate in enumerate(candidates):
             where = f" on {candidate.gpu.id}" if candidate.gpu else ""
@@ -182,7 +182,6 @@ def measure(
     sandbox: str,
     effort: Effort,
     max_batch: int,
-    limits: Limits = LIMITS,
 ) -> tuple[Row, Answers | None]:
     """One engine in one fresh process: its row without differences, and its answers, None where it failed."""
     bare = Row(candidate.engine, candidate.precision, device=candidate.gpu.id if candidate.gpu else "cpu")
@@ -199,6 +198,7 @@ def measure(
         **{"is_trusted": candidate.is_trusted},
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
+    limits = LIMITS.grown_for(copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes())
     try:
         said = run_child(
             "inference.comparison.work",
@@ -276,9 +276,10 @@ def _named(row: Row) -> str:
 
 def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
     """`as_fast` are the other engines that serve so; `has_equals`: one of them answers as soon too."""
-    speed = f"{best.per_second:,.0f} examples a second"
+    per_second = best.per_second or 0.0
+    speed = f"{per_second:,.{0 if per_second >= 10 else 1}f} examples a second"
     if reference.per_second:
-        speed += f", {(best.per_second or 0) / reference.per_second:.1f} times {reference.engine}"
+        speed += f", {per_second / reference.per_second:.1f} times {reference.engine}"
     if not as_fast:
         return f"{best.engine} is the fastest whose answers agree ({speed})."
     merit = "computes requests side by side" if has_equals else "answers one soonest"

@@ -38,6 +38,8 @@ WINDOWS = 3
 MOST_RUNS = 2000
 NO_HOPE = 0.7
 """Larger batches are not tried once one does less than this share of the best."""
+LONG_CALL_S = 2.0
+"""Nor once a call takes this long: nobody would wait for a larger one. ConvNeXtXLarge takes 45 s for 16 rows."""
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:
@@ -162,10 +164,12 @@ def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int)
     sizes = [n for n in BATCHES if n <= max_batch] if is_batchable(engine.signature) else [fixed]
     best = (sizes[0], 0.0)
     for size in sizes:
-        speed = size * _calls_per_second(engine, _filled(inputs, size), seconds)
+        calls_per_second = _calls_per_second(engine, _filled(inputs, size), seconds)
+        speed = size * calls_per_second
+        is_hopeless = speed < NO_HOPE * best[1]
         if speed > best[1]:
             best = (size, speed)
-        elif speed < NO_HOPE * best[1]:
+        if is_hopeless or calls_per_second < 1 / LONG_CALL_S:
             break
     return best
 
@@ -178,9 +182,12 @@ def _filled(inputs: Tensors, rows: int) -> dict[str, Array]:
 
 
 def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
-    """The best of a few windows: what else runs on the machine can only make a window slower."""
+    """The best of a few windows, of one where a call takes as long as all of them: what else runs on the machine can
+    only make a window slower."""
+    began = time.perf_counter()
     engine.run(batch)  # the first call of a new shape plans its memory
-    return max(_calls_in_window(engine, batch, seconds / WINDOWS) for _ in range(WINDOWS))
+    windows = WINDOWS if time.perf_counter() - began < seconds else 1
+    return max(_calls_in_window(engine, batch, seconds / windows) for _ in range(windows))
 
 
 def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:

@@ -7,7 +7,7 @@ converted file's name → the original name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
 MEMORY_PER_BYTE = 16
-"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them. VGG16 (553
-MB) takes 7.3 GB on its way to OpenVINO, ResNet50 (103 MB) 1.8 GB, and 3.2 to ONNX."""
-LIBRARIES_BYTES = 2 * 10**9
-OF_THE_FREE = 0.75
+"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them, as of those
+of a SavedModel. Of a Keras file's it makes none on the way to OpenVINO and ONNX: ConvNeXtXLarge (1.4 GB) takes 5.3 and
+6.8 GB. To TensorFlow Lite VGG16 (553 MB) takes 18."""
 
 _FROM_TENSORFLOW = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
 TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {
@@ -83,7 +82,7 @@ def convert(
     """Convert `source` to each of `targets`; what became of each. Nothing is raised for what a file does.
 
     The file is opened once for all targets. A child that dies or exceeds a limit loses the target it was at; the rest
-    is made in another one. `limits` are those of one child, unless given those of the file (`limits_of`). `sandbox` is
+    is made in another one. `limits` are those of one child, unless given LIMITS grown for the file. `sandbox` is
     what PORTAL_SANDBOX says. What was converted lies in the workspace, of which nothing is left where there is none.
     """
     outcomes: dict[str, Outcome] = {
@@ -94,7 +93,9 @@ def convert(
     waiting = [target for target in dict.fromkeys(targets) if target not in outcomes]
     if waiting:
         copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
-        most = limits or limits_of(copy.stat().st_size, host_memory.free_bytes())
+        most = limits or LIMITS.grown_for(
+            copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes()
+        )
         request = {
             "source": str(copy),
             "source_format": source_format,
@@ -110,12 +111,6 @@ def convert(
     if not any(isinstance(outcome, Converted) for outcome in outcomes.values()):
         workspace.remove()
     return {target: outcomes[target] for target in targets}
-
-
-def limits_of(size_bytes: int, free_bytes: int) -> Limits:
-    """Of a file of this size where so much memory is free: more than LIMITS only as far as it leaves some to others."""
-    wanted = LIBRARIES_BYTES + MEMORY_PER_BYTE * size_bytes
-    return replace(LIMITS, memory_bytes=max(LIMITS.memory_bytes, min(wanted, int(OF_THE_FREE * free_bytes))))
 
 
 @dataclass

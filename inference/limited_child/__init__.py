@@ -29,6 +29,8 @@ logger = logging.getLogger("child")
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent
 SAID_BYTES = 4 * 2**20
 LONGEST_DETAIL = 200
+LIBRARIES_BYTES = 2 * 10**9
+OF_THE_FREE = 0.75
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
@@ -46,6 +48,12 @@ class Limits:
 
     seconds: float
     memory_bytes: int
+
+    def grown_for(self, size_bytes: int, *, memory_per_byte: int, free_bytes: int) -> Limits:
+        """Those of a file of this size, of which each byte may be in memory so many times; more memory than these only
+        as far as that leaves some of what is free to others. A gigabyte may take as long again."""
+        wanted = min(LIBRARIES_BYTES + memory_per_byte * size_bytes, int(OF_THE_FREE * free_bytes))
+        return Limits(self.seconds * (1 + size_bytes / 10**9), max(self.memory_bytes, wanted))
 
 
 class ChildFailed(Exception):

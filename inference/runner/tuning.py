@@ -90,7 +90,8 @@ class Tuned:
 
     def sentence(self, config: RunnerConfig) -> str:
         """For the log."""
-        rate = f", {self.per_second:.0f} rows a second" if self.per_second else ""
+        digits = 0 if self.per_second >= 10 else 1
+        rate = f", {self.per_second:.{digits}f} rows a second" if self.per_second else ""
         alone = ", a lone one on all cores" if self.is_faster_alone else ""
         return f"{self.streams} at a time, batches of {config.max_batch or self.max_batch}{rate}{alone}"
 
