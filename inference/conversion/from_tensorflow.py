@@ -7,35 +7,26 @@ the way.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import tensorflow as tf
-import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
 
 from inference.conversion import CannotConvert
-from inference.conversion.onnx_weights import fill_in
+from inference.conversion.to_onnx import write_onnx
 from inference.conversion.to_openvino import write_openvino
-from inference.engines import first_line
 from inference.engines.tensorflow import Traced
 from inference.garbage import collect_and_give_back
 from inference.signature import Signature
 
-ONNX_OPSET = 18
-MOST_ONNX_BYTES = 2**31 - 1
-"""What one message of Protocol Buffers holds."""
+MOST_PROTOBUF_BYTES = 2**31 - 1
 _COMPILED, _PLAIN = "_XlaMustCompile", "_plain"
 _NO_NODE_NAME = re.compile(r"[^A-Za-z0-9_]")
 _TABLES = (
@@ -295,65 +286,11 @@ def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
 
 
 def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
-    if len(_serialized(frozen)) + sum(weight.numpy().nbytes for weight in frozen.weights.values()) > MOST_ONNX_BYTES:
+    size_bytes = len(_serialized(frozen)) + sum(weight.numpy().nbytes for weight in frozen.weights.values())
+    if size_bytes > MOST_PROTOBUF_BYTES:
         raise CannotConvert("", _TOO_LARGE)
-    inputs = [f"{name}:0" for name in frozen.inputs]
-    outputs = [f"{name}:0" for name in frozen.outputs]
-    originals = [spec.name for spec in (*frozen.signature.inputs, *frozen.signature.outputs)]
-    try:
-        with _old_graphs_collected():
-            model, _ = tf2onnx.convert.from_graph_def(
-                frozen.graph_def,
-                input_names=[*inputs, *(f"{name}:0" for name in frozen.weights)],
-                output_names=outputs,
-                opset=ONNX_OPSET,
-                tensors_to_rename=dict(zip([*inputs, *outputs], originals, strict=True)),
-                custom_op_handlers={"Erfc": (_erfc, [])},
-            )
-    except Exception as error:
-        operation = _found(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)", str(error))
-        raise CannotConvert(operation, f"ONNX cannot express the model: {first_line(error)}") from error
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    for node in model.graph.node:
-        if not _is_onnx(node, opsets):
-            raise CannotConvert(node.op_type, f"ONNX has no operation for {node.op_type}, which the model uses.")
-    fill_in(model, {f"{name}:0": weight for name, weight in frozen.weights.items()})
-    onnx.save_model(model, str(path))
-
-
-@contextlib.contextmanager
-def _old_graphs_collected() -> Iterator[None]:
-    """tf2onnx copies the whole graph before each of its passes. A graph refers to itself, so each copy would stay until
-    a full collection: ResNet50 (100 MB) took 8.8 GB and 28 s, with a collection at each pass 3.2 GB and 14 s."""
-    run_pass = GraphOptimizerBase.optimize
-
-    def collect_and_run(optimizer: Any, graph: Any, iteration: int) -> Any:
-        gc.collect()
-        return run_pass(optimizer, graph, iteration)
-
-    GraphOptimizerBase.optimize = collect_and_run
-    try:
-        yield
-    finally:
-        GraphOptimizerBase.optimize = run_pass
-
-
-def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
-    """1 − erf(x): ONNX has no Erfc, which every exact GELU is made of."""
-    shapes, dtypes = node.output_shapes, node.output_dtypes
-    graph.remove_node(name)
-    one = graph.make_const(f"{name}_one", np.ones((), tf2onnx.utils.map_onnx_to_numpy_type(dtypes[0])))
-    erf = graph.make_node("Erf", node.input)
-    ends = [one.output[0], erf.output[0]]
-    graph.make_node("Sub", ends, name=name, outputs=node.output, shapes=shapes, dtypes=dtypes)
-
-
-def _is_onnx(node: Any, opsets: dict[str, int]) -> bool:
-    if node.domain == "ai.onnx.ml":
-        return True
-    with contextlib.suppress(onnx.defs.SchemaError):
-        return bool(onnx.defs.get_schema(node.op_type, opsets.get(node.domain, ONNX_OPSET), node.domain))
-    return False
+    ends = frozen.inputs, frozen.outputs
+    write_onnx(frozen.graph_def, path, frozen.signature, *ends, weights=frozen.weights)
 
 
 def _write_tflite(frozen: FrozenGraph, path: Path) -> None:
