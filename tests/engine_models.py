@@ -54,6 +54,7 @@ def main(folder: Path) -> None:
     _upsampled(folder)
     _heavy(folder)
     _wide(folder)
+    _gathered(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -315,8 +316,25 @@ def _wide(folder: Path) -> None:
     model = keras.Model([words, picture], [next_words, narrow(layers.Dense(200)(flat))])
     narrow.quantize("int8")
     model.save(folder / "wide.keras")
+    model.export(folder / "wide", verbose=False)
+    _packed(folder / "wide", folder / "wide.zip", "")
     given = np.array([[0, 599, 7, 7, 3, 1], [5, 4, 3, 2, 1, 0]], np.int32)
     kept(folder, "wide", model, words=given, picture=noise(2, 6, 6, 64))
+
+
+def _gathered(folder: Path) -> None:
+    """A SavedModel that reads rows of large variables without reading the whole of them."""
+    module = tf.Module()
+    module.table, module.own = tf.Variable(noise(600, 30)), tf.Variable(noise(1, 5000))
+
+    def function(ids: Any) -> dict[str, Any]:
+        return {"rows": tf.gather(module.table, ids), "of_its_own": tf.gather(module.own, ids, batch_dims=1)}
+
+    spec = tf.TensorSpec((1, 3), tf.int32, name="ids")
+    tf.saved_model.save(module, str(folder / "gathered"), signatures=tf.function(function).get_concrete_function(spec))
+    _packed(folder / "gathered", folder / "gathered.zip", "")
+    given = np.array([[0, 599, 7]], np.int32)
+    keep(folder, "gathered", {"ids": given}, {name: tensor.numpy() for name, tensor in function(given).items()})
 
 
 def _mobilenet(folder: Path) -> None:

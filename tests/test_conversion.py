@@ -322,6 +322,29 @@ def test_large_weights_of_all_kinds_are_converted(as_converted: AsConverted, tar
     assert difference(ran.outputs, expected) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [("wide", ["onnx", "openvino"]), ("gathered", ["onnx"])],  # OpenVINO gathers along a batch wrongly (2026.4)
+    ids=["wide", "gathered"],
+)
+def test_large_weights_of_a_saved_model_are_converted(
+    tmp_path: Path, engine_models: Path, name: str, targets: list[str]
+) -> None:
+    given, expected = model_data(engine_models, name)
+
+    made = all_converted(tmp_path, engine_models / f"{name}.zip", "saved_model", targets)
+    answers = run_engines(tmp_path, *(Task(ENGINE_OF[form], form, made[form].path, given) for form in made))
+
+    for ran in answers:
+        named = ran.outputs if ran.outputs.keys() == expected.keys() else _in_order(ran.outputs, expected)
+        assert difference(named, expected) < 1e-5, ran.facts
+
+
+def _in_order(outputs: Arrays, expected: Arrays) -> Arrays:
+    """Keras calls the outputs of what it exports by their numbers."""
+    return dict(zip(expected, (outputs[name] for name in sorted(outputs)), strict=True))
+
+
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:
     def kill(percent: int, detail: str) -> None:
         if "tflite" in detail:

@@ -22,9 +22,9 @@ from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
 MEMORY_PER_BYTE = 16
-"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them, as of those
-of a SavedModel. Of a Keras file's it makes none on the way to OpenVINO and ONNX: ConvNeXtXLarge (1.4 GB) takes 5.3 and
-6.8 GB. To TensorFlow Lite VGG16 (553 MB) takes 18."""
+"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them, as it does
+for TensorFlow Lite and frozen graphs. On the way to OpenVINO and ONNX the large ones stay out: ConvNeXtXLarge (1.4 GB)
+takes 3.9 and 7.4 GB, VGG16 (553 MB) 2.5 and 3.7, but 18 to TensorFlow Lite."""
 
 _FROM_TENSORFLOW = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
 TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {

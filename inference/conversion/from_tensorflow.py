@@ -1,8 +1,7 @@
 """From what the engine `tensorflow` holds to a SavedModel, a frozen graph, ONNX, OpenVINO or TensorFlow Lite.
 
 All but the SavedModel are made from a frozen graph whose ends carry the names of the original. For ONNX and OpenVINO
-the large weights of a Keras model stay outside of it until the graph is theirs: TensorFlow holds constants ten times on
-the way.
+the large weights stay outside of it until the graph is theirs: TensorFlow holds a constant ten times on the way.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from inference.conversion import CannotConvert
+from inference.conversion.freezing import freeze, read_as_tensors
 from inference.conversion.to_onnx import write_onnx
 from inference.conversion.to_openvino import write_openvino
 from inference.engines.tensorflow import Traced
@@ -91,17 +90,17 @@ class TracedConversion:
             case "openvino":
                 return self._write_named(_write_openvino, path)
             case _:
-                frozen = _frozen(_one_at_a_time(self._traced), ())
+                frozen = _frozen(_one_at_a_time(self._traced))
                 _write_tflite(frozen, path)
                 return frozen.names
 
     @cached_property
     def _whole(self) -> FrozenGraph:
-        return _frozen(self._traced, ())
+        return _frozen(self._traced)
 
     @cached_property
     def _without_weights(self) -> FrozenGraph:
-        return _frozen(self._traced, self._traced.weights) if self._traced.weights else self._whole
+        return _frozen(self._traced, keep_large=True)
 
     def _write_named(self, write: Callable[[FrozenGraph, Path], None], path: Path) -> dict[str, str]:
         """In a format that keeps the original names, unless two are the same."""
@@ -113,53 +112,43 @@ class TracedConversion:
         return frozen.names
 
 
-def _concrete(traced: Traced, weights: Sequence[Any]) -> Any:
-    """The function of the inputs, and behind them of `weights`."""
-    ends = (*traced.signature.inputs, *weights)
-    specs = [tf.TensorSpec(end.shape, end.dtype, name=f"in_{i}") for i, end in enumerate(ends)]
+def _concrete(traced: Traced) -> Any:
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=f"in_{i}") for i, spec in enumerate(traced.signature.inputs)]
     function = tf.function(lambda *tensors: list(traced.call(*tensors)), input_signature=specs, autograph=False)
     return function.get_concrete_function()
 
 
-def _frozen(traced: Traced, weights: Sequence[Any]) -> FrozenGraph:
-    """With constants for all variables but `weights`: none of those of the traced function, or all."""
-    frozen = _freeze(traced, weights)
+def _frozen(traced: Traced, *, keep_large: bool = False) -> FrozenGraph:
+    frozen = _freeze(traced, keep_large=keep_large)
     collect_and_give_back()  # TensorFlow's functions refer to themselves and hold the weights ten times
     return frozen
 
 
-def _freeze(traced: Traced, weights: Sequence[Any]) -> FrozenGraph:
-    function = _inlined(_with_constants(_concrete(traced, weights)))
-    inputs, outputs = _end_names(traced.signature)
-    names = [*inputs, *(f"weights/{i}" for i in range(len(weights)))]
+def _freeze(traced: Traced, *, keep_large: bool) -> FrozenGraph:
+    function, kept = _with_constants(_concrete(traced), keep_large=keep_large)
+    function = _inlined(function)
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(function.graph.as_graph_def())
-    placeholders = [tensor.op.name for tensor in function.inputs]
-    if len(placeholders) > len(names):  # what the model holds beside variables cannot be made a constant
+    read_as_tensors(graph_def, kept)
+    inputs, outputs = _end_names(traced.signature)
+    placeholders = [tensor.op.name for tensor in function.inputs if tensor.op.name not in kept]
+    if len(placeholders) > len(inputs):  # what the model holds beside variables cannot be made a constant
         tables = (node.op for node in graph_def.node if node.op.startswith("LookupTable"))
         raise CannotConvert(next(tables, ""), _TABLES)
-    _rename_nodes(graph_def, dict(zip(placeholders, names, strict=True)))
+    weights = {f"weights/{i}": variable for i, variable in enumerate(kept.values())}
+    names = dict(zip([*placeholders, *kept], [*inputs, *weights], strict=True))
+    _rename_nodes(graph_def, names)
     for name, tensor in zip(outputs, function.outputs, strict=True):
-        node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, placeholders, names)])
+        node = graph_def.node.add(name=name, op="Identity", input=[_renamed(tensor.name, names)])
         node.attr["T"].type = tensor.dtype.as_datatype_enum
-    are_read = _read_of(graph_def, dict(zip(names[len(inputs) :], weights, strict=True)))
-    return FrozenGraph(graph_def, traced.signature, inputs, outputs, are_read)
+    return FrozenGraph(graph_def, traced.signature, inputs, outputs, weights)
 
 
-def _read_of(graph_def: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the weights, by their nodes, that the model reads; the nodes of the others are taken away."""
-    sources = {source.partition(":")[0] for node in graph_def.node for source in node.input}
-    kept = [node for node in graph_def.node if node.name in sources or node.name not in weights]
-    del graph_def.node[:]
-    graph_def.node.extend(kept)
-    return {name: weight for name, weight in weights.items() if name in sources}
-
-
-def _with_constants(function: Any) -> Any:
-    """The function with constants in place of its variables. Raises CannotConvert where it writes into one."""
+def _with_constants(function: Any, *, keep_large: bool = False) -> tuple[Any, Mapping[str, Any]]:
+    """The function with constants in place of its variables, and the variables that were kept, by their placeholders.
+    Raises CannotConvert where it writes into one."""
     try:
-        # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
-        return convert_variables_to_constants_v2(function, lower_control_flow=False)
+        return freeze(function, keep_large=keep_large)
     except ValueError as error:
         if "incompatible with expected resource" in str(error):  # what writes takes no constant
             raise CannotConvert("", _CHANGES) from error
@@ -186,7 +175,7 @@ def _inlined(function: Any) -> Any:
             if callee.name:
                 callee.name += _PLAIN
     ends = [tensor.name for tensor in function.inputs], [tensor.name for tensor in function.outputs]
-    return _with_constants(_between(graph_def, *ends))
+    return _with_constants(_between(graph_def, *ends))[0]
 
 
 def _between(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
@@ -196,25 +185,25 @@ def _between(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> A
     return wrapped.prune([element(name) for name in inputs], [element(name) for name in outputs])
 
 
-def _rename_nodes(graph_def: Any, ends: dict[str, str]) -> None:
-    """Placeholders get the names of the ends, every other node moves under `graph/`, so that no name is taken."""
-
-    def fresh(name: str) -> str:
-        return ends.get(name, f"graph/{name}")
-
+def _rename_nodes(graph_def: Any, names: Mapping[str, str]) -> None:
+    """Placeholders get the names given, every other node moves under `graph/`, so that no name is taken."""
     for node in graph_def.node:
-        node.name = fresh(node.name)
+        node.name = _fresh(node.name, names)
         for i, source in enumerate(node.input):
             is_control = source.startswith("^")
             base, colon, port = source.removeprefix("^").partition(":")
-            node.input[i] = f"{'^' if is_control else ''}{fresh(base)}{colon}{port}"
+            node.input[i] = f"{'^' if is_control else ''}{_fresh(base, names)}{colon}{port}"
         if "_class" in node.attr:
             del node.attr["_class"]  # hints about placement by node name, of no use in another process
 
 
-def _renamed(tensor_name: str, placeholders: list[str], names: Sequence[str]) -> str:
+def _fresh(name: str, names: Mapping[str, str]) -> str:
+    return names.get(name, f"graph/{name}")
+
+
+def _renamed(tensor_name: str, names: Mapping[str, str]) -> str:
     base, _, port = tensor_name.partition(":")
-    name = names[placeholders.index(base)] if base in placeholders else f"graph/{base}"
+    name = _fresh(base, names)
     return name if port in ("", "0") else f"{name}:{port}"
 
 

@@ -51,7 +51,7 @@ _CALLERS = 2
 on two busy cores: 76 pictures a second with two callers, 52 with one, 72 with three; on a GPU, 16 in a call, 2,700
 with two, 1,500 with one."""
 
-_SMALL_BYTES = 16 * 1024
+SMALL_BYTES = 16 * 1024
 """A weight up to this size (normalisation of 4,096 channels) becomes a constant of the traced graph. TensorFlow keeps
 such a constant some ten times over, so larger weights stay variables."""
 
@@ -59,13 +59,11 @@ such a constant some ten times over, so larger weights stay variables."""
 @dataclass(frozen=True, slots=True)
 class Traced:
     """What a file holds as one function: tensors in the order of the inputs → tensors in the order of the outputs.
-    `variables` are the weights behind it, also those that became constants; empty where the file has constants only.
-    `weights` are the large ones of a Keras model: `call` takes tensors in their place, behind those of the inputs."""
+    `variables` are the weights behind it, also those that became constants; empty where the file has constants only."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature
     variables: tuple[Any, ...] = ()
-    weights: tuple[Any, ...] = ()
     keep: Any = None
     """Whatever must live as long as the function: TensorFlow's functions do not hold their owners."""
     may_loop: bool = False
@@ -195,8 +193,7 @@ def _in_float32(traced: Traced) -> Traced:
     taken = [spec.dtype for spec in traced.signature.inputs]
 
     def call(*tensors: Any) -> list[Any]:
-        inputs = [tf.cast(tensor, dtype) for tensor, dtype in zip(tensors[: len(taken)], taken, strict=True)]
-        answers = traced.call(*inputs, *tensors[len(taken) :])
+        answers = traced.call(*[tf.cast(tensor, dtype) for tensor, dtype in zip(tensors, taken, strict=True)])
         return [tf.cast(answer, tf.float32) if answer.dtype == tf.bfloat16 else answer for answer in answers]
 
     ends = (*traced.signature.inputs, *traced.signature.outputs)
@@ -239,32 +236,23 @@ def _of_keras(model: Any) -> Traced:
     )
 
     small = [(weight, weight.numpy()) for weight in model.weights if _is_small(weight)]
-    large = [weight for weight in model.weights if not _is_small(weight) and _has_plain_numbers(weight)]
 
     def call(*tensors: Any) -> list[Any]:
-        """`inputs` are the flattened `input`; behind them nothing, or tensors for all large weights. Keras takes a list
-        for a dict only where its keys are in order.
+        """`inputs` are the flattened `input`. Keras takes a list for a dict only where its keys are in order.
 
         Small weights are constants, so that TensorFlow computes once what depends on them alone: four of the six
         operations of a normalisation. What a stateful layer writes is not there for the next call, which may be
         somebody else's.
         """
-        taken, weights = tensors[: len(inputs)], tensors[len(inputs) :]
-        given = taken[0] if len(taken) == 1 else keras.tree.pack_sequence_as(model.input, taken)
-        with keras.StatelessScope(state_mapping=[*small, *zip(large, weights, strict=False)]):
+        given = tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(model.input, tensors)
+        with keras.StatelessScope(state_mapping=small):
             return list(keras.tree.flatten(model(given, training=False)))
 
-    variables = tuple(variable.value for variable in model.variables)
-    return Traced(call, signature, variables, tuple(large), model)
+    return Traced(call, signature, tuple(variable.value for variable in model.variables), model)
 
 
 def _is_small(weight: Any) -> bool:
-    return bool(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size <= _SMALL_BYTES)
-
-
-def _has_plain_numbers(weight: Any) -> bool:
-    """Of a kind that NumPy has by itself: bfloat16 and float8 are not."""
-    return np.dtype(tf.as_dtype(weight.dtype).as_numpy_dtype).kind in "fiub"
+    return bool(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size <= SMALL_BYTES)
 
 
 def _vocabularies(model: Any) -> dict[int, int]:

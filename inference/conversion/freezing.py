@@ -1,0 +1,119 @@
+"""A function of TensorFlow with constants in place of its variables, or of its small ones.
+
+TensorFlow holds a constant ten times until a graph is another format's, so large variables may stay: as inputs, which
+are replaced by constants of the other format (docs/adr/0020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
+
+from inference.engines.tensorflow import SMALL_BYTES
+
+_READ, _GATHER, _PASS = "ReadVariableOp", "ResourceGather", "Identity"
+_NUMBERS = frozenset("fiub")
+_INT32 = tf.int32.as_datatype_enum
+
+
+def freeze(function: Any, *, keep_large: bool) -> tuple[Any, Mapping[str, Any]]:
+    """The function with calls inlined, and the variables that are kept, by the nodes that stand for them. Raises
+    ValueError for one that is written.
+
+    TensorFlow's own function for it keeps none; what it is made of asks for each.
+    """
+    # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
+    freezing = _Freezing(function, keep_large=keep_large)
+    graph_def, converted = convert_to_constants._replace_variables_by_constants(freezing)
+    return convert_to_constants._construct_concrete_function(function, graph_def, converted), freezing.kept
+
+
+class _Freezing(convert_to_constants._FunctionConverterDataInEager):  # type: ignore[misc]
+    """What becomes a constant. `kept` are the other variables, by their nodes: those that are read and no more, where
+    they are not handed to a loop, whose functions take no other type in their place."""
+
+    def __init__(self, function: Any, *, keep_large: bool) -> None:
+        self._keep_large = keep_large
+        super().__init__(func=function, lower_control_flow=False, aggressive_inlining=False)
+
+    def _should_convert(self, name: str) -> bool:
+        return name not in self.kept
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        if not self._keep_large:
+            return {}
+        variables = {id(variable.handle): variable for variable in self._func.graph.variables}
+        readers = _Readers(self.graph_def)
+        captured = ((placeholder.op.name, variables.get(id(value))) for value, placeholder in self._func.graph.captures)
+        return {
+            name: variable
+            for name, variable in captured
+            if variable is not None
+            and _is_large(variable)
+            and all(node.op in (_READ, _GATHER, _PASS) for node in readers.of(name))
+        }
+
+
+class _Readers:
+    """What reads a variable in a graph, and what hands it on to others."""
+
+    def __init__(self, graph_def: Any) -> None:
+        self._by_source: dict[str, list[Any]] = defaultdict(list)
+        for node in graph_def.node:
+            for source in node.input:
+                if not source.startswith("^"):
+                    self._by_source[source.partition(":")[0]].append(node)
+
+    def of(self, name: str) -> Iterator[Any]:
+        for node in self._by_source[name]:
+            yield node
+            if node.op == _PASS:
+                yield from self.of(node.name)
+
+
+def _is_large(variable: Any) -> bool:
+    """And made of numbers that NumPy has by itself: bfloat16 and float8 are none."""
+    size_bytes = math.prod(variable.shape) * variable.dtype.size
+    return bool(size_bytes > SMALL_BYTES) and np.dtype(variable.dtype.as_numpy_dtype).kind in _NUMBERS
+
+
+def read_as_tensors(graph_def: Any, kept: Mapping[str, Any]) -> None:
+    """Let the nodes that stand for variables be tensors instead, and what reads them take these."""
+    readers = _Readers(graph_def)
+    nodes = {node.name: node for node in graph_def.node}
+    for name, variable in kept.items():
+        number = variable.dtype.as_datatype_enum
+        nodes[name].attr["dtype"].type = number
+        nodes[name].attr["shape"].shape.CopyFrom(variable.shape.as_proto())
+        for node in list(readers.of(name)):
+            if node.op == _GATHER:
+                _gather(graph_def, node, number)
+            else:
+                _become(node, _PASS, T=number)
+
+
+def _gather(graph_def: Any, node: Any, number: int) -> None:
+    """The axis of a GatherV2 is an input, and the first one behind those of the batch, as of a ResourceGather."""
+    batch_dims, indices = node.attr["batch_dims"].i, node.attr["Tindices"].type
+    axis = graph_def.node.add(name=f"{node.name}/axis", op="Const")
+    axis.attr["dtype"].type = _INT32
+    axis.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(batch_dims, tf.int32))
+    node.input.append(axis.name)
+    _become(node, "GatherV2", Tparams=number, Tindices=indices, Taxis=_INT32)
+    node.attr["batch_dims"].i = batch_dims
+
+
+def _become(node: Any, operation: str, **types: int) -> None:
+    """`types`: the kinds of numbers of the operation."""
+    node.op = operation
+    node.attr.clear()
+    for attribute, number in types.items():
+        node.attr[attribute].type = number
