@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -257,3 +260,27 @@ def _ended(api: Api, job_pk: int) -> dict[str, Any] | None:
 
 def _named(path: Path, name: str) -> Path:
     return path.rename(path.with_name(name))
+
+
+@pytest.mark.long
+def test_a_file_of_a_gigabyte_is_checked_converted_and_answered(api: Api, tmp_path: Path) -> None:
+    """Its check takes more than 4 GB of memory, and with the weights as TensorFlow's constants it could not be had."""
+    subprocess.run([sys.executable, "-m", "tests.large_file", str(tmp_path)], check=True, timeout=300)
+    given, expected = model_data(tmp_path, "large")
+    path = tmp_path / "large.keras"
+
+    began = time.monotonic()
+    version = api.upload("large", path, engine="openvino")
+    checked_s = time.monotonic() - began
+    conversion = ended_job(api, "large", "convert")
+    converted_s = time.monotonic() - began - checked_s
+    loaded = api.load("large")
+    answer = api.post("/api/models/large/predict/", json={"inputs": {"x": given["x"].tolist()}}).json()
+    api.delete("/api/models/large/", params={"unload": "true"})
+
+    print(f"{path.stat().st_size / 1e9:.2f} GB, checked {checked_s:.0f} s, converted {converted_s:.0f} s")
+    assert version["status"] == "ready", version["status_detail"]
+    assert conversion["state"] == "done", conversion["detail"]
+    assert loaded["instances"][0]["engine"] == "openvino"
+    found = np.array(answer["predictions"][0]["outputs"][0]["data"])
+    assert difference({"answer": found}, expected) < 1e-4 * np.abs(expected["answer"]).max()
