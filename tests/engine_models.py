@@ -323,12 +323,14 @@ def _wide(folder: Path) -> None:
 
 
 def _gathered(folder: Path) -> None:
-    """A SavedModel that reads rows of large variables without reading the whole of them."""
+    """A SavedModel that reads rows of large variables without reading the whole of them, and one of any size."""
     module = tf.Module()
     module.table, module.own = tf.Variable(noise(600, 30)), tf.Variable(noise(1, 5000))
+    module.free = tf.Variable(noise(300, 30), shape=(None, 30))
 
     def function(ids: Any) -> dict[str, Any]:
-        return {"rows": tf.gather(module.table, ids), "of_its_own": tf.gather(module.own, ids, batch_dims=1)}
+        rows = tf.gather(module.table, ids) + tf.reduce_mean(module.free, axis=0)
+        return {"rows": rows, "of_its_own": tf.gather(module.own, ids, batch_dims=1)}
 
     spec = tf.TensorSpec((1, 3), tf.int32, name="ids")
     tf.saved_model.save(module, str(folder / "gathered"), signatures=tf.function(function).get_concrete_function(spec))

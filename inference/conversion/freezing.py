@@ -6,7 +6,6 @@ are replaced by constants of the other format (docs/adr/0020).
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -80,8 +79,8 @@ class _Readers:
 
 
 def _is_large(variable: Any) -> bool:
-    """And made of numbers that NumPy has by itself: bfloat16 and float8 are none."""
-    size_bytes = math.prod(variable.shape) * variable.dtype.size
+    """And of a known size, in numbers that NumPy has by itself: bfloat16 and float8 are none."""
+    size_bytes = (variable.shape.num_elements() or 0) * variable.dtype.size
     return bool(size_bytes > SMALL_BYTES) and np.dtype(variable.dtype.as_numpy_dtype).kind in _NUMBERS
 
 
