@@ -324,7 +324,7 @@ def test_large_weights_of_all_kinds_are_converted(as_converted: AsConverted, tar
 
 @pytest.mark.parametrize(
     ("name", "targets"),
-    [("wide", ["onnx", "openvino"]), ("gathered", ["onnx"])],  # OpenVINO gathers along a batch wrongly (2026.4)
+    [("wide", ["onnx", "openvino"]), ("gathered", ["onnx"])],  # OpenVINO takes wrong rows of a constant (2026.4)
     ids=["wide", "gathered"],
 )
 def test_large_weights_of_a_saved_model_are_converted(
