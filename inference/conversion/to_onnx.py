@@ -105,7 +105,7 @@ def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
     constants = {constant.name: constant for constant in graph.initializer}
     arrays = {entry.name: weights[entry.name].numpy() for entry in graph.input if entry.name in weights}
     inputs = [entry for entry in graph.input if entry.name not in weights]
-    readers = Counter(name for node in graph.node for name in node.input)
+    readers = Counter(_read_names(graph))
     nodes = []
     for node in graph.node:
         is_of_a_weight = node.op_type in _OF_A_WEIGHT and node.input[0] in arrays and readers[node.input[0]] == 1
@@ -124,3 +124,13 @@ def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
     while arrays:
         name, array = arrays.popitem()
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+
+
+def _read_names(graph: Any) -> Iterator[str]:
+    """Of what is read in the graph, and in those of its loops and branches, as often as it is read."""
+    yield from (output.name for output in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _read_names(inner)
