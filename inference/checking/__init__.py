@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference import host_memory
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
@@ -82,9 +81,7 @@ def check_file(
         progress(30, f"Opening it with {engine} to read its inputs and outputs.")
         copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")
         request = {"verb": "open", "path": str(copy), "format": format_name, "engine": engine, **chosen}
-        limits = OPEN_LIMITS.grown_for(
-            copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes()
-        )
+        limits = OPEN_LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE)
         opened = _ask(request, workspace, limits, sandbox)
         progress(90, "Comparing labels and outputs.")
         return _checked(format_name, facts, opened)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from inference import host_memory
 from inference.devices import Device, visible_devices_environment
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
@@ -198,13 +197,12 @@ def measure(
         **{"is_trusted": candidate.is_trusted},
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
-    limits = LIMITS.grown_for(copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes())
     try:
         said = run_child(
             "inference.comparison.work",
             request,
             workspace,
-            limits,
+            LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE),
             sandbox=sandbox,
             device=visible_devices_environment(candidate.gpu),
         )

@@ -39,7 +39,7 @@ MOST_RUNS = 2000
 NO_HOPE = 0.7
 """Larger batches are not tried once one does less than this share of the best."""
 LONG_CALL_S = 2.0
-"""Nor once a call takes this long: nobody would wait for a larger one. ConvNeXtXLarge takes 45 s for 16 rows."""
+"""Nor once calls end this far apart: nobody would wait for a larger one. ConvNeXtXLarge takes 45 s for 16 rows."""
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference import host_memory
 from inference.engines import SUFFIX_OF_FORMAT
 from inference.json_object import is_text
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
@@ -93,9 +92,7 @@ def convert(
     waiting = [target for target in dict.fromkeys(targets) if target not in outcomes]
     if waiting:
         copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
-        most = limits or LIMITS.grown_for(
-            copy.stat().st_size, memory_per_byte=MEMORY_PER_BYTE, free_bytes=host_memory.free_bytes()
-        )
+        most = limits or LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE)
         request = {
             "source": str(copy),
             "source_format": source_format,

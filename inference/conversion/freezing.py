@@ -78,10 +78,14 @@ class _Readers:
                 yield from self.of(node.name)
 
 
+def size_bytes(variable: Any) -> int:
+    """0 where that is not fixed."""
+    return int((variable.shape.num_elements() or 0) * variable.dtype.size)
+
+
 def _is_large(variable: Any) -> bool:
-    """And of a known size, in numbers that NumPy has by itself: bfloat16 and float8 are none."""
-    size_bytes = (variable.shape.num_elements() or 0) * variable.dtype.size
-    return bool(size_bytes > SMALL_BYTES) and np.dtype(variable.dtype.as_numpy_dtype).kind in _NUMBERS
+    """And made of numbers that NumPy has by itself: bfloat16 and float8 are none."""
+    return size_bytes(variable) > SMALL_BYTES and np.dtype(variable.dtype.as_numpy_dtype).kind in _NUMBERS
 
 
 def read_as_tensors(graph_def: Any, kept: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from inference.conversion import CannotConvert
-from inference.conversion.freezing import freeze, read_as_tensors
+from inference.conversion.freezing import freeze, read_as_tensors, size_bytes
 from inference.conversion.to_onnx import write_onnx
 from inference.conversion.to_openvino import write_openvino
 from inference.engines.tensorflow import Traced
@@ -275,8 +275,7 @@ def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
 
 
 def _write_onnx(frozen: FrozenGraph, path: Path) -> None:
-    size_bytes = len(_serialized(frozen)) + sum(weight.numpy().nbytes for weight in frozen.weights.values())
-    if size_bytes > MOST_PROTOBUF_BYTES:
+    if len(_serialized(frozen)) + sum(map(size_bytes, frozen.weights.values())) > MOST_PROTOBUF_BYTES:
         raise CannotConvert("", _TOO_LARGE)
     ends = frozen.inputs, frozen.outputs
     write_onnx(frozen.graph_def, path, frozen.signature, *ends, weights=frozen.weights)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from inference import host_memory
 from inference.processes import NO_GPU, scrubbed_environment, takes_more_than
 from inference.refusal import said_text
 from inference.runner.sandbox import SandboxMissing
@@ -49,10 +50,12 @@ class Limits:
     seconds: float
     memory_bytes: int
 
-    def grown_for(self, size_bytes: int, *, memory_per_byte: int, free_bytes: int) -> Limits:
-        """Those of a file of this size, of which each byte may be in memory so many times; more memory than these only
-        as far as that leaves some of what is free to others. A gigabyte may take as long again."""
-        wanted = min(LIBRARIES_BYTES + memory_per_byte * size_bytes, int(OF_THE_FREE * free_bytes))
+    def grown_for(self, file: Path, *, memory_per_byte: int) -> Limits:
+        """Those of a file of which each byte may be in memory so many times; more memory than these only as far as that
+        leaves some of what is free to others. A gigabyte may take as long again."""
+        size_bytes = file.stat().st_size
+        free_bytes = int(OF_THE_FREE * host_memory.free_bytes())
+        wanted = min(LIBRARIES_BYTES + memory_per_byte * size_bytes, free_bytes)
         return Limits(self.seconds * (1 + size_bytes / 10**9), max(self.memory_bytes, wanted))
 
 
