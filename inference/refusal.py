@@ -1,4 +1,4 @@
-"""How an uploaded file is turned down, and how names and sizes out of it are put into a sentence."""
+"""How an uploaded file is turned down, and how names, sizes and speeds are put into a sentence."""
 
 from __future__ import annotations
 
@@ -45,3 +45,8 @@ def size_words(size_bytes: float) -> str:
     if size_bytes < 999_500_000:
         return f"{size_bytes / 1e6:.0f} MB"
     return f"{size_bytes / 1e9:,.1f} GB"
+
+
+def speed_words(per_second: float) -> str:
+    """`12,400`, `278`, `4.2`: in sentences and on pages alike."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"

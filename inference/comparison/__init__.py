@@ -21,7 +21,7 @@ import numpy as np
 from inference.devices import Device, visible_devices_environment
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
 from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
-from inference.refusal import said_text
+from inference.refusal import said_text, speed_words
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace, is_plain_file
@@ -275,7 +275,7 @@ def _named(row: Row) -> str:
 def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
     """`as_fast` are the other engines that serve so; `has_equals`: one of them answers as soon too."""
     per_second = best.per_second or 0.0
-    speed = f"{per_second:,.{0 if per_second >= 10 else 1}f} examples a second"
+    speed = f"{speed_words(per_second)} examples a second"
     if reference.per_second:
         speed += f", {per_second / reference.per_second:.1f} times {reference.engine}"
     if not as_fast:

@@ -26,6 +26,7 @@ import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelUnusable
 from inference.garbage import give_memory_back
+from inference.refusal import speed_words
 from inference.runner.batching import BatchRules, is_batchable, is_filled_up, row_counts
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.independence import answers_rows_alone
@@ -90,8 +91,7 @@ class Tuned:
 
     def sentence(self, config: RunnerConfig) -> str:
         """For the log."""
-        digits = 0 if self.per_second >= 10 else 1
-        rate = f", {self.per_second:.{digits}f} rows a second" if self.per_second else ""
+        rate = f", {speed_words(self.per_second)} rows a second" if self.per_second else ""
         alone = ", a lone one on all cores" if self.is_faster_alone else ""
         return f"{self.streams} at a time, batches of {config.max_batch or self.max_batch}{rate}{alone}"
 

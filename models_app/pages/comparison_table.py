@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from inference import refusal
 from inference.comparison import AGREES_BELOW
 from inference.signature import Signature, image_axes
 from models_app.models import Comparison, ModelVersion
@@ -108,10 +109,7 @@ def share_words(share: float | None) -> str:
 
 
 def speed_words(per_second: float | None) -> str:
-    """`12,400`, `278`, `4.2`."""
-    if per_second is None:
-        return _NONE
-    return count_words(round(per_second)) if per_second >= 10 else f"{per_second:.1f}"
+    return _NONE if per_second is None else refusal.speed_words(per_second)
 
 
 def choice_sentence(comparison: Comparison) -> str:
