@@ -57,6 +57,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
         ("twin_ends", _twin_ends(), two),
         ("attention", _attention(), {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}),
         ("states", _states(), {"steps": noise(3, 6, 4), "later": noise(3, 2, 4)}),
+        ("wrapped", _wrapped(), {"frames": noise(3, 5, 8, 8, 3)}),
         ("axes", _axes(), pixels),
         ("operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
         ("unordered_old", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
@@ -80,6 +81,21 @@ def _recurrent() -> Any:
     return keras.Model(
         steps, layers.Dense(3, name="answer")(layers.SimpleRNN(4, name="simple")(layers.Reshape((6, 6))(seen)))
     )
+
+
+def _wrapped() -> Any:
+    """Layers in layers: two models, cells, and another layer for the way back."""
+    rows = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()])
+    frames = keras.Input((5, 8, 8, 3), name="frames")
+    seen = layers.TimeDistributed(rows)(layers.TimeDistributed(_same_size())(frames))
+    back = layers.GRU(3, return_sequences=True, go_backwards=True)
+    seen = layers.Bidirectional(layers.LSTM(3, return_sequences=True), backward_layer=back)(seen)
+    return keras.Model(frames, layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)], name="answer")(seen))
+
+
+def _same_size() -> Any:
+    pixels = keras.Input((8, 8, 3))
+    return keras.Model(pixels, layers.BatchNormalization()(layers.Conv2D(3, 3, padding="same")(pixels)))
 
 
 def _base() -> Any:
@@ -283,6 +299,12 @@ def _with_unknown(item: dict[str, Any]) -> None:
         item["config"]["of_nobody"] = 1
 
 
+def _without_module(item: dict[str, Any]) -> None:
+    """As Keras up to 2.12 wrote it into HDF5."""
+    for key in ("module", "registered_name", "build_config"):
+        item.pop(key, None)
+
+
 def _with_two_axes(item: dict[str, Any]) -> None:
     if item["class_name"] == "BatchNormalization":
         item["config"]["axis"] = [1, 2]
@@ -393,6 +415,7 @@ def _save(folder: Path, name: str, model: Any, change: Change, rewrite: Callable
     for suffix in SUFFIXES:
         model.save(folder / f"{name}{suffix}")
         _edit(folder / f"{name}{suffix}", change, rewrite)
+    _edit_copy(folder / f"{name}.h5", folder / f"{name}-2.12.h5", _without_module)
 
 
 def _edit_copy(source: Path, target: Path, change: Change) -> None:

@@ -34,6 +34,18 @@ def repair_model(item: dict[str, Any]) -> None:
         _rewrite_graph(item["config"])
 
 
+def place_wrapped(item: dict[str, Any]) -> None:
+    """Say where a layer in a layer is found: there Keras 3 knows its own by their modules only, which Keras did not
+    write into HDF5 before 2.13."""
+    config = item.get("config")
+    if not isinstance(config, dict):
+        return
+    for value in (config.get("layer"), config.get("backward_layer"), config.get("cell"), config.get("cells")):
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict) and isinstance(part.get("class_name"), str) and not part.get("module"):
+                part["module"] = _HOMES.get(part["class_name"], "keras.layers")
+
+
 def check_order(item: dict[str, Any], model: Any) -> None:
     """Raises ModelUnusable unless the layers of `model`, built of the description, stand as they do there.
 

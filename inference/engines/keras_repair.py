@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 
 from inference.engines.keras_old_layers import avoid_old_reader, repair_layer
-from inference.engines.keras_old_models import MODELS, check_order, repair_model
+from inference.engines.keras_old_models import MODELS, check_order, place_wrapped, repair_model
 from inference.formats.keras_names import OPERATIONS
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -79,6 +79,7 @@ def repair(config: Any) -> None:
     for item in _parts(config):
         if item["class_name"] in MODELS:
             repair_model(item)
+        place_wrapped(item)
         repair_layer(item)
 
 
