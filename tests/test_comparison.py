@@ -29,6 +29,7 @@ from inference.comparison.examples import make_examples, widened
 from inference.devices import Device
 from inference.engines import Engine
 from inference.errors import TooLarge
+from inference.free_sizes import free_sizes
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
 from tests.engine_fixtures import Arrays, all_converted, model_data
@@ -80,7 +81,7 @@ def mobilenet(
     ]
     return compare(
         candidates,
-        given,
+        [given],
         Workspace(tmp_path_factory.mktemp("comparison") / "work"),
         progress=lambda percent, detail: None,
         sandbox="auto",
@@ -151,7 +152,7 @@ def test_a_file_that_an_engine_cannot_open_is_a_row_with_an_error(tmp_path: Path
 
     made = compare(
         [Candidate("onnxruntime", broken, "onnx"), Candidate("openvino", broken, "onnx")],
-        {"x": np.zeros((2, 4), np.float32)},
+        [{"x": np.zeros((2, 4), np.float32)}],
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: None,
         sandbox="auto",
@@ -170,17 +171,14 @@ def write(path: Path, graph: onnx.GraphProto) -> None:
     onnx.save(model, path)
 
 
-def compared(
-    path: Path, inputs: Arrays, signature: Signature | None = None, wide: Arrays | None = None
-) -> tuple[Row, ...]:
+def compared(path: Path, *examples: Arrays, signature: Signature | None = None) -> tuple[Row, ...]:
     """The rows of onnxruntime, which made the file, and of OpenVINO."""
     made = compare(
         [Candidate(engine, path, "onnx", signature=signature) for engine in ("onnxruntime", "openvino")],
-        inputs,
+        examples,
         Workspace(path.parent / "work"),
         progress=lambda percent, detail: None,
         sandbox="auto",
-        wide=wide,
     )
     assert [row.engine for row in made.rows] == ["onnxruntime", "openvino"]
     return made.rows
@@ -196,7 +194,7 @@ def test_engines_that_leave_out_the_numbers_of_outputs_are_compared_all_the_same
         (TensorSpec("x", "float32", (None, 4)),), tuple(TensorSpec(name, "float32", (None, 4)) for name in names)
     )
 
-    rows = compared(path, {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}, signature)
+    rows = compared(path, {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}, signature=signature)
 
     assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
 
@@ -214,7 +212,10 @@ def test_an_engine_that_cannot_take_what_the_reference_takes_is_not_recommended(
     signature = Signature((TensorSpec("ids", "int64", (None, 3)),), (TensorSpec("y", "int64", (None, 3)),))
     inputs = make_examples(signature)
 
-    reference, openvino = compared(path, inputs, signature, widened(inputs, signature))
+    wide = widened(inputs, signature)
+    assert wide is not None
+
+    reference, openvino = compared(path, wide, inputs, signature=signature)
 
     assert reference.error == ""
     assert openvino.error.startswith("In OpenVINO, which computes whole numbers in 32 bits,") == takes_them
@@ -231,6 +232,44 @@ def test_an_input_without_dimensions_is_measured_beside_one_with_examples(tmp_pa
     rows = compared(path, {"x": np.ones((2, 3), np.float32), "s": np.array(2.0, np.float32)})
 
     assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
+
+
+def test_an_axis_in_front_that_is_no_batch_is_left_whole(tmp_path: Path) -> None:
+    """As the state of a recurrent network: (layers, batch, units) beside (batch, samples)."""
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    given = [value("x", kind, [1, 3]), value("state", kind, [2, 1, 3])]
+    added = onnx.helper.make_node("Add", ["state", "x"], ["y"])
+    path = tmp_path / "state.onnx"
+    write(path, onnx.helper.make_graph([added], "state", given, [value("y", kind, [2, 1, 3])]))
+    specs = (TensorSpec("x", "float32", (1, 3)), TensorSpec("state", "float32", (2, 1, 3)))
+
+    rows = compared(path, make_examples(Signature(specs, (TensorSpec("y", "float32", (2, 1, 3)),))))
+
+    assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
+
+
+def test_a_model_of_long_inputs_is_compared_on_the_first_length_that_it_takes(tmp_path: Path) -> None:
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    pooled = onnx.helper.make_node("AveragePool", ["sound"], ["y"], kernel_shape=[400], strides=[160])
+    path, spec = tmp_path / "long.onnx", TensorSpec("sound", "float32", (None, 1, None))
+    write(path, onnx.helper.make_graph([pooled], "long", [value("sound", kind, ["n", 1, "t"])],
+                                       [value("y", kind, ["n", 1, "u"])]))  # fmt: skip
+    signature = Signature((spec,), (TensorSpec("y", "float32", (None, 1, None)),))
+
+    rows = compared(path, *(make_examples(signature, free=size) for size in free_sizes(signature.inputs)))
+
+    assert [row.error for row in rows] == ["", ""]
+    assert all((row.max_rel_diff or 0.0) < 1e-5 for row in rows)
+
+
+def test_larger_sizes_are_tried_where_they_are_small_in_all() -> None:
+    def sizes(*shape: int | None) -> list[int]:
+        return free_sizes([TensorSpec("x", "float32", (None, *shape))])
+
+    assert sizes(8) == [32]
+    assert sizes(None, 4) == [32, 512, 4096, 16384]
+    assert sizes(None, 768) == [32, 512]
+    assert sizes(None, None, 3) == [32, 512]
 
 
 def write_division(path: Path, rows: str | int) -> Path:
@@ -262,7 +301,7 @@ def test_an_engine_that_takes_one_row_a_call_is_compared_on_two_in_one_request(
 
     made = compare(
         [Candidate("onnxruntime", free, "onnx"), Candidate("openvino", fixed, "onnx")],
-        {"x": np.array([[1, 2, 4], [4, 1, 3]], np.float32)},  # as large a value in both
+        [{"x": np.array([[1, 2, 4], [4, 1, 3]], np.float32)}],  # as large a value in both
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: None,
         sandbox="auto",
@@ -379,7 +418,7 @@ def test_an_engine_that_does_not_use_the_gpu_is_measured_once(tmp_path: Path, en
 
     made = compare(
         [on_cpu, replace(on_cpu, gpu=gpu)],
-        model_data(engine_models, "any_size")[0],
+        [model_data(engine_models, "any_size")[0]],
         Workspace(tmp_path / "work"),
         progress=lambda percent, detail: None,
         sandbox="auto",
@@ -525,6 +564,30 @@ def test_an_output_of_other_texts_does_not_agree(got: np.ndarray) -> None:
     row = _with_differences(FAST, {"y": got}, {"y": np.array([b"cat", b"dog"])})
 
     assert row.error == "The texts of the output y are others than the reference's."
+
+
+def test_what_float32_cannot_tell_from_nothing_is_no_difference() -> None:
+    """Heat maps and scores of examples that hold nothing, by a logistic function that is 1.1e-7 off."""
+    exact, rounded = np.full((1, 3), 3e-7, np.float32), np.array([[1.9e-7, 3e-7, 4e-7]], np.float32)
+
+    row = _with_differences(FAST, {"y": rounded}, {"y": exact})
+    other = _with_differences(FAST, {"y": exact + np.float32(1e-6)}, {"y": exact})
+
+    assert row.max_rel_diff is not None and row.max_rel_diff < 1e-3 and row.same_winner == 1.0
+    assert other.max_rel_diff is not None and other.max_rel_diff > 1e-3
+
+
+def test_an_output_as_long_as_what_was_found_is_compared(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("Greater", ["x", "half"], ["is"]), onnx.helper.make_node("NonZero", ["is"], ["y"])]
+    half = onnx.helper.make_tensor("half", onnx.TensorProto.FLOAT, [], [0.5])
+    x, y = value("x", onnx.TensorProto.FLOAT, [1, 9]), value("y", onnx.TensorProto.INT64, [2, "found"])
+    path = tmp_path / "found.onnx"
+    write(path, onnx.helper.make_graph(nodes, "found", [x], [y], [half]))
+
+    rows = compared(path, {"x": np.random.default_rng(1).random((4, 9), np.float32)})
+
+    assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
 
 
 def test_differences_are_found_in_every_block_and_taken_by_example() -> None:

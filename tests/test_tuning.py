@@ -69,7 +69,7 @@ def load(*engines: Sleeper, **options: Any) -> Loaded:
             raise ModelUnusable("There is no memory left.")
         return left.pop(0)
 
-    def rows(engine: Any, count: int) -> dict[str, Any]:
+    def rows(engine: Any, count: int, free: int) -> dict[str, Any]:
         return {"x": np.zeros((count, 2), np.float32)}
 
     return Tuning(config, open_next, rows).load()

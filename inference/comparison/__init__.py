@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ LIMITS = Limits(seconds=180.0, memory_bytes=6 * 10**9)
 MEMORY_PER_BYTE = 4
 """More than that for a large file, as at its check."""
 AGREES_BELOW = 1e-3
+LEAST_SCALE = 2**-22 / AGREES_BELOW
+"""Differences are relative to this at least, so that 2.4e-7 is none. ONNX Runtime's logistic function is 1.1e-7 off
+near zero, a fifth of what it gives for -15: heat maps of pictures that hold nothing differed by 60 %."""
 AS_FAST = 0.8
 """Who reaches this share of the highest throughput counts as equally fast: from run to run the same engine differs by
 as much on a shared machine (MobileNetV2 in OpenVINO: 315 to 417 a second)."""
@@ -126,17 +129,16 @@ class Comparison:
 
 def compare(
     candidates: Sequence[Candidate],
-    inputs: Mapping[str, Array],
+    examples: Sequence[Mapping[str, Array]],
     workspace: Workspace,
     *,
     progress: Progress,
     sandbox: str,
-    wide: Mapping[str, Array] | None = None,
     effort: Effort = BRIEF,
     max_batch: int = 16,
 ) -> Comparison:
-    """Measure each candidate, the first is the reference. `inputs` have the reference's names and dtypes, batch first;
-    `wide` are asked in their place where the reference answers them, and with numbers.
+    """Measure each candidate, the first is the reference. All are asked the first of the `examples` that it answers,
+    and with numbers; they have its names and dtypes, batch first.
 
     An engine that fails has a row with an error; nothing is raised. One that does not use the GPU it was given, and was
     measured on the CPU already, has no second row. Nothing is left in the workspace. `sandbox` is what PORTAL_SANDBOX
@@ -144,16 +146,12 @@ def compare(
     """
     rows: list[Row] = []
     reference: Answers | None = None
-    given = inputs if wide is None else wide
     ask = functools.partial(measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch)
     try:
         for i, candidate in enumerate(candidates):
             where = f" on {candidate.gpu.id}" if candidate.gpu else ""
             progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}{where}.")
-            row, answers = ask(candidate, given)
-            if i == 0 and given is wide and not _are_numbers(answers):
-                given = inputs
-                row, answers = ask(candidate, given)
+            examples, row, answers = _first_answered(functools.partial(ask, candidate), examples)
             if candidate.gpu and row.device == "cpu" and any(known.engine == row.engine for known in rows):
                 continue  # it does not use the GPU: the same was measured before
             if i == 0:
@@ -165,6 +163,19 @@ def compare(
         workspace.remove()
     engine, sentence = recommend(rows)
     return Comparison(candidates[0].engine, tuple(rows), engine, sentence)
+
+
+def _first_answered(
+    ask: Callable[[Mapping[str, Array]], tuple[Row, Answers | None]], examples: Sequence[Mapping[str, Array]]
+) -> tuple[Sequence[Mapping[str, Array]], Row, Answers | None]:
+    """The first examples that are answered with numbers, else the last that are answered, else the last, as the only
+    ones left; and what comes of them."""
+    tried = []
+    for given in examples:
+        tried.append(([given], *ask(given)))
+        if _are_numbers(tried[-1][2]):
+            return tried[-1]
+    return next((one for one in reversed(tried) if one[2] is not None), tried[-1])
 
 
 def _are_numbers(answers: Answers | None) -> bool:
@@ -371,7 +382,8 @@ def _same_winners(got: Array, expected: Array) -> float:
     winner, best = got.argmax(axis=1), expected.argmax(axis=1)
     rows = np.arange(len(expected))
     named, most = expected[rows, winner].astype(np.float64), expected[rows, best].astype(np.float64)
-    is_tie = np.isfinite(most) & (named >= np.nan_to_num(most) - AGREES_BELOW * np.abs(np.nan_to_num(most)))
+    scale = np.maximum(np.abs(np.nan_to_num(most)), LEAST_SCALE)
+    is_tie = np.isfinite(most) & (named >= np.nan_to_num(most) - AGREES_BELOW * scale)
     return float(np.mean((winner == best) | is_tie))
 
 
@@ -390,4 +402,4 @@ def _difference(got: Array, expected: Array) -> tuple[float, float]:
         a[is_special] = b[is_special] = 0.0
         np.maximum(apart, np.abs(a - b).max(axis=1), out=apart)
         np.maximum(scale, np.abs(b).max(axis=1), out=scale)
-    return float(apart.max()), float((apart / np.maximum(scale, 1e-12)).max())
+    return float(apart.max()), float((apart / np.maximum(scale, LEAST_SCALE)).max())

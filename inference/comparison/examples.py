@@ -23,7 +23,6 @@ Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 2**28
 _FREE_PICTURE = 224
-_FREE_OTHER = 16
 _WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\xc3\xa9"])
 _SCALES = ((3, 0.27), (9, 0.18), (40, 0.10), (150, 0.04))
 """Cells across a picture, and how far they move a value at most."""
@@ -34,12 +33,18 @@ _WIDE_BY_DTYPE = {"uint32": _WIDE[:1], "int64": _WIDE, "uint64": _WIDE, "float64
 
 
 def make_examples(
-    signature: Signature, *, count: int = 8, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 1
+    signature: Signature,
+    *,
+    count: int = 8,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    free: int = 32,
+    seed: int = 1,
 ) -> dict[str, Array]:
     """Values for each input: pictures and floats over `value_range` (what preprocessing makes of pixels), numbers of
-    the vocabulary where it is known, else small integers, words, free sizes chosen; `count` examples, fewer where the
-    file fixes the batch above one or where they are large. Raises TooLarge where not even one has room."""
-    one_bytes = sum(math.prod(_shape(spec, 1)) * _dtype(spec).itemsize for spec in signature.inputs)
+    the vocabulary where it is known, else small integers, words; `free` for a size that the file leaves free, of
+    pictures 224; `count` examples, fewer where the file fixes the batch above one or where they are large. Raises
+    TooLarge where not even one has room."""
+    one_bytes = sum(math.prod(_shape(spec, 1, free)) * _dtype(spec).itemsize for spec in signature.inputs)
     if one_bytes > MAX_BYTES:
         raise TooLarge(
             f"One example of the model's inputs takes {size_words(one_bytes)}, and at most "
@@ -48,7 +53,7 @@ def make_examples(
         )
     rows = min(count, MAX_BYTES // max(1, one_bytes))
     generator = np.random.default_rng(seed)
-    return {spec.name: _values(generator, spec, rows, value_range) for spec in signature.inputs}
+    return {spec.name: _values(generator, spec, _shape(spec, rows, free), value_range) for spec in signature.inputs}
 
 
 def widened(examples: Mapping[str, Array], signature: Signature, *, seed: int = 1) -> dict[str, Array] | None:
@@ -72,8 +77,9 @@ def _widened(generator: np.random.Generator, array: Array, ranges: Sequence[tupl
     return made
 
 
-def _shape(spec: TensorSpec, rows: int) -> list[int]:
-    free = _FREE_PICTURE if image_axes(spec) is not None else _FREE_OTHER
+def _shape(spec: TensorSpec, rows: int, free: int) -> list[int]:
+    if image_axes(spec) is not None:
+        free = _FREE_PICTURE
     batch = spec.shape[0] if spec.shape else None
     first = rows if batch in (None, 1) else batch
     return [first, *(free if n is None else n for n in spec.shape[1:])] if spec.shape else []
@@ -83,8 +89,10 @@ def _dtype(spec: TensorSpec) -> np.dtype[Any]:
     return _WORDS.dtype if spec.dtype == texts.DTYPE else np.dtype(spec.dtype)
 
 
-def _values(generator: np.random.Generator, spec: TensorSpec, rows: int, value_range: tuple[float, float]) -> Array:
-    shape, dtype, axes = _shape(spec, rows), _dtype(spec), image_axes(spec)
+def _values(
+    generator: np.random.Generator, spec: TensorSpec, shape: list[int], value_range: tuple[float, float]
+) -> Array:
+    dtype, axes = _dtype(spec), image_axes(spec)
     if dtype.kind == "S":
         return generator.choice(_WORDS, shape)
     if axes is not None and (dtype.kind == "f" or dtype == np.uint8):

@@ -72,7 +72,7 @@ def _measure(request: Said) -> dict[str, Any]:
     if name in NARROW_ENGINES:
         check_width(inputs)
     rows = _rows(engine, inputs)
-    first = engine.run(_cut(inputs, 0, rows))
+    first = engine.run(_cut(engine, inputs, 0, rows))
     load_s = time.perf_counter() - began
     latencies = _latencies(engine, inputs, rows, float(request["latency_s"]))
     memory = memory_bytes(os.getpid()) or 0
@@ -110,28 +110,47 @@ def _stored(array: Array) -> Array:
 
 
 def _rows(engine: Engine, inputs: Tensors) -> int:
-    """Examples a call: one, or as many as the file fixes; all where an input has no batch in front."""
+    """Examples a call: as many as the file fixes, else one; all where an input has no batch in front."""
     specs = engine.signature.inputs
-    if not specs or not all(spec.shape for spec in specs):
+    fixed = next((spec.shape[0] for spec in specs if spec.shape), None)
+    if fixed is None and not (specs and all(spec.shape for spec in specs)):
         return max((len(array) for array in inputs.values() if array.ndim), default=1)
-    return specs[0].shape[0] or 1
+    return fixed or 1
 
 
-def _cut(inputs: Tensors, start: int, rows: int) -> dict[str, Array]:
-    return {name: array[start : start + rows] if array.ndim else array for name, array in inputs.items()}
+def _cut(engine: Engine, inputs: Tensors, start: int, rows: int) -> dict[str, Array]:
+    return _each(engine, inputs, rows, lambda array: array[start : start + rows])
+
+
+def _filled(engine: Engine, inputs: Tensors, rows: int) -> dict[str, Array]:
+    return _each(engine, inputs, rows, lambda array: np.ascontiguousarray(np.resize(array, (rows, *array.shape[1:]))))
+
+
+def _each(engine: Engine, inputs: Tensors, rows: int, take: Callable[[Array], Array]) -> dict[str, Array]:
+    """What is taken for so many examples; whole, what has no batch in front: a scalar, or an axis of its own size."""
+    whole = {spec.name for spec in engine.signature.inputs if not spec.shape or spec.shape[0] not in (None, 1, rows)}
+    return {name: array if name in whole else take(array) for name, array in inputs.items()}
 
 
 def _answers(engine: Engine, inputs: Tensors, rows: int, first: dict[str, Array]) -> dict[str, Array]:
     total = max((len(array) for array in inputs.values() if array.ndim), default=rows)
-    parts = [first, *(engine.run(_cut(inputs, at, rows)) for at in range(rows, total - rows + 1, rows))]
-    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in first}
+    parts = [first, *(engine.run(_cut(engine, inputs, at, rows)) for at in range(rows, total - rows + 1, rows))]
+    return {name: _joined([np.atleast_1d(part[name]) for part in parts]) for name in first}
+
+
+def _joined(parts: list[Array]) -> Array:
+    """One after the other; as one row of all their values, where each has as many as were found in its example."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        parts = [part.reshape(1, -1) for part in parts]
+        return np.concatenate(parts, axis=1)
+    return np.concatenate(parts)
 
 
 def _answers_together(engine: Engine, pair: Tensors) -> dict[str, Array]:
     """What a request of two rows is answered, asked as a runner does; nothing where the engine does not take it."""
     try:
         if is_batch_of_one(engine.signature):
-            return _answers(engine, pair, 1, engine.run(_cut(pair, 0, 1)))
+            return _answers(engine, pair, 1, engine.run(_cut(engine, pair, 0, 1)))
         return engine.run(pair)
     except Exception:
         return {}
@@ -153,7 +172,7 @@ def _narrowed(pair: Array) -> Array:
 
 
 def _latencies(engine: Engine, inputs: Tensors, rows: int, seconds: float) -> list[float]:
-    one = _cut(inputs, 0, rows)
+    one = _cut(engine, inputs, 0, rows)
     engine.run(one)
     return list(_timed(lambda: engine.run(one), seconds))
 
@@ -164,7 +183,7 @@ def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int)
     sizes = [n for n in BATCHES if n <= max_batch] if is_batchable(engine.signature) else [fixed]
     best = (sizes[0], 0.0)
     for size in sizes:
-        calls_per_second = _calls_per_second(engine, _filled(inputs, size), seconds)
+        calls_per_second = _calls_per_second(engine, _filled(engine, inputs, size), seconds)
         speed = size * calls_per_second
         is_hopeless = speed < NO_HOPE * best[1]
         if speed > best[1]:
@@ -172,13 +191,6 @@ def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int)
         if is_hopeless or calls_per_second < 1 / LONG_CALL_S:
             break
     return best
-
-
-def _filled(inputs: Tensors, rows: int) -> dict[str, Array]:
-    return {
-        name: np.ascontiguousarray(np.resize(array, (rows, *array.shape[1:]))) if array.ndim else array
-        for name, array in inputs.items()
-    }
 
 
 def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:

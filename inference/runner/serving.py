@@ -122,11 +122,11 @@ def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
     return open_engine(config.engine, config.path, config.format, settings)
 
 
-def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int], dict[str, Any]]:
-    """Inputs of so many rows, of the shapes that the model takes."""
+def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int, int], dict[str, Any]]:
+    """Inputs of so many rows and of this size where it is free, of the shapes that the model takes."""
 
-    def zeros(engine: Engine, rows: int) -> dict[str, Any]:
-        return {spec.name: _zeros(spec, _warm_up_shape(spec, config, rows)) for spec in engine.signature.inputs}
+    def zeros(engine: Engine, rows: int, free: int) -> dict[str, Any]:
+        return {spec.name: _zeros(spec, _warm_up_shape(spec, config, rows, free)) for spec in engine.signature.inputs}
 
     return zeros
 
@@ -135,9 +135,8 @@ def _zeros(spec: TensorSpec, shape: list[int]) -> np.ndarray[Any, Any]:
     return texts.filled(shape, b"") if spec.dtype == texts.DTYPE else np.zeros(shape, spec.dtype)
 
 
-def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int) -> list[int]:
-    """So many examples; free picture sizes as preprocessing makes them, other free dimensions 32."""
-    free = 32
+def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int, free: int) -> list[int]:
+    """So many examples; free picture sizes as preprocessing makes them."""
     first = spec.shape[:1]
     shape = [first[0] if first and first[0] is not None else rows, *(free if n is None else n for n in spec.shape[1:])]
     if image_axes(spec) is not None:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelUnusable
+from inference.free_sizes import free_sizes
 from inference.garbage import give_memory_back
 from inference.refusal import speed_words
 from inference.runner.batching import BatchRules, is_batchable, is_filled_up, row_counts
@@ -113,13 +114,15 @@ def most_streams(engine: str, threads: int | None) -> int:
     return min(cores, threads or cores)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tuning:
-    """Opens and measures the model of one runner. `inputs` makes so many rows for an engine."""
+    """Opens and measures the model of one runner. `zeros` makes so many rows for an engine, of a size where the file
+    leaves it free; `free` is the first of `free_sizes` that the model took."""
 
     config: RunnerConfig
     open: Open
-    inputs: Callable[[Engine, int], Mapping[str, Array]]
+    zeros: Callable[[Engine, int, int], Mapping[str, Array]]
+    free: int = 0
 
     def load(self) -> Loaded:
         """The model, and how to ask it. Raises ModelUnusable."""
@@ -152,16 +155,22 @@ class Tuning:
 
     def _warm_up(self, engine: Engine) -> float | None:
         """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none, so
-        that nothing is known of it."""
-        try:
-            inputs = self.inputs(engine, 1)
-            engine.run(inputs)
-            return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
-        except Exception as error:  # free sizes may not fit zeros of our making; real requests say so themselves
-            if is_for_memory(error):
-                raise MemoryError from error
-            logger.warning("warm-up skipped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
-            return None
+        that nothing is known of it; real requests say why themselves."""
+        for size in [self.free] if self.free else free_sizes(engine.signature.inputs):
+            try:
+                inputs = self.zeros(engine, 1, size)
+                engine.run(inputs)
+                self.free = size
+                return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
+            except Exception as error:
+                if is_for_memory(error):
+                    raise MemoryError from error
+                sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+                logger.warning("warm-up skipped: %s", sentence)
+        return None
+
+    def _rows(self, engine: Engine, rows: int) -> Mapping[str, Array]:
+        return self.zeros(engine, rows, self.free)
 
     def _may_spin(self, engine: Engine) -> bool:
         """Whether the engine chose several threads by itself, which spin. A large file is not opened again for that."""
@@ -186,7 +195,7 @@ class Tuning:
         alone = self._open_alone() if self._may_compile_twice(engine) else None
         if alone is None:
             return Loaded(engine, tuned)
-        inputs = self.inputs(engine, 1)
+        inputs = self._rows(engine, 1)
         call_s = alone_s = float("inf")
         until = time.monotonic() + BUDGET_S
         for _ in range(4):
@@ -223,7 +232,7 @@ class Tuning:
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / call_s)
         as_pixels = self.config.precision == "f32" and not engine.may_loop
-        if not answers_rows_alone(engine, self.inputs(engine, 2), as_pixels=as_pixels):
+        if not answers_rows_alone(engine, self._rows(engine, 2), as_pixels=as_pixels):
             logger.info("its rows depend on each other: each request is run by itself, and whole")
             return Tuned(engine.parallel, 1, None, False, 1 / call_s)
         if is_filled_up(engine):
@@ -240,7 +249,7 @@ class Tuning:
         """Once each. The first that fails, for memory say, is the last: requests of so many rows say so themselves."""
         for rows in row_counts(most):
             try:
-                engine.run(self.inputs(engine, rows))
+                engine.run(self._rows(engine, rows))
             except Exception as error:
                 logger.info("%d rows in a call failed: %s", rows, str(error)[:200])
                 return
@@ -253,7 +262,7 @@ class Tuning:
             cost_s = fastest.get(batch, 2 * fastest[max(1, batch // 2)])  # of one call, as far as can be told
             if time.monotonic() + 2 * cost_s > until:
                 break
-            inputs = self.inputs(engine, batch)
+            inputs = self._rows(engine, batch)
             try:
                 outputs = engine.run(inputs)
             except Exception as error:  # more rows than there is memory for, or than the model takes

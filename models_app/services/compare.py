@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from inference.conversion import ConversionFailed
 from inference.devices import choose_device, list_devices, load_nvml
 from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, NotFound, TooLarge
+from inference.free_sizes import free_sizes
 from inference.preprocessing import plan_image, value_range
 from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion
@@ -59,13 +61,11 @@ def compare_version(
     conversions = convert_version(job, targets, _part(progress, 0, _CONVERTED_AT))
     able = [_able(version, engine, conversions, all_precisions) for engine in engines]
     candidates = _on_their_devices([candidate for chosen in able for candidate in chosen.candidates])
-    inputs = _inputs(version)
     measured = measure_all(
         candidates,
-        inputs,
+        _examples(version),
         job.workspace,
         progress=_part(progress, _CONVERTED_AT, 100),
-        wide=widened(inputs, version.signature),
         effort=effort,
         sandbox=settings.PORTAL_SANDBOX,
     )
@@ -130,12 +130,18 @@ def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> C
     return comparison
 
 
-def _inputs(version: ModelVersion) -> Mapping[str, Any]:
-    """Raises JobFailed where an example is too large."""
+def _examples(version: ModelVersion) -> list[Mapping[str, Any]]:
+    """With numbers beyond 32 bits, where there may be some; without; and with more steps or samples, where a file
+    leaves their number free. Raises JobFailed where an example is too large."""
+    signature = version.signature
+    made = functools.partial(make_examples, signature, count=EXAMPLES, value_range=_value_range(version))
     try:
-        return make_examples(version.signature, count=EXAMPLES, value_range=_value_range(version))
+        sizes = [made(free=size) for size in free_sizes(signature.inputs)]
     except TooLarge as refusal:
         raise JobFailed(refusal.message) from refusal
+    distinct = {tuple(array.shape for array in examples.values()): examples for examples in sizes}  # of pictures one
+    wide = widened(sizes[0], signature)
+    return [*([] if wide is None else [wide]), *distinct.values()]
 
 
 def _value_range(version: ModelVersion) -> tuple[float, float]:

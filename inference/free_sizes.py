@@ -1,0 +1,33 @@
+"""What stands for a size that a file leaves free, where nobody has given real examples: at a load and to compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from inference import texts
+from inference.signature import TensorSpec
+
+_SIZES = (32, 512, 4096, 16384)
+"""Steps or samples. A network of a few convolutions and poolings takes no 32, a spectrogram of sound no 512; SpliceAI
+cuts off 5,000 at either side."""
+_MOST_BYTES = 2**22
+"""One example may have as many, so that a plane of 4,096 by 4,096 is not tried."""
+
+
+def free_sizes(specs: Iterable[TensorSpec]) -> list[int]:
+    """Sizes to try in turn, until the model takes one: the first alone where nothing is free."""
+    specs = list(specs)
+    if all(None not in spec.shape[1:] for spec in specs):
+        return [_SIZES[0]]
+    return [_SIZES[0], *(size for size in _SIZES[1:] if _example_bytes(specs, size) <= _MOST_BYTES)]
+
+
+def _example_bytes(specs: Iterable[TensorSpec], free: int) -> int:
+    return sum(math.prod(free if n is None else n for n in spec.shape[1:]) * _itemsize(spec) for spec in specs)
+
+
+def _itemsize(spec: TensorSpec) -> int:
+    return 1 if spec.dtype == texts.DTYPE else np.dtype(spec.dtype).itemsize
