@@ -108,14 +108,19 @@ def _gelu(folder: Path) -> None:
 
 
 def _slots(folder: Path) -> None:
-    """A SavedModel with the slots of a Keras 2 optimizer, whose class nobody has any more."""
+    """A SavedModel with the slots of a Keras 2 optimizer, whose class nobody has any more. It looks rows of a variable
+    up, as an Embedding does, and makes sure of something: a function that is not made part of its caller."""
     model = keras.Sequential([keras.Input((4,), name="x"), layers.Dense(3, name="answer")])
     module = tf.Module()
     module.kernel, module.bias = (tf.Variable(w) for w in model.get_weights())
     module.slot = tf.Variable(tf.zeros_like(module.kernel))
     module.optimizer = tf.Module()
-    call = tf.function(lambda x: {"answer": x @ module.kernel + module.bias})
-    function = call.get_concrete_function(x=tf.TensorSpec((None, 4), tf.float32, name="x"))
+
+    def call(x: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(x) > 0, ["nothing"])]):
+            return {"answer": tf.identity(x) @ tf.gather(module.kernel, [0, 1, 2, 3]) + module.bias}
+
+    function = tf.function(call).get_concrete_function(x=tf.TensorSpec((None, 4), tf.float32, name="x"))
     tf.saved_model.save(module, str(folder / "slots"), signatures=function)
     path = folder / "slots" / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())

@@ -246,6 +246,16 @@ def test_the_operation_that_stands_in_the_way_is_named(
     assert (answer.operation, answer.sentence) == ("Digamma", sentence)
 
 
+def test_a_saved_model_with_slots_of_an_optimizer_is_converted(tmp_path: Path, engine_models: Path) -> None:
+    given, expected = model_data(engine_models, "slots")
+    made = all_converted(tmp_path, engine_models / "slots.zip", "saved_model", list(ENGINE_OF))
+
+    for target, ran in zip(
+        made, run_engines(tmp_path, *(Task(ENGINE_OF[t], t, made[t].path, given) for t in made)), strict=True
+    ):
+        assert difference(ran.outputs, expected) < 1e-5, target
+
+
 def test_a_model_that_writes_its_variables_becomes_a_saved_model_only(tmp_path: Path, engine_models: Path) -> None:
     source, targets = engine_models / "counting.zip", ["saved_model", "onnx", "openvino", "tflite"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from inference.archives import is_archive, unpack
 from inference.engines import ModelUnusable, first_line, holds_text
@@ -20,6 +21,7 @@ from inference.signature import Signature, TensorSpec
 
 _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
+_GRAPH = "saved_model.pb"
 _REPEATING = (b"While", b"NextIteration")
 _CHOOSE = "Save it with a shape, or choose other outputs in the option graph_outputs."
 
@@ -36,25 +38,22 @@ class GraphModel:
 
 def open_saved_model(path: Path) -> GraphModel:
     """A SavedModel, as a folder or an archive. Raises ModelUnusable with a sentence."""
-    if path.is_dir():
-        return _open_root(_root_of(path))
     with tempfile.TemporaryDirectory(prefix="saved-model-") as folder:
         _lay_out(path, Path(folder) / "model")
-        return _open_root(_root_of(Path(folder)))  # TensorFlow has read the weights when this returns
-
-
-def _open_root(folder: Path) -> GraphModel:
-    return replace(_open_folder(folder), may_loop=holds_text(folder / "saved_model.pb", _REPEATING))
+        root = _root_of(Path(folder))
+        return replace(_open_folder(root), may_loop=holds_text(root / _GRAPH, _REPEATING))  # the weights were read
 
 
 def _lay_out(path: Path, folder: Path) -> None:
-    """The files of an archive, or a lone saved_model.pb (a graph without variables), as a folder."""
+    """A folder of ours: the files of an archive or a folder, or a lone saved_model.pb (a graph without variables)."""
     try:
-        if is_archive(path):
+        if path.is_dir():
+            shutil.copytree(path, folder)
+        elif is_archive(path):
             unpack(path, folder)
         else:
             folder.mkdir()
-            shutil.copyfile(path, folder / "saved_model.pb")
+            shutil.copyfile(path, folder / _GRAPH)
     except FileRejected as refusal:
         raise ModelUnusable(refusal.message) from refusal
 
@@ -143,22 +142,34 @@ def _open_folder(folder: Path) -> GraphModel:
 
 
 def _load(folder: Path) -> Any:
-    """What `tf.saved_model.load` gives, or the model as a frozen graph.
-
-    Frozen: SavedModels with slots of a Keras 2 optimizer, which name a method that nobody has any more (`add_slot`),
-    and those of TensorFlow 1, whose variables no converter takes; but not those with tables, which are no constants.
-    """
+    """What `tf.saved_model.load` gives, or the model as a frozen graph: of TensorFlow 1, whose variables no converter
+    takes, and where nothing else reads the file; but not with tables, which are no constants."""
     try:
         loaded = tf.saved_model.load(str(folder))
     except (AttributeError, ValueError, KeyError) as error:
-        try:
-            return _frozen_by_session(folder)
-        except Exception:
-            raise error from None
+        for otherwise in (_without_slots, _frozen_by_session):
+            with contextlib.suppress(Exception):
+                return otherwise(folder)
+        raise error
     if hasattr(loaded, "prune"):  # of TensorFlow 1
         with contextlib.suppress(Exception):
             return _frozen_by_session(folder)
     return loaded
+
+
+def _without_slots(folder: Path) -> Any:
+    """The SavedModel without what the optimizer kept for each weight (`SavedObject.slot_variables`). To put that back,
+    TensorFlow calls a method of Keras 2's optimizers that nobody has any more (`add_slot`)."""
+    saved = saved_model_pb2.SavedModel.FromString((folder / _GRAPH).read_bytes())
+    for meta_graph in saved.meta_graphs:
+        nodes = meta_graph.object_graph_def.nodes
+        for slot in [slot for node in nodes for slot in node.slot_variables]:
+            nodes[slot.slot_variable_node_id].Clear()
+            nodes[slot.slot_variable_node_id].user_object.identifier = "_generic_user_object"
+        for node in nodes:
+            node.ClearField("slot_variables")
+    (folder / _GRAPH).write_bytes(saved.SerializeToString())
+    return tf.saved_model.load(str(folder), options=tf.saved_model.LoadOptions(allow_partial_checkpoint=True))
 
 
 def _frozen_by_session(folder: Path) -> GraphModel:
@@ -187,7 +198,7 @@ def _signature_key(signatures: Mapping[str, Any]) -> str:
 
 def _root_of(folder: Path) -> Path:
     """The folder that holds `saved_model.pb`: this one, or the only one in it that does."""
-    found = [path.parent for path in sorted(folder.rglob("saved_model.pb")) if path.is_file()]
+    found = [path.parent for path in sorted(folder.rglob(_GRAPH)) if path.is_file()]
     if len(found) != 1:
         raise ModelUnusable(f"The archive holds {len(found)} files called saved_model.pb; exactly one is expected.")
     return found[0]
