@@ -2,8 +2,8 @@
 
 Reads one JSON list on standard input; each item has `engine`, `format`, `path`, `inputs` (npz or null), `outputs` (npz)
 and may have `names`, `graph_inputs`, `graph_outputs`, `precision`, `streams`, `threads_at_once`. Batches are split
-where the file fixes them at one. Answers a list of
-`{"inputs": specs, "outputs": specs, "parallel": n, "may_loop": bool, "libraries": names}` or `{"unusable": sentence}`.
+where the file fixes them at one. Answers a list of `{"inputs": specs, "outputs": specs, "parallel": n, "callers": n,
+"may_loop": bool, "libraries": names}` or `{"unusable": sentence}`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _done(task: dict[str, Any]) -> dict[str, Any]:
             answers = list(pool.map(lambda part: engine.run(part), _parts(engine, given)))
         np.savez(task["outputs"], **{name: np.concatenate([a[name] for a in answers]) for name in answers[0]})
     facts = engine.signature.as_json()
-    facts["parallel"], facts["may_loop"] = engine.parallel, engine.may_loop
+    facts["parallel"], facts["callers"], facts["may_loop"] = engine.parallel, engine.callers, engine.may_loop
     facts["libraries"] = [name for name in LIBRARIES if name in sys.modules]
     return facts
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
-from inference.formats.tflite import has_loop
+from inference.formats.tflite import has_loop, remembers
+from inference.free_sizes import free_sizes
 from inference.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -67,15 +69,19 @@ class LiteRtTensor:
 
 
 class LiteRtEngine:
-    """One interpreter. It holds its inputs and outputs itself, so calls wait for each other."""
+    """One interpreter. It holds its inputs and outputs itself, so calls wait for each other.
+
+    Each call begins anew. `reset_all_variables` puts back to zero what a recurrent operation keeps, but no variables
+    of the file: one that writes into some is opened again (1 ms for a wake word of 60 kB).
+    """
 
     parallel = callers = 1
     device = "cpu"
 
-    def __init__(self, interpreter: Any, *, may_loop: bool) -> None:
-        self._interpreter = interpreter
+    def __init__(self, opened: Callable[[], Any], *, may_loop: bool, remembers: bool) -> None:
+        self._opened, self._remembers = opened, remembers
+        self._interpreter = interpreter = opened()
         self.may_loop = may_loop
-        _plan(interpreter)
         input_names, output_names = _signature_names(interpreter)
         self._inputs = _tensors(interpreter.get_input_details(), input_names)
         self._outputs = _tensors(interpreter.get_output_details(), output_names)
@@ -89,8 +95,10 @@ class LiteRtEngine:
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         with self._lock:
+            if self._remembers:
+                self._interpreter = self._opened()
             self._resize(inputs)
-            self._interpreter.reset_all_variables()  # a recurrent operation keeps its state there: another caller's
+            self._interpreter.reset_all_variables()
             for tensor in self._inputs:
                 self._interpreter.set_tensor(tensor.index, tensor.to_stored(inputs[tensor.spec.name]))
             self._interpreter.invoke()
@@ -110,21 +118,40 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine
         raise ModelUnusable(f"The engine litert runs TensorFlow Lite files; a {format_name} file is converted first.")
     threads = settings.threads or min(MAX_THREADS, len(os.sched_getaffinity(0)))
     try:
-        return LiteRtEngine(Interpreter(model_path=str(path), num_threads=threads), may_loop=has_loop(path))
+        return LiteRtEngine(
+            lambda: _planned(Interpreter(model_path=str(path), num_threads=threads)),
+            may_loop=has_loop(path),
+            remembers=remembers(path),
+        )
     except Exception as error:
         raise ModelUnusable(_sentence(error)) from error
 
 
-def _plan(interpreter: Any) -> None:
-    """Lay out the memory. A file holds 1 for a free size, and some networks cannot be planned for one pixel."""
+def _planned(interpreter: Any) -> Any:
+    """With its memory laid out. A file holds 1 for a free size, for which some networks cannot be planned."""
     try:
         interpreter.allocate_tensors()
     except RuntimeError:
-        for details in interpreter.get_input_details():
-            free = details["shape_signature"]
-            shape = [int(n) if i == 0 or free[i] >= 0 else _SOME_SIZE for i, n in enumerate(details["shape"])]
-            interpreter.resize_tensor_input(details["index"], shape)
-        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()
+        sizes = free_sizes(LiteRtTensor.of("", one).spec for one in details)
+        _plan_for_one_of([_SOME_SIZE, *sizes[1:]], interpreter, details)
+    return interpreter
+
+
+def _plan_for_one_of(sizes: Sequence[int], interpreter: Any, details: Sequence[Any]) -> None:
+    """The first of the sizes for which it can be planned."""
+    for size in sizes:
+        for one in details:
+            free = one["shape_signature"]
+            shape = [int(n) if i == 0 or free[i] >= 0 else size for i, n in enumerate(one["shape"])]
+            interpreter.resize_tensor_input(one["index"], shape)
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError:
+            if size == sizes[-1]:
+                raise
+        else:
+            break
 
 
 def _tensors(details: list[Any], names: dict[int, str]) -> list[LiteRtTensor]:

@@ -47,6 +47,7 @@ _MISSING = re.compile(
     r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
     r"No conversion rule found for operations:|No translator found for|not supported operation:?)\s*([\w.]+)"
 )
+_USED_OTHERWISE = re.compile(r"Conversion is failed for: (\w+)")
 
 
 class OpenVinoEngine:
@@ -72,13 +73,17 @@ class OpenVinoEngine:
         self._output_names = [spec.name for spec in self.signature.outputs]
         self._takes_tensors = all(_is_plain(port) for port in compiled.inputs)
         self._free: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self.callers):
-            self._free.put(compiled.create_infer_request())
+        requests = [compiled.create_infer_request() for _ in range(self.callers)]
+        self._remembers = bool(requests[0].query_state())
+        for request in requests:
+            self._free.put(request)
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         given = [inputs[name] for name in self._input_names]
         request = self._free.get()
         try:
+            if self._remembers:  # what was asked before, which may have been another caller's
+                request.reset_state()
             if self._takes_tensors:  # OpenVINO's own way from arrays to tensors takes longer than a small model
                 given = [array if array.flags.carray else array.copy() for array in given]
                 for i, array in enumerate(given):
@@ -114,6 +119,8 @@ def refusal(error: Exception) -> str:
     """Why OpenVINO does not take a file, as a sentence."""
     if operation := missing_operation(error):
         return f"OpenVINO has no operation for {operation}, which the model uses."
+    if match := _USED_OTHERWISE.search(str(error)):
+        return f"OpenVINO does not take the operation {match[1]} as the model uses it."
     return f"OpenVINO cannot read the file: {first_line(error)}"
 
 

@@ -68,17 +68,18 @@ class Traced:
     """Whatever must live as long as the function: TensorFlow's functions do not hold their owners."""
     may_loop: bool = False
     """See Engine. The loops of Keras' layers go over the steps of an input, whatever its values are."""
+    callers: int = _CALLERS
 
 
 class TensorFlowEngine:
     """A function traced once, with the batch left free where the file leaves it free."""
 
     parallel = 1
-    callers = _CALLERS
 
     def __init__(self, traced: Traced, device: str) -> None:
         self.device = device
         self.may_loop = traced.may_loop
+        self.callers = traced.callers
         self.traced = traced
         self._function = tf.function(
             self._call,
@@ -204,7 +205,8 @@ def _in_float32(traced: Traced) -> Traced:
 
 
 def _of_graph(graph: GraphModel) -> Traced:
-    return Traced(graph.call, graph.signature, keep=graph.keep, may_loop=graph.may_loop)
+    callers = 1 if graph.remembers else _CALLERS
+    return Traced(graph.call, graph.signature, keep=graph.keep, may_loop=graph.may_loop, callers=callers)
 
 
 def _open_keras(path: Path, format_name: str, *, is_trusted: bool) -> Traced:

@@ -23,17 +23,20 @@ _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
 _GRAPH = "saved_model.pb"
 _REPEATING = (b"While", b"NextIteration")
+_WRITING = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 _CHOOSE = "Save it with a shape, or choose other outputs in the option graph_outputs."
 
 
 @dataclass(frozen=True, slots=True)
 class GraphModel:
-    """A function of tensors in the order of the signature; `keep` must live as long as it. `may_loop`: see Engine."""
+    """A function of tensors in the order of the signature; `keep` must live as long as it. `may_loop`: see Engine.
+    `remembers`: a call writes into variables, where another one at the same time would find it."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature
     keep: Any
     may_loop: bool = True
+    remembers: bool = False
 
 
 def open_saved_model(path: Path) -> GraphModel:
@@ -134,11 +137,37 @@ def _open_folder(folder: Path) -> GraphModel:
         tuple(_spec(name, outputs[name]) for name in names),
     )
 
+    written = [(variable, variable.read_value()) for variable in _written(function)]
+
     def call(*tensors: Any) -> list[Any]:
+        for variable, as_saved in written:
+            variable.assign(as_saved)
         answers = function(**dict(zip(inputs, tensors, strict=True)))
         return [answers[name] for name in names]
 
-    return GraphModel(call, signature, loaded)
+    return GraphModel(call, signature, loaded, remembers=bool(written))
+
+
+def _written(function: Any) -> list[Any]:
+    """The variables that a call may write into.
+
+    TensorFlow notes at each call of a function which of its variables are only read there, since 2.2: in an older file
+    all count as written, which is believed where an operation that writes is there at all.
+    """
+    taken: list[Any] = []
+    for operation in function.graph.get_operations():
+        only_read = set(operation.node_def.attr["_read_only_resource_inputs"].list.i)
+        if "PartitionedCall" in operation.type or operation.type.startswith(_WRITING):
+            taken += [tensor for i, tensor in enumerate(operation.inputs) if i not in only_read]
+    within = {id(tensor) for tensor in taken}
+    handles = {id(outside) for outside, inside in function.graph.captures if id(inside) in within}
+    variables = [variable for variable in function.variables if id(variable.handle) in handles]
+    return variables if variables and _can_write(function.graph.as_graph_def()) else []
+
+
+def _can_write(graph: Any) -> bool:
+    bodies = (graph.node, *(function.node_def for function in graph.library.function))
+    return any(node.op.startswith(_WRITING) for nodes in bodies for node in nodes)
 
 
 def _load(folder: Path) -> Any:

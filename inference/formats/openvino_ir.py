@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
 from inference.archives import Archive, Entry, is_archive, opened_archive
-from inference.formats.facts import FileFacts, FileRejected, listed, shown, size_words
+from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, listed, shown, size_words
 from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
 
@@ -59,7 +59,7 @@ def inspect_openvino(path: Path) -> FileFacts:
     reading = _Reading(weights.size_bytes)
     reading.read(text.getbuffer())
     reading.check_ends()
-    return FileFacts("openvino", reading.labels or beside)
+    return FileFacts("openvino", reading.labels or beside, (BEGINS_ANEW,) if reading.remembers else ())
 
 
 def _pair(archive: Archive) -> tuple[Entry, Entry]:
@@ -77,7 +77,7 @@ def _pair(archive: Archive) -> tuple[Entry, Entry]:
 
 
 class _Reading:
-    """Follows the elements of one description; keeps only its inputs, outputs and labels."""
+    """Follows the elements of one description; keeps its inputs, outputs and labels, and whether it `remembers`."""
 
     def __init__(self, weights_bytes: int) -> None:
         self._weights_bytes = weights_bytes
@@ -86,6 +86,7 @@ class _Reading:
         self._layer: _Layer | None = None
         self._ends: list[_Layer] = []
         self.labels: tuple[str, ...] = ()
+        self.remembers = False
 
     def read(self, raw: memoryview) -> None:
         parser = expat.ParserCreate()
@@ -141,6 +142,7 @@ class _Reading:
     def _start_layer(self, attributes: dict[str, str]) -> None:
         kind, name, opset = (attributes.get(key, "") for key in ("type", "name", "version"))
         _check_layer(kind, name, opset)
+        self.remembers |= kind.casefold() == "readvalue"
         if self._path == ["net", "layers", "layer"] and kind.casefold() in ("parameter", "result"):
             self._layer = _Layer(name, kind.casefold())
             self._ends.append(self._layer)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, NamedTuple, TypeVar, cast
 
 from inference.archives import Archive, folder_of, is_archive, opened_archive
-from inference.formats.facts import FileFacts, FileRejected, listed, shown
+from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, listed, shown
 from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, read_shape
 from inference.formats.label_text import labels_beside
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
-from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS
+from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS, WRITING_OPS
 
 _T = TypeVar("_T")
 
@@ -42,8 +42,8 @@ def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
         if file.read(64).lstrip().startswith((b"saved_model_schema_version", b"meta_graphs")):
             raise FileRejected(TEXT_FORM)
     with opened_bytes(path) as raw:
-        has_variables = _check_model(raw, is_trusted)
-    if has_variables:
+        ops = _checked_ops(raw, is_trusted)
+    if ops.all & VARIABLE_OPS:
         raise FileRejected(f"saved_model.pb alone holds the graph but no weights: these lie beside it. {PACK}")
     return FileFacts("saved_model")
 
@@ -66,10 +66,11 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
         archive.copy(entry, cast(IO[bytes], copy))
         copy.flush()
         with opened_bytes(Path(copy.name)) as raw:
-            has_variables = _check_model(raw, is_trusted)
-    if has_variables:
+            ops = _checked_ops(raw, is_trusted)
+    if ops.all & VARIABLE_OPS:
         _check_variables(frozenset(inside))
-    return FileFacts("saved_model", labels_beside(archive, folders[0]))
+    notes = (BEGINS_ANEW,) if ops.of_answers & WRITING_OPS else ()
+    return FileFacts("saved_model", labels_beside(archive, folders[0]), notes)
 
 
 def _check_variables(names: frozenset[str]) -> None:
@@ -80,8 +81,15 @@ def _check_variables(names: frozenset[str]) -> None:
         raise FileRejected(f"Of the weights in the folder variables, files are missing. {PACK}")
 
 
-def _check_model(raw: memoryview, is_trusted: bool) -> bool:
-    """Whether it has variables, which lie beside saved_model.pb. Raises FileRejected."""
+class _Ops(NamedTuple):
+    """The types of operations that can run: all, and those of the signature."""
+
+    all: frozenset[str]
+    of_answers: frozenset[str]
+
+
+def _checked_ops(raw: memoryview, is_trusted: bool) -> _Ops:
+    """Raises FileRejected."""
     saved = Message(raw, Budget())
     if not saved.has(2):
         raise FileRejected(DAMAGED)
@@ -92,9 +100,12 @@ def _check_model(raw: memoryview, is_trusted: bool) -> bool:
     signatures = dict(read_map(meta, 5))
     key = _chosen(signatures)
     check = OpCheck(GraphDef.read(graph_message), len(raw), is_trusted=is_trusted)
-    _check_ops(meta, check, signatures, key)
+    chosen = [info.text(1) for number in (1, 2) for _, info in read_map(signatures[key], number)]
+    check.check(starts=[name for name in chosen if name])
+    of_answers = frozenset(check.ops)
+    _check_loading(meta, check, signatures, key)
     _check_signature(signatures[key])
-    return bool(check.ops & VARIABLE_OPS)
+    return _Ops(frozenset(check.ops), of_answers)
 
 
 def _serving_graph(saved: Message) -> Message:
@@ -151,17 +162,16 @@ def _checked_tensors(definition: Message, number: int) -> int | None:
     return count
 
 
-def _check_ops(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
-    """Checks all that loading the model or asking it can run. What only saving runs is left out, and putting the
-    weights back may read them."""
-    chosen = [info.text(1) for number in (1, 2) for _, info in read_map(signatures[key], number)]
+def _check_loading(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
+    """Checks all that loading the model can run. What only saving runs is left out, and putting the weights back may
+    read them."""
     initial = []
     if "__saved_model_init_op" in signatures:
         initial += [info.text(1) for _, info in read_map(signatures["__saved_model_init_op"], 2)]
     for name, collection in read_map(meta, 4):
         if name in _INIT_COLLECTIONS:
             initial += [text for nodes in collection.all(1) for text in nodes.texts(1)]
-    check.check(starts=[name for name in (*chosen, *initial) if name])
+    check.check(starts=[name for name in initial if name])
     saver = meta.one(3)
     restore = saver.text(3) if saver else ""
     if restore and node_name(restore) in check.graph.nodes:

@@ -139,6 +139,8 @@ PURE_OPS = frozenset(
 RESTORE_OPS = frozenset(["Restore", "RestoreSlice", "RestoreV2", "LookupTableInsert"])
 
 VARIABLE_OPS = frozenset(["VarHandleOp", "VariableV2", "Variable", "_VarHandlesOp", "_ReadVariablesOp"])
+WRITING_OPS = frozenset(["AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"])
+"""Those of PURE_OPS that write into a variable of TensorFlow 2; TensorFlow 1's are frozen when they are loaded."""
 
 _REASONS = {
     "reads or writes files": """

@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from inference.formats.facts import FileFacts, FileRejected, shown
+from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, shown
 from inference.formats.flatbuffer import Table
 from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_text
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
@@ -19,6 +19,8 @@ QUANTIZED = frozenset({"int8", "uint8", "int16"})
 # BuiltinOperator. Codes above 127 stand in a wider field beside the old one; the larger one counts.
 _CUSTOM = 32
 _LOOPS = frozenset({119, 200})  # WHILE, STABLEHLO_WHILE
+_CALL_ONCE, _ASSIGN_VARIABLE = 129, 144
+_QUANTISED = "The model is quantised: its numbers are integers inside, floats are converted on the way."
 CUSTOM_OPS = frozenset({"TFLite_Detection_PostProcess"})
 MAX_SUBGRAPHS = 1000
 MAX_RANK = 8
@@ -39,14 +41,37 @@ def inspect_tflite(path: Path) -> FileFacts:
             _check_graph(graph, model.count(1), buffers)
         is_quantized = _check_ends(model, graphs[0])
         named_as_labels = _associated_labels(path, len(raw))
-    notes = ("The model is quantised: its numbers are integers inside, floats are converted on the way.",)
-    return FileFacts("tflite", named_as_labels, notes if is_quantized else ())
+        notes = ((_QUANTISED,) if is_quantized else ()) + ((BEGINS_ANEW,) if _remembers(model, graphs) else ())
+    return FileFacts("tflite", named_as_labels, notes)
 
 
 def has_loop(path: Path) -> bool:
     """Whether the file has an operation that repeats a graph as often as values say."""
     with opened_bytes(path) as raw:
         return any(_builtin(code) in _LOOPS for code in Table.root(raw, Budget()).tables(1))
+
+
+def remembers(path: Path) -> bool:
+    """Whether a call writes into variables, which are there in the next one; an interpreter cannot put them back."""
+    with opened_bytes(path) as raw:
+        model = Table.root(raw, Budget())
+        return _remembers(model, list(model.tables(2)))
+
+
+def _remembers(model: Table, graphs: list[Table]) -> bool:
+    """Graphs that give variables their first values run once: weights can be variables too."""
+    codes = [_builtin(code) for code in model.tables(1)]
+    if _ASSIGN_VARIABLE not in codes:
+        return False
+    called_once, writing = set(), set()
+    for number, graph in enumerate(graphs):
+        for operator in graph.tables(3):
+            code, options = codes[operator.number(0, "I")], operator.table(4)
+            if code == _ASSIGN_VARIABLE:
+                writing.add(number)
+            elif code == _CALL_ONCE and options is not None:
+                called_once.add(options.number(0, "i"))
+    return bool(writing - called_once)
 
 
 def _builtin(code: Table) -> int:
