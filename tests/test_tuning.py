@@ -70,7 +70,7 @@ def load(*engines: Sleeper, **options: Any) -> Loaded:
         return left.pop(0)
 
     def rows(engine: Any, count: int, free: int) -> dict[str, Any]:
-        return {"x": np.zeros((count, 2), np.float32)}
+        return {"x": np.zeros((count, *(free if n is None else n for n in engine.signature.inputs[0].shape[1:])))}
 
     return Tuning(config, open_next, rows).load()
 
@@ -151,6 +151,25 @@ def test_rows_that_the_engine_cannot_take_do_not_fail_the_load() -> None:
         return 0.004
 
     assert tune(Sleeper(seconds)).max_batch == 4
+
+
+@pytest.mark.parametrize("least_steps", [20, 400, 10_000])
+def test_a_model_of_long_inputs_is_measured_on_a_length_that_it_takes(least_steps: int) -> None:
+    @dataclass
+    class Cropping(Sleeper):
+        """Cuts steps away at either end, and refuses what has fewer than half as many."""
+
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            steps = inputs["x"].shape[1]
+            if 2 * steps < least_steps:
+                raise ValueError("too short")
+            return {"y": super().run(inputs)["y"][:, least_steps - 1 :]}
+
+    ends = TensorSpec("x", "float32", (None, None, 2)), TensorSpec("y", "float32", (None, None, 2))
+
+    tuned = tune(Cropping(lambda rows: 0.004, Signature(ends[:1], ends[1:])))
+
+    assert (tuned.is_batchable, tuned.max_batch) == (True, MOST_BATCH)
 
 
 def test_no_more_rows_than_the_version_asks_for() -> None:

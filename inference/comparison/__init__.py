@@ -179,8 +179,9 @@ def _first_answered(
 
 
 def _are_numbers(answers: Answers | None) -> bool:
+    """Whether there is something in each output, and no NaN or infinity."""
     return answers is not None and all(
-        np.isfinite(array).all() for array in answers.alone.values() if array.dtype.kind == "f"
+        array.size and (array.dtype.kind != "f" or np.isfinite(array).all()) for array in answers.alone.values()
     )
 
 

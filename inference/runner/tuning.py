@@ -156,14 +156,16 @@ class Tuning:
     def _warm_up(self, engine: Engine) -> float | None:
         """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none, so
         that nothing is known of it; real requests say why themselves."""
-        for size in [self.free] if self.free else free_sizes(engine.signature.inputs):
+        sizes = [self.free] if self.free else free_sizes(engine.signature.inputs)
+        for size in sizes:
             try:
                 inputs = self.zeros(engine, 1, size)
-                engine.run(inputs)
-                self.free = size
-                return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
+                outputs = engine.run(inputs)
+                if size == sizes[-1] or all(array.size for array in outputs.values()):  # else all was cut away
+                    self.free = size
+                    return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
             except Exception as error:
-                if is_for_memory(error):
+                if is_for_memory(error) and size == sizes[0]:
                     raise MemoryError from error
                 sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
                 logger.warning("warm-up skipped: %s", sentence)
