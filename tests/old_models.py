@@ -241,8 +241,8 @@ def _unordered_inputs() -> Any:
 
 
 def _new_files(folder: Path) -> None:
-    """New files: a dict of inputs in no order; axes, an attention and operations, which Keras' own reader of HDF5
-    misreads or does not find."""
+    """New files: a dict of inputs in no order; axes, an attention, operations and layers of applications, which Keras'
+    own reader of HDF5 misreads or does not find."""
     attention = {"query": noise(3, 5, 4), "value": noise(3, 7, 6)}
     for name, model, inputs in (
         ("unordered", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
@@ -250,10 +250,19 @@ def _new_files(folder: Path) -> None:
         ("new_attention", _attention(), attention),
         ("new_operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
         ("namesakes", _namesakes(), {"pixels": noise(3, 8, 8, 3)}),
+        ("new_scales", _scales(), {"pixels": noise(3, 8, 8, 3)}),
     ):
         kept(folder, name, model, **inputs)
         for suffix in SUFFIXES:
             model.save(folder / f"{name}{suffix}")
+
+
+def _scales() -> Any:
+    """As in ConvNeXt and Inception-ResNet."""
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    seen = convnext.LayerScale(0.1, 4)(layers.Conv2D(4, 3)(pixels))
+    seen = inception_resnet_v2.CustomScaleLayer(0.2)([seen, layers.Conv2D(4, 3)(pixels)])
+    return keras.Model(pixels, layers.GlobalAveragePooling2D(name="answer")(seen))
 
 
 def _free_steps(folder: Path) -> None:

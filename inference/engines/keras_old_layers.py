@@ -47,7 +47,7 @@ _OF_APPLICATIONS = {
     "StochasticDepth": "convnext",
     "CustomScaleLayer": "inception_resnet_v2",
 }
-"""Keras finds them by their module, which Keras 2 did not write into HDF5 and tf_keras calls otherwise."""
+"""Keras finds them by their module."""
 
 _MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
 _POLICIES = frozenset({"Policy", "PolicyV1"})
@@ -73,8 +73,8 @@ def repair_layer(item: dict[str, Any]) -> None:
     if class_name != "InputLayer":
         config.pop("batch_input_shape", None)  # it stands in the input layer too
     if class_name in _OF_APPLICATIONS:
-        item["module"] = f"keras.src.applications.{_OF_APPLICATIONS[class_name]}"
-    avoid_old_reader(item)
+        item["module"] = _application(class_name)  # tf_keras calls it otherwise
+    place_layer(item)
     _unpack_axis(class_name, config)
     _name_policy(config)
     _keep_hard_sigmoid(config)
@@ -110,13 +110,19 @@ def _drop_arguments(class_name: str, config: dict[str, Any]) -> None:
         )
 
 
-def avoid_old_reader(item: dict[str, Any]) -> bool:
-    """Where a layer has no module, as in HDF5, Keras 3 loses an axis that is a list of several or null, and takes
-    the mode "dot" for a function (legacy/saving: saving_utils.py, serialization.py). Whether this is such a layer."""
-    is_misread = item["class_name"] in _MISREAD and "module" not in item
-    if is_misread:
-        item["module"] = "keras.layers"
-    return is_misread
+def place_layer(item: dict[str, Any]) -> bool:
+    """Say where a layer is found that HDF5 names no module for, if Keras 3 does not find it by itself (those of its
+    applications) or reads it otherwise: it loses an axis that is a list of several or null, and takes the mode "dot"
+    for a function (legacy/saving: saving_utils.py, serialization.py). Whether this is such a layer."""
+    class_name = item["class_name"]
+    if "module" in item or class_name not in (*_MISREAD, *_OF_APPLICATIONS):
+        return False
+    item["module"] = _application(class_name) if class_name in _OF_APPLICATIONS else "keras.layers"
+    return True
+
+
+def _application(class_name: str) -> str:
+    return f"keras.src.applications.{_OF_APPLICATIONS[class_name]}"
 
 
 def _unpack_axis(class_name: str, config: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import h5py
 
-from inference.engines.keras_old_layers import avoid_old_reader, repair_layer
+from inference.engines.keras_old_layers import place_layer, repair_layer
 from inference.engines.keras_old_models import MODELS, check_order, place_wrapped, repair_model
 from inference.formats.keras_names import OPERATIONS
 
@@ -57,7 +57,7 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
     is_old = version < 3
     if is_old:
         repair(config)
-    elif format_name != "hdf5" or not sum(_place_operation(item) or avoid_old_reader(item) for item in _parts(config)):
+    elif format_name != "hdf5" or not sum(_place_operation(item) or place_layer(item) for item in _parts(config)):
         yield Readable(path)
         return
     with tempfile.TemporaryDirectory(prefix="keras-") as folder:

@@ -23,6 +23,7 @@ _DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
 _GRAPH = "saved_model.pb"
 _REPEATING = (b"While", b"NextIteration")
+_READING = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape")
 _WRITING = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 _CHOOSE = "Save it with a shape, or choose other outputs in the option graph_outputs."
 
@@ -154,12 +155,12 @@ def _written(function: Any) -> list[Any]:
     TensorFlow notes at each call of a function which of its variables are only read there, since 2.2: in an older file
     all count as written, which is believed where an operation that writes is there at all.
     """
-    taken: list[Any] = []
+    within: set[int] = set()
     for operation in function.graph.get_operations():
-        only_read = set(operation.node_def.attr["_read_only_resource_inputs"].list.i)
-        if "PartitionedCall" in operation.type or operation.type.startswith(_WRITING):
-            taken += [tensor for i, tensor in enumerate(operation.inputs) if i not in only_read]
-    within = {id(tensor) for tensor in taken}
+        handed = {i: id(tensor) for i, tensor in enumerate(operation.inputs) if tensor.dtype == tf.resource}
+        if handed and operation.type not in _READING:
+            only_read = set(operation.node_def.attr["_read_only_resource_inputs"].list.i)
+            within |= {tensor for i, tensor in handed.items() if i not in only_read}
     handles = {id(outside) for outside, inside in function.graph.captures if id(inside) in within}
     variables = [variable for variable in function.variables if id(variable.handle) in handles]
     return variables if variables and _can_write(function.graph.as_graph_def()) else []
@@ -175,11 +176,13 @@ def _load(folder: Path) -> Any:
     takes, and where nothing else reads the file; but not with tables, which are no constants."""
     try:
         loaded = tf.saved_model.load(str(folder))
-    except (AttributeError, ValueError, KeyError) as error:
-        for otherwise in (_without_slots, _frozen_by_session):
+    except (AttributeError, ValueError, KeyError):
+        try:
+            return _without_slots(folder)
+        except Exception:
             with contextlib.suppress(Exception):
-                return otherwise(folder)
-        raise error
+                return _frozen_by_session(folder)
+            raise
     if hasattr(loaded, "prune"):  # of TensorFlow 1
         with contextlib.suppress(Exception):
             return _frozen_by_session(folder)
