@@ -59,6 +59,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
         ("states", _states(), {"steps": noise(3, 6, 4), "later": noise(3, 2, 4)}),
         ("wrapped", _wrapped(), {"frames": noise(3, 5, 8, 8, 3)}),
         ("axes", _axes(), pixels),
+        ("binned", _binned(), {"shares": noise(3, 2, 4, 5)}),
         ("operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
         ("unordered_old", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
     ]
@@ -154,6 +155,15 @@ def _states() -> Any:
     steps, later = keras.Input((6, 4), name="steps"), keras.Input((2, 4), name="later")
     _, *states = layers.LSTM(3, return_state=True)(steps)
     return keras.Model([steps, later], layers.LSTM(3, name="answer")(later, initial_state=states))
+
+
+def _binned() -> Any:
+    """Bins that are numbered, and a layer in a layer in a layer."""
+    shares = keras.Input((2, 4, 5), name="shares")
+    words = layers.Embedding(3, 4)(layers.Discretization([-0.5, 0.5])(layers.Flatten()(shares)))
+    rows = layers.TimeDistributed(layers.TimeDistributed(layers.Dense(2)))(shares)
+    seen = [layers.GlobalAveragePooling1D()(words), layers.Flatten()(rows)]
+    return keras.Model(shares, layers.Concatenate(name="answer")(seen))
 
 
 def _axes() -> Any:
@@ -348,6 +358,10 @@ def aged(item: dict[str, Any]) -> None:
         item["build_config"] = {"input_shape": inner["query_shape"]}
     if isinstance(inner.get("dtype"), dict) or inner.get("dtype") == "float32":
         inner["dtype"] = {"class_name": "Policy", "config": {"name": "float32"}}
+    if kind == "Discretization":
+        inner["dtype"] = "int64"
+    if kind == "TimeDistributed":
+        inner["layer"]["build_config"] = {"input_shape": [None, 5]}
 
 
 def _age_arguments(kind: str, inner: dict[str, Any]) -> None:

@@ -13,14 +13,14 @@ from tests.engine_fixtures import Ran, Task, converted, difference, model_data, 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
     *("slashes", "unordered", "unordered_old", "new_axes", "new_attention", "operations"),
-    *("new_operations", "namesakes", "new_scales", "wrapped"),
+    *("new_operations", "namesakes", "new_scales", "wrapped", "binned"),
 )
 """Each as .h5 and as .keras; see tests/old_models.py."""
 
 TENSORFLOW_FILES = {
     **{f"{name}.h5": "hdf5" for name in KERAS_MODELS},
     **{f"{name}.keras": "keras" for name in KERAS_MODELS},
-    **{f"{name}-2.12.h5": "hdf5" for name in ("time_major", "gates", "states", "nested", "axes", "wrapped")},
+    **{f"{name}-2.12.h5": "hdf5" for name in ("time_major", "gates", "states", "nested", "axes", "wrapped", "binned")},
     "channels.h5": "hdf5",
     "without_input.h5": "hdf5",
     "listed.h5": "hdf5",

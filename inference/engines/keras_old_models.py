@@ -36,14 +36,16 @@ def repair_model(item: dict[str, Any]) -> None:
 
 def place_wrapped(item: dict[str, Any]) -> None:
     """Say where a layer in a layer is found: there Keras 3 knows its own by their modules only, which Keras did not
-    write into HDF5 before 2.13."""
+    write into HDF5 before 2.13. Of a TimeDistributed in another's place it wrote the innermost's shape afterwards."""
     config = item.get("config")
     if not isinstance(config, dict):
         return
     for value in (config.get("layer"), config.get("backward_layer"), config.get("cell"), config.get("cells")):
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, dict) and isinstance(part.get("class_name"), str) and not part.get("module"):
-                part["module"] = _HOMES.get(part["class_name"], "keras.layers")
+            if isinstance(part, dict) and isinstance(part.get("class_name"), str):
+                part.pop("build_config", None)
+                if not part.get("module"):
+                    part["module"] = _HOMES.get(part["class_name"], "keras.layers")
 
 
 def check_order(item: dict[str, Any], model: Any) -> None:
