@@ -10,9 +10,9 @@ import numpy as np
 from inference import texts
 from inference.signature import TensorSpec
 
-_SIZES = (32, 512, 4096, 16384)
+_SIZES = (32, 512, 4096, 16384, 8)
 """Steps or samples. A network of a few convolutions and poolings takes no 32, a spectrogram of sound no 512; SpliceAI
-cuts off 5,000 at either side."""
+cuts off 5,000 at either side. Few models have places for less than 32 words."""
 _MOST_BYTES = 2**22
 """One example may have as many, so that a plane of 4,096 by 4,096 is not tried."""
 
@@ -22,7 +22,7 @@ def free_sizes(specs: Iterable[TensorSpec]) -> list[int]:
     specs = list(specs)
     if all(None not in spec.shape[1:] for spec in specs):
         return [_SIZES[0]]
-    return [_SIZES[0], *(size for size in _SIZES[1:] if _example_bytes(specs, size) <= _MOST_BYTES)]
+    return [_SIZES[0], *(n for n in _SIZES[1:] if _example_bytes(specs, n) <= _MOST_BYTES)]
 
 
 def _example_bytes(specs: Iterable[TensorSpec], free: int) -> int:

@@ -267,9 +267,9 @@ def test_larger_sizes_are_tried_where_they_are_small_in_all() -> None:
         return free_sizes([TensorSpec("x", "float32", (None, *shape))])
 
     assert sizes(8) == [32]
-    assert sizes(None, 4) == [32, 512, 4096, 16384]
-    assert sizes(None, 768) == [32, 512]
-    assert sizes(None, None, 3) == [32, 512]
+    assert sizes(None, 4) == [32, 512, 4096, 16384, 8]
+    assert sizes(None, 768) == [32, 512, 8]
+    assert sizes(None, None, 3) == [32, 512, 8]
 
 
 def write_division(path: Path, rows: str | int) -> Path:
