@@ -158,9 +158,10 @@ def _states() -> Any:
 
 
 def _binned() -> Any:
-    """Bins that are numbered, and a layer in a layer in a layer."""
+    """What is large is put into bins that are numbered, and a layer in a layer in a layer."""
     shares = keras.Input((2, 4, 5), name="shares")
-    words = layers.Embedding(3, 4)(layers.Discretization([-0.5, 0.5])(layers.Flatten()(shares)))
+    large = layers.ReLU(threshold=0.3)(layers.Flatten()(shares))
+    words = layers.Embedding(3, 4)(layers.Discretization([0.2, 0.5])(large))
     rows = layers.TimeDistributed(layers.TimeDistributed(layers.Dense(2)))(shares)
     seen = [layers.GlobalAveragePooling1D()(words), layers.Flatten()(rows)]
     return keras.Model(shares, layers.Concatenate(name="answer")(seen))
@@ -360,6 +361,9 @@ def aged(item: dict[str, Any]) -> None:
         inner["dtype"] = {"class_name": "Policy", "config": {"name": "float32"}}
     if kind == "Discretization":
         inner["dtype"] = "int64"
+    if kind == "ReLU" and inner["threshold"]:
+        item["class_name"] = "ThresholdedReLU"
+        item["config"] = {"name": inner["name"], "trainable": True, "dtype": "float32", "theta": inner["threshold"]}
     if kind == "TimeDistributed":
         inner["layer"]["build_config"] = {"input_shape": [None, 5]}
 

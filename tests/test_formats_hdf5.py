@@ -60,6 +60,15 @@ def test_a_virtual_dataset_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["/", "model_weights"])
+def test_a_file_of_keras_1_says_what_still_reads_it(tmp_path: Path, place: str) -> None:
+    def fill(file: h5py.File) -> None:
+        file.attrs.pop("keras_version")
+        file[place].attrs["keras_version"] = "1.2.2"
+
+    assert refusal(tmp_path, fill).startswith("The file was saved by Keras 1.2.2, which names layers")
+
+
+@pytest.mark.parametrize("place", ["/", "model_weights"])
 def test_a_version_that_is_no_text_is_damage(tmp_path: Path, place: str) -> None:
     def fill(file: h5py.File) -> None:
         file.attrs.pop("keras_version")

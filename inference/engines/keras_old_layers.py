@@ -78,6 +78,8 @@ def repair_layer(item: dict[str, Any]) -> None:
     _unpack_axis(class_name, config)
     _name_policy(config)
     _keep_hard_sigmoid(config)
+    if class_name == "ReLU" and "theta" in config:
+        config["threshold"] = config.pop("theta")  # of a ThresholdedReLU
     if class_name == "Discretization":
         config.pop("dtype", None)  # of what comes out; Keras 3 makes what goes in whole numbers, all 0
     if class_name in ("GRU", "GRUCell"):

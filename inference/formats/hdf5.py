@@ -1,4 +1,4 @@
-"""Keras models in one HDF5 file (.h5, .hdf5), as Keras 1 to 3 write them."""
+"""Keras models in one HDF5 file (.h5, .hdf5), as Keras 2 and 3 write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 
-from inference.formats.facts import FileFacts, FileRejected
+from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.hdf5_tree import DAMAGED, walk_tree
 from inference.formats.json_text import parse_config
 from inference.formats.keras_config import check_config
@@ -40,9 +40,14 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
 
 
 def _check_version(file: h5py.File) -> None:
-    """Raises FileRejected where the version of Keras, which stands in one of two places, is no text."""
-    if not _text_attribute(file, "keras_version"):
-        _text_attribute(file["model_weights"], "keras_version")
+    """Raises FileRejected where the version of Keras, which stands in one of two places, is no text, or 1."""
+    version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version") or b""
+    if version.startswith((b"0.", b"1.")):
+        raise FileRejected(
+            f"The file was saved by Keras {shown(version.decode('utf-8', 'replace'))}, which names layers and their "
+            "arguments otherwise than later versions. Load it with Keras 2.0 to 2.3, which still read it, save it "
+            "again and upload the new file."
+        )
 
 
 def _text_attribute(item: h5py.Group, name: str) -> bytes | None:

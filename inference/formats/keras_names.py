@@ -56,8 +56,8 @@ FEATURE_LAYERS = frozenset(
     """.split()
 )
 
-OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer"}
-"""Under which Keras 2 registered a class of its own, as others do theirs → its name."""
+OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer", "ThresholdedReLU": "ReLU"}
+"""Under which Keras 2 knew, or registered as others do theirs, what Keras 3 has under this name."""
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
@@ -223,6 +223,6 @@ GONE = frozenset(
     """
     BatchNormalizationV1 ClassMethod CuDNNGRU CuDNNLSTM DenseFeatures GRUV2 Highway InstanceMethod
     InstanceProperty LSTMV2 LocallyConnected1D LocallyConnected2D MaxoutDense Merge RandomHeight RandomWidth
-    SequenceFeatures SyncBatchNormalization TensorFlowOpLayer ThresholdedReLU
+    SequenceFeatures SyncBatchNormalization TensorFlowOpLayer
     """.split()
 )
