@@ -42,6 +42,7 @@ def write_old_models(folder: Path) -> None:
     _gates(folder)
     _slashes(folder)
     _without_input(folder)
+    _of_cudnn(folder)
     _new_files(folder)
     _free_steps(folder)
 
@@ -307,6 +308,52 @@ def _without_input(folder: Path) -> None:
     model.save(folder / "without_input.h5")
     _edit(folder / "without_input.h5", without_input)
     _edit_copy(folder / "without_input.h5", folder / "listed.h5", listed)
+
+
+def _of_cudnn(folder: Path) -> None:
+    """Layers that were made for cuDNN, one of them in both directions, with their weights in its order."""
+    steps = keras.Input((6, 4), name="steps")
+    both = layers.Bidirectional(layers.LSTM(5, return_sequences=True, name="long"), name="both")
+    short = layers.GRU(3, name="short")
+    model = keras.Model(steps, short(both(steps)))
+    for weight in model.weights:  # a GRU begins with biases of zero, as does all but a part of an LSTM's
+        weight.assign(noise(*weight.shape))
+    kept(folder, "of_cudnn", model, steps=noise(3, 6, 4))
+
+    def made_for_cudnn(item: dict[str, Any]) -> None:
+        aged(item)
+        if item["class_name"] in ("LSTM", "GRU"):
+            item["class_name"] = f"CuDNN{item['class_name']}"
+            item["config"] = {key: item["config"][key] for key in ("name", "units", "return_sequences", "go_backwards")}
+
+    path = folder / "of_cudnn.h5"
+    model.save(path)
+    _edit(path, made_for_cudnn)
+    with h5py.File(path, "r+") as file:
+        _put(file, "both", {"forward_long": both.forward_layer, "backward_long": both.backward_layer})
+        _put(file, "short", {"short": short})
+    _edit_copy(path, folder / "of_cudnn-2.12.h5", _without_module)
+    _edit_copy(path, folder / "of_cudnn_elsewhere.h5", lambda item: None)
+    with h5py.File(folder / "of_cudnn_elsewhere.h5", "r+") as file:
+        file.move("model_weights/short/short", "model_weights/short/long")
+
+
+def _put(file: h5py.File, outer: str, parts: dict[str, Any]) -> None:
+    names = []
+    del file["model_weights"][outer]
+    group = file["model_weights"].create_group(outer)
+    for name, layer in parts.items():
+        kernel, recurrent, bias = layer.get_weights()
+        gates = kernel.shape[1] // layer.units
+        arrays = {
+            "kernel": np.hstack([part.T.reshape(part.shape) for part in np.hsplit(kernel, gates)]),
+            "recurrent_kernel": np.hstack([part.T for part in np.hsplit(recurrent, gates)]),
+            "bias": bias.ravel() if gates == 3 else np.concatenate([0.25 * bias, 0.75 * bias]),
+        }
+        for kind, array in arrays.items():
+            names.append(f"{name}/{kind}:0")
+            group[names[-1]] = array
+    group.attrs["weight_names"] = [name.encode() for name in names]
 
 
 def _time_first(item: dict[str, Any]) -> None:

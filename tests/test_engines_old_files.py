@@ -22,6 +22,8 @@ TENSORFLOW_FILES = {
     **{f"{name}.keras": "keras" for name in KERAS_MODELS},
     **{f"{name}-2.12.h5": "hdf5" for name in ("time_major", "gates", "states", "nested", "axes", "wrapped", "binned")},
     "channels.h5": "hdf5",
+    "of_cudnn.h5": "hdf5",
+    "of_cudnn-2.12.h5": "hdf5",
     "without_input.h5": "hdf5",
     "listed.h5": "hdf5",
     "two_ends.keras": "keras",
@@ -32,6 +34,7 @@ TENSORFLOW_FILES = {
 }
 
 SENTENCES = {
+    "of_cudnn_elsewhere.h5": "The weights of the layer 'short', which was made for cuDNN, are not where HDF5 has them.",
     "time_major_true.h5": "The layer 'simple' has time_major = True, which Keras 3 cannot compute. Build",
     "constant.h5": "takes a constant beside its inputs, which Keras 3 cannot read. Export",
     "foreign_function.h5": "calls TensorFlow's 'tf.io.read_file', which is not computed here outside of a SavedModel.",

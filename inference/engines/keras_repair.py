@@ -19,6 +19,8 @@ from typing import Any
 
 import h5py
 
+from inference.engines import ModelUnusable
+from inference.engines.keras_cudnn import PlainLayer, convert_weights, made_plain
 from inference.engines.keras_old_layers import place_layer, repair_layer
 from inference.engines.keras_old_models import MODELS, check_order, place_wrapped, repair_model
 from inference.formats.keras_names import OPERATIONS
@@ -55,8 +57,9 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
     """The file itself, or a repaired copy that is removed after. Raises ModelUnusable."""
     config, version = _description(path, format_name)
     is_old = version < 3
+    of_cudnn: list[PlainLayer] = []
     if is_old:
-        repair(config)
+        of_cudnn = repair(config)
     elif format_name != "hdf5" or not sum(_place_operation(item) or place_layer(item) for item in _parts(config)):
         yield Readable(path)
         return
@@ -66,21 +69,32 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
             shutil.copyfile(path, copy)
             with h5py.File(copy, "r+") as file:
                 file.attrs["model_config"] = json.dumps(config)
+                convert_weights(file, of_cudnn)
+        elif of_cudnn:
+            raise ModelUnusable(
+                f"The layer '{of_cudnn[0].name[:80]}' was made for cuDNN, and its weights are read from HDF5 only. "
+                "Save the model as .h5 with the Keras that made it."
+            )
         else:
             _copy_archive(path, copy, json.dumps(config).encode())
         yield Readable(copy, config if is_old else None)
 
 
-def repair(config: Any) -> None:
-    """Change a description of Keras 2, models in models included, to what Keras 3 reads as the same model.
+def repair(config: Any) -> list[PlainLayer]:
+    """Change a description of Keras 2, models in models included, to what Keras 3 reads as the same model. The layers
+    whose weights have to be changed too.
 
     Raises ModelUnusable where Keras 3 cannot compute the same.
     """
+    of_cudnn = []
     for item in _parts(config):
+        if layer := made_plain(item):
+            of_cudnn.append(layer)
         if item["class_name"] in MODELS:
             repair_model(item)
         place_wrapped(item)
         repair_layer(item)
+    return of_cudnn
 
 
 def _place_operation(item: dict[str, Any]) -> bool:

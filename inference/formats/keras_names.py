@@ -56,7 +56,8 @@ FEATURE_LAYERS = frozenset(
     """.split()
 )
 
-OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer", "ThresholdedReLU": "ReLU"}
+OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer", "ThresholdedReLU": "ReLU", "CuDNNLSTM": "LSTM",
+             "CuDNNGRU": "GRU"}  # fmt: skip
 """Under which Keras 2 knew, or registered as others do theirs, what Keras 3 has under this name."""
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
@@ -221,7 +222,7 @@ FOREIGN = frozenset({"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 # Classes of Keras 1 and 2 that Keras 3 cannot load any more.
 GONE = frozenset(
     """
-    BatchNormalizationV1 ClassMethod CuDNNGRU CuDNNLSTM DenseFeatures GRUV2 Highway InstanceMethod
+    BatchNormalizationV1 ClassMethod DenseFeatures GRUV2 Highway InstanceMethod
     InstanceProperty LSTMV2 LocallyConnected1D LocallyConnected2D MaxoutDense Merge RandomHeight RandomWidth
     SequenceFeatures SyncBatchNormalization TensorFlowOpLayer
     """.split()
