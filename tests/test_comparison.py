@@ -15,10 +15,12 @@ import pytest
 
 from inference.comparison import (
     BRIEF,
+    Answers,
     Candidate,
     Comparison,
     Row,
     _answers,
+    _first_answered,
     _with_differences,
     compare,
     measure,
@@ -260,6 +262,18 @@ def test_a_model_of_long_inputs_is_compared_on_the_first_length_that_it_takes(tm
 
     assert [row.error for row in rows] == ["", ""]
     assert all((row.max_rel_diff or 0.0) < 1e-5 for row in rows)
+
+
+def test_a_model_that_never_gives_a_number_is_measured_no_more_than_twice() -> None:
+    def ask(given: Arrays) -> tuple[Row, Answers | None]:
+        asked.append(len(given["x"]))
+        outputs = {"y": np.full(1, np.nan)} if len(given["x"]) > 1 else None
+        return FAST, None if outputs is None else Answers(outputs, {})
+
+    asked: list[int] = []
+    (chosen,), _, answers = _first_answered(ask, [{"x": np.zeros(rows)} for rows in (1, 2, 3, 4)])
+
+    assert asked == [1, 2, 3] and len(chosen["x"]) == 3 and answers is not None
 
 
 def test_larger_sizes_are_tried_where_they_are_small_in_all() -> None:

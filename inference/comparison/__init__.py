@@ -168,21 +168,22 @@ def compare(
 def _first_answered(
     ask: Callable[[Mapping[str, Array]], tuple[Row, Answers | None]], examples: Sequence[Mapping[str, Array]]
 ) -> tuple[Sequence[Mapping[str, Array]], Row, Answers | None]:
-    """The first examples that are answered with numbers, else the last that are answered, else the last, as the only
-    ones left; and what comes of them."""
-    tried = []
+    """The first examples that are answered with numbers, or the second that are answered with anything; else one that
+    is not refused, or the last. As the only ones left, and what comes of them."""
+    tried: list[tuple[Sequence[Mapping[str, Array]], Row, Answers | None]] = []
+    answered = []
     for given in examples:
-        tried.append(([given], *ask(given)))
-        if _are_numbers(tried[-1][2]):
-            return tried[-1]
-    return next((one for one in reversed(tried) if one[2] is not None), tried[-1])
+        row, answers = ask(given)
+        tried.append(([given], row, answers))
+        if answers is not None and all(array.size for array in answers.alone.values()):
+            answered.append(tried[-1])
+            if len(answered) == 2 or _are_numbers(answers):
+                return tried[-1]
+    return next((one for one in reversed(answered or tried) if one[2] is not None), tried[-1])
 
 
-def _are_numbers(answers: Answers | None) -> bool:
-    """Whether there is something in each output, and no NaN or infinity."""
-    return answers is not None and all(
-        array.size and (array.dtype.kind != "f" or np.isfinite(array).all()) for array in answers.alone.values()
-    )
+def _are_numbers(answers: Answers) -> bool:
+    return all(np.isfinite(array).all() for array in answers.alone.values() if array.dtype.kind == "f")
 
 
 def measure(
