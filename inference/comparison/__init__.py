@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class Comparison:
 
 def compare(
     candidates: Sequence[Candidate],
-    examples: Sequence[Mapping[str, Array]],
+    examples: Iterable[Mapping[str, Array]],
     workspace: Workspace,
     *,
     progress: Progress,
@@ -166,7 +166,7 @@ def compare(
 
 
 def _first_answered(
-    ask: Callable[[Mapping[str, Array]], tuple[Row, Answers | None]], examples: Sequence[Mapping[str, Array]]
+    ask: Callable[[Mapping[str, Array]], tuple[Row, Answers | None]], examples: Iterable[Mapping[str, Array]]
 ) -> tuple[Sequence[Mapping[str, Array]], Row, Answers | None]:
     """The first examples that are answered with numbers, or the second that are answered with anything; else one that
     is not refused, or the last. As the only ones left, and what comes of them."""

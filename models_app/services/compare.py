@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,18 +129,23 @@ def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> C
     return comparison
 
 
-def _examples(version: ModelVersion) -> list[Mapping[str, Any]]:
+def _examples(version: ModelVersion) -> Iterator[Mapping[str, Any]]:
     """With numbers beyond 32 bits, where there may be some; without; and with more steps or samples, where a file
-    leaves their number free. Raises JobFailed where an example is too large."""
-    signature = version.signature
-    made = functools.partial(make_examples, signature, count=EXAMPLES, value_range=_value_range(version))
-    try:
-        sizes = [made(free=size) for size in free_sizes(signature.inputs)]
-    except TooLarge as refusal:
-        raise JobFailed(refusal.message) from refusal
-    distinct = {tuple(array.shape for array in examples.values()): examples for examples in sizes}  # of pictures one
-    wide = widened(sizes[0], signature)
-    return [*([] if wide is None else [wide]), *distinct.values()]
+    leaves their number free. Made one after the other, as most models answer the first. Raises JobFailed where an
+    example is too large."""
+    signature, values = version.signature, _value_range(version)
+    known: set[tuple[Any, ...]] = set()
+    for size in free_sizes(signature.inputs):
+        try:
+            examples = make_examples(signature, count=EXAMPLES, value_range=values, free=size)
+        except TooLarge as refusal:
+            raise JobFailed(refusal.message) from refusal
+        shapes = tuple(array.shape for array in examples.values())
+        if not known and (wide := widened(examples, signature)) is not None:
+            yield wide
+        if shapes not in known:  # pictures have a size of their own
+            known.add(shapes)
+            yield examples
 
 
 def _value_range(version: ModelVersion) -> tuple[float, float]:
