@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper
 
 from tests import real_models
 from tests.engine_fixtures import Ran, Task, converted, face_inputs, page_inputs, run_engines
+from tests.onnx_apart import packed_with_its_weights
 from tests.wire_bytes import Numbers, Scalar, Table, flatbuffer
 
 HAPPY = real_models.FER_LABELS.index("happy")
@@ -145,6 +147,22 @@ def test_an_onnx_file_answers_in_both_its_engines(tmp_path: Path) -> None:
     assert labels == list(expected.values())
     assert onnx.only[0, 0] == pytest.approx(0.925, abs=0.02)
     assert max(np.abs(straight.only - onnx.only).max(), np.abs(vino.only - onnx.only).max()) < SAME
+
+
+def test_an_onnx_model_whose_weights_lie_beside_it_answers_as_the_one_in_a_single_file(tmp_path: Path) -> None:
+    whole, given = real_models.orientation_onnx(), {"x": page_inputs(real_models.page_png(), 90)}
+    apart = packed_with_its_weights(whole, tmp_path / "apart.zip")
+    other = converted(tmp_path, apart, "onnx", "openvino")
+
+    (wanted,) = run_engines(tmp_path, Task("onnxruntime", "onnx", whole, given))
+    (found,) = run_engines(tmp_path, Task("onnxruntime", "onnx", apart, given))
+    straight, vino = run_engines(
+        tmp_path, Task("openvino", "onnx", apart, given), Task("openvino", "openvino", other.path, given)
+    )
+
+    assert np.array_equal(found.only, wanted.only)
+    assert max(np.abs(straight.only - wanted.only).max(), np.abs(vino.only - wanted.only).max()) < SAME
+    assert not [*Path(tempfile.gettempdir()).glob("onnx-*")]
 
 
 def test_threads_run_side_by_side_in_openvino(tmp_path: Path, fer_forms: dict[str, Path], faces: np.ndarray) -> None:

@@ -1,13 +1,15 @@
-"""An ONNX file is accepted with everything inside and with ONNX's own operations only."""
+"""An ONNX file is accepted with ONNX's own operations only, and with its weights inside or beside it in its archive."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats.protobuf import DAMAGED
 from tests.real_models import ORIENTATION_LABELS, orientation_onnx
 from tests.wire_bytes import pb
 
@@ -114,11 +116,93 @@ def test_weights_in_other_files_are_refused(tmp_path: Path, location: str, place
         "function": lambda: onnx_file(tmp_path, None, (25, pb((1, "f"), (7, constant), (10, "mine")))),
     }[place]()
 
-    assert refusal(path).startswith("The ONNX file keeps its weights in another file, which is not read here.")
+    assert refusal(path).startswith("The ONNX file keeps its weights in another file. Put both into one .zip")
 
 
 def test_a_location_without_a_name_is_refused_too(tmp_path: Path) -> None:
     assert "in another file" in refusal(onnx_file(tmp_path, graph(weights=[tensor("w", (14, 1))])))
+
+
+def kept_outside(*said: tuple[str, str], dtype: int = FLOAT, rows: int = 2) -> bytes:
+    """A weight of `rows` numbers, of which `said` tells where they lie."""
+    about = [(13, pb((1, key), (2, text))) for key, text in said]
+    return pb((1, rows), (2, dtype), (8, "w"), *about, (14, 1))
+
+
+def archive(folder: Path, weight: bytes, files: Mapping[str, int], name: str = "model/net.onnx") -> Path:
+    """A model with one weight, packed with files of so many bytes."""
+    path = onnx_file(folder, graph(weights=[weight])).rename(folder / "net.onnx")
+    with zipfile.ZipFile(folder / "upload", "w") as packed:
+        packed.write(path, name)
+        for other, size in files.items():
+            packed.writestr(other, bytes(size))
+    return folder / "upload"
+
+
+@pytest.mark.parametrize(
+    ("said", "files"),
+    [
+        ([("location", "net.onnx.data")], {"model/net.onnx.data": 8}),
+        ([("location", "./net.onnx.data")], {"model/net.onnx.data": 8}),
+        ([("location", "parts/w"), ("offset", "4"), ("length", "8"), ("checksum", "x")], {"model/parts/w": 12}),
+    ],
+)
+def test_weights_that_lie_beside_the_model_in_its_archive_are_taken(
+    tmp_path: Path, said: Sequence[tuple[str, str]], files: Mapping[str, int]
+) -> None:
+    assert inspect_file(archive(tmp_path, kept_outside(*said), files)) == FileFacts("onnx")
+
+
+def test_labels_beside_the_model_are_read(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path).rename(tmp_path / "net.onnx")
+    with zipfile.ZipFile(tmp_path / "upload", "w") as packed:
+        packed.write(path, "a/net.onnx")
+        packed.writestr("a/labels.txt", "cat\ndog\n")
+
+    assert inspect_file(tmp_path / "upload").labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize("location", ["../w", "/etc/passwd", "w/../w", "model/w", "net.onnx", "W", "other"])
+def test_weights_that_are_kept_elsewhere_are_missed(tmp_path: Path, location: str) -> None:
+    path = archive(tmp_path, kept_outside(("location", location)), {"model/w": 8, "w": 8})
+
+    assert refusal(path).startswith(f"The ONNX model keeps weights in '{location}', which does not lie beside it")
+
+
+@pytest.mark.parametrize(
+    ("said", "rows"),
+    [([], 3), ([("offset", "1")], 2), ([("length", "9")], 2), ([("offset", "1"), ("length", "1")], 2)],
+)
+def test_weights_past_the_end_of_their_file_are_refused(
+    tmp_path: Path, said: Sequence[tuple[str, str]], rows: int
+) -> None:
+    path = archive(tmp_path, kept_outside(("location", "w"), *said, rows=rows), {"model/w": 8})
+
+    assert refusal(path).startswith("'w' ends before the weights that the ONNX model keeps in it.")
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        kept_outside(),
+        kept_outside(("location", "")),
+        kept_outside(("location", "other"), ("location", "w")),
+        kept_outside(("location", "w"), ("offset", "-4")),
+        kept_outside(("location", "w"), ("length", "9" * 19)),
+        kept_outside(("location", "w"), dtype=8),
+        kept_outside(("location", "w"), dtype=0),
+        kept_outside(("location", "w"), rows=2**64 - 2),
+    ],
+    ids=["nothing", "no name", "two names", "offset", "length", "texts", "no type", "rows"],
+)
+def test_nonsense_about_where_weights_lie_is_refused(tmp_path: Path, weight: bytes) -> None:
+    assert refusal(archive(tmp_path, weight, {"model/w": 8})) == DAMAGED
+
+
+def test_several_models_in_one_archive_are_named(tmp_path: Path) -> None:
+    path = archive(tmp_path, tensor("w"), {"model/b.onnx": 8})
+
+    assert refusal(path).startswith("The archive holds several ONNX models: 'model/b.onnx', 'model/net.onnx'.")
 
 
 def test_foreign_operations_are_refused_with_their_domain(tmp_path: Path) -> None:

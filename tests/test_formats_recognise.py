@@ -273,14 +273,14 @@ def packed(folder: Path, *names: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("names", [["model.onnx"], ["a/", "a/model.onnx", "__MACOSX/a/._model.onnx", "a/.DS_Store"]])
+@pytest.mark.parametrize("names", [["model.h5"], ["a/", "a/model.tflite", "__MACOSX/a/._model.tflite", "a/.DS_Store"]])
 def test_a_packed_model_of_one_file_is_refused(tmp_path: Path, names: list[str]) -> None:
     assert refusal(packed(tmp_path, *names)).startswith("The model lies inside an archive. Unpack it")
 
 
-@pytest.mark.parametrize("beside", ["w.bin", "model.onnx.data", "onnx__MatMul_12"])
-def test_an_onnx_model_packed_with_its_weights_hears_at_once_how_to_save_it(tmp_path: Path, beside: str) -> None:
-    assert "save it with all weights inside" in refusal(packed(tmp_path, "m/model.onnx", f"m/{beside}"))
+@pytest.mark.parametrize("beside", ["w.bin", "model.onnx.data", "onnx__MatMul_12", "labels.txt", "._model.onnx"])
+def test_an_onnx_model_may_be_packed_with_its_weights(tmp_path: Path, beside: str) -> None:
+    assert recognise(packed(tmp_path, "m/model.onnx", f"m/{beside}")) == "onnx"
 
 
 def test_an_openvino_model_with_a_config_beside_it_is_no_keras_archive(tmp_path: Path) -> None:

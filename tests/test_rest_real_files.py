@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests import real_models
 from tests import test_formats_onnx as onnx
+from tests.onnx_apart import packed_with_its_weights
 from tests.running_portal import Api
 
 pytestmark = pytest.mark.portal
@@ -51,9 +52,14 @@ def test_the_quantised_file_with_a_batch_of_one_sees_a_happy_face_in_each_pictur
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_the_file_with_its_labels_inside_tells_which_way_up_a_page_is(api: Api, engine: str) -> None:
-    name = f"orientation-{engine}"
-    version = api.upload(name, real_models.orientation_onnx(), preprocessing=PAGE_PREPROCESSING, engine=engine)
+@pytest.mark.parametrize("form", ["whole", "apart"])
+def test_the_file_with_its_labels_inside_tells_which_way_up_a_page_is(
+    api: Api, engine: str, form: str, tmp_path: Path
+) -> None:
+    name, path = f"orientation-{engine}-{form}", real_models.orientation_onnx()
+    if form == "apart":
+        path = packed_with_its_weights(path, tmp_path / "apart.zip")
+    version = api.upload(name, path, preprocessing=PAGE_PREPROCESSING, engine=engine)
     assert version["status"] == "ready", version["status_detail"]
     assert tuple(version["labels"]) == real_models.ORIENTATION_LABELS
     api.load(name)

@@ -16,6 +16,7 @@ from openvino.passes import ConstantFolding, Manager
 
 from inference.conversion import CannotConvert
 from inference.engines import openvino
+from inference.formats.onnx_archive import opened_onnx
 from inference.signature import Signature
 
 ov, ops = openvino.ov, openvino.ops
@@ -42,7 +43,8 @@ def convert_file(source: Path, source_format: str, engine: Any, path: Path) -> N
         )
         return
     names = [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
-    write_openvino(source, source_format, path, signature, *names)
+    with opened_onnx(source) as file:
+        write_openvino(file, source_format, path, signature, *names)
 
 
 def write_openvino(

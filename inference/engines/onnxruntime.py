@@ -1,6 +1,6 @@
 """The engine `onnxruntime`: ONNX files on the CPU, without extensions of their own.
 
-The file lies alone in its folder, so weights that it wants to read from beside it (ONNX external data) are not there.
+A file lies alone in its folder: weights beside it (ONNX external data) are only there if they came in its archive.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line, holds_text
 from inference.errors import BadInput
+from inference.formats.onnx_archive import opened_onnx
 from inference.formats.onnx_model import EXTERNAL
 from inference.signature import Signature, TensorSpec
 
@@ -76,8 +77,9 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeE
         options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return OnnxRuntimeEngine(session, may_loop=holds_text(path, _REPEATING))
+        with opened_onnx(path) as file:
+            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return OnnxRuntimeEngine(session, may_loop=holds_text(file, _REPEATING))
     except ModelUnusable:
         raise
     except Exception as error:

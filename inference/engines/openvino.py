@@ -31,6 +31,7 @@ from openvino.preprocess import PrePostProcessor
 from inference import texts
 from inference.archives import unpack
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
+from inference.formats.onnx_archive import opened_onnx
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
@@ -138,6 +139,9 @@ def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
         path = _unpacked(path)
     if format_name == "openvino" and path.is_dir():
         path = _only([*path.rglob("*.xml")], ".xml")
+    if format_name == "onnx":
+        with opened_onnx(path) as file:
+            return core.read_model(str(file)), None
     return core.read_model(str(path)), None
 
 

@@ -1,13 +1,17 @@
-"""ONNX models (onnx.proto): one ModelProto with everything inside."""
+"""ONNX models (onnx.proto): one ModelProto, with everything inside or with its weights beside it in one archive."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
+from inference.archives import is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, shown
-from inference.formats.label_text import read_labels
+from inference.formats.label_text import labels_beside, read_labels
+from inference.formats.onnx_archive import WeightFiles, model_entry
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Budget, Message, as_text, opened_bytes
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
@@ -33,35 +37,52 @@ _MICROSOFT = """
 """
 MICROSOFT_OPS = frozenset(_MICROSOFT.split())
 
-SAVED_WHOLE = (
-    "with all weights inside (torch.onnx.export with external_data=False, or onnx.save_model with "
-    "save_as_external_data=False) and upload that file"
+MAX_BYTES = 2 << 30  # protobuf's own limit
+EXTERNAL = (
+    "The ONNX file keeps its weights in another file. Put both into one .zip and upload that, or save the model with "
+    "all weights inside (torch.onnx.export with external_data=False, onnx.save_model with save_as_external_data=False)."
 )
-EXTERNAL = f"The ONNX file keeps its weights in another file, which is not read here. Save it {SAVED_WHOLE}."
 
 
 def inspect_onnx(path: Path) -> FileFacts:
-    """Raises FileRejected for weights in other files and operations that onnxruntime itself does not have."""
-    with opened_bytes(path) as raw:
-        model = Message(raw, Budget())
-        graph = model.one(7)
-        if graph is None:
+    """Raises FileRejected for weights in files that do not lie in the same archive, and for operations that onnxruntime
+    itself does not have."""
+    if not is_archive(path):
+        with opened_bytes(path) as raw:
+            return FileFacts("onnx", _inspect(raw, None))
+    with opened_archive(path) as archive:
+        model = model_entry(archive)
+        if model.size_bytes > MAX_BYTES:
             raise FileRejected(DAMAGED)
-        _check_opset(model)
-        _check_functions(model)
-        _Walk(_own_functions(model)).graph(graph)
-        training = list(model.all(20))
-        if training:
-            raise FileRejected(
-                "The ONNX file holds a graph for training. Export the model for inference and upload that file."
-            )
-        weights = {name for number in (5, 15) for name in _weight_names(graph, number)}
-        _check_inputs(graph, weights)
-        outputs = _checked_outputs(graph)
-        labels = _labels(model)
-    if not outputs:
+        with tempfile.NamedTemporaryFile() as copy:
+            archive.copy(model, cast(IO[bytes], copy))
+            copy.flush()
+            with opened_bytes(Path(copy.name)) as raw:
+                labels = _inspect(raw, WeightFiles.beside(model, archive))
+        folder = Path(model.name).parent
+        return FileFacts("onnx", labels or labels_beside(archive, "" if folder == Path() else str(folder)))
+
+
+def _inspect(raw: memoryview, weight_files: WeightFiles | None) -> tuple[str, ...]:
+    """The labels inside."""
+    model = Message(raw, Budget())
+    graph = model.one(7)
+    if graph is None:
+        raise FileRejected(DAMAGED)
+    _check_opset(model)
+    walk = _Walk(_own_functions(model), weight_files)
+    for function in model.all(25):
+        walk.function(function)
+    walk.graph(graph)
+    if model.has(20):
+        raise FileRejected(
+            "The ONNX file holds a graph for training. Export the model for inference and upload that file."
+        )
+    weights = {name for number in (5, 15) for name in _weight_names(graph, number)}
+    _check_inputs(graph, weights)
+    if not _checked_outputs(graph):
         raise FileRejected("The ONNX file names no output. Export the model again and upload the new file.")
-    return FileFacts("onnx", labels)
+    return _labels(model)
 
 
 def _check_opset(model: Message) -> None:
@@ -74,17 +95,12 @@ def _own_functions(model: Message) -> set[tuple[str, str]]:
     return {(function.text(10), function.text(1)) for function in model.all(25)}
 
 
-def _check_functions(model: Message) -> None:
-    walk = _Walk(_own_functions(model))
-    for function in model.all(25):
-        walk.function(function)
-
-
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Looks at every node and every tensor, inner graphs too."""
+    """Looks at every node and every tensor, inner graphs too. `weight_files` None: the model came alone."""
 
     own: set[tuple[str, str]]
+    weight_files: WeightFiles | None
 
     def graph(self, graph: Message) -> None:
         for number, _, value in graph.fields():
@@ -94,9 +110,9 @@ class _Walk:
             if number == 1:
                 self.node(item)
             elif number == 5:
-                _check_tensor(item)
+                self._tensor(item)
             elif number == 15:
-                _check_sparse(item)
+                self._sparse(item)
 
     def function(self, function: Message) -> None:
         for node in function.all(7):
@@ -136,27 +152,27 @@ class _Walk:
             if number in (6, 11):
                 self.graph(_inner(attribute, value))
             elif number in (5, 10):
-                _check_tensor(_inner(attribute, value))
+                self._tensor(_inner(attribute, value))
             elif number in (22, 23):
-                _check_sparse(_inner(attribute, value))
+                self._sparse(_inner(attribute, value))
+
+    def _tensor(self, tensor: Message) -> None:
+        if not any(number == 13 or (number == 14 and value != 0) for number, _, value in tensor.fields()):
+            return
+        if self.weight_files is None:
+            raise FileRejected(EXTERNAL)
+        self.weight_files.check(tensor)
+
+    def _sparse(self, sparse: Message) -> None:
+        for number in (1, 2):
+            for tensor in sparse.all(number):
+                self._tensor(tensor)
 
 
 def _inner(outer: Message, value: memoryview) -> Message:
     if outer.depth >= MAX_DEPTH:
         raise FileRejected(TOO_DEEP)
     return Message(value, outer.budget, outer.depth + 1)
-
-
-def _check_tensor(tensor: Message) -> None:
-    for number, _, value in tensor.fields():
-        if number == 13 or (number == 14 and value != 0):
-            raise FileRejected(EXTERNAL)
-
-
-def _check_sparse(sparse: Message) -> None:
-    for number in (1, 2):
-        for tensor in sparse.all(number):
-            _check_tensor(tensor)
 
 
 def _weight_names(graph: Message, number: int) -> Iterator[str]:

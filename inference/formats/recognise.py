@@ -12,17 +12,14 @@ from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
 from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
-from inference.formats.onnx_model import SAVED_WHOLE
+from inference.formats.onnx_archive import ENDING as ONNX
 
 FormatName = Literal["keras", "hdf5", "saved_model", "frozen_graph", "onnx", "tflite", "openvino"]
 HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-MODEL_ENDINGS = (".keras", ".h5", ".hdf5", ".onnx", ".tflite", ".pb")
+PLAIN_MODELS = (".keras", ".h5", ".hdf5", ".tflite", ".pb")
+"""Endings of files that hold a whole model, and gain nothing in an archive."""
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
-ONNX_AND_OTHERS = (
-    f"The archive holds an ONNX model and other files. If its weights are among them, save it {SAVED_WHOLE}; otherwise "
-    "upload the .onnx file itself."
-)
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd")
@@ -114,14 +111,14 @@ def _in_archive(names: set[str]) -> FormatName:
         raise FileRejected(WEIGHTS_ONLY)
     is_pair = any(leaf.endswith(".xml") for leaf in leaves) and any(leaf.endswith(".bin") for leaf in leaves)
     seen = {leaf for leaf in leaves if not leaf.startswith(".")}
-    if not is_pair and any(leaf.endswith(MODEL_ENDINGS) for leaf in seen):
-        if any(leaf.endswith(".onnx") for leaf in seen) and not all(leaf.endswith(".onnx") for leaf in seen):
-            raise FileRejected(ONNX_AND_OTHERS)
+    if not is_pair and any(leaf.endswith(PLAIN_MODELS) for leaf in seen):
         raise FileRejected("The model lies inside an archive. Unpack it and upload the model file itself.")
     if leaves and all(leaf.endswith(".npy") for leaf in leaves):
         raise FileRejected(f"This is an archive of NumPy arrays without a description of layers. {SAVE_AS_KERAS}")
     if is_pair:
         return "openvino"
+    if any(leaf.endswith(ONNX) for leaf in seen):
+        return "onnx"
     raise FileRejected(f"The archive holds no model that is known here. {SAVE_AS_KERAS}")
 
 

@@ -142,6 +142,19 @@ def _onnx_outside(location: str, offset: int = 0) -> Callable[[Path], Path]:
     return lambda folder: onnx.onnx_file(folder, onnx.graph(weights=[onnx.tensor("w", *entries, (14, 1))]))
 
 
+def _onnx_outside_of_archive(location: str, offset: int = 0) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        model = _onnx_outside(location, offset)(folder)
+        path = folder / "bad.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(model, "net/net.onnx")
+            for name in ("secret", "net/weights.bin"):
+                archive.writestr(name, bytes(8))
+        return path
+
+    return make
+
+
 def _deep_xml(folder: Path) -> Path:
     return openvino.packed(folder, openvino.HEAD + '<net name="x" version="11">' + "<layers>" * 50_000)
 
@@ -248,6 +261,9 @@ BAD_FILES = (
     Bad("M12", "absolute", "keeps its weights in another file", _onnx_outside("/etc/passwd")),
     Bad("M12", "beside", "keeps its weights in another file", _onnx_outside("weights.bin")),
     Bad("M12", "past_the_end", "keeps its weights in another file", _onnx_outside("weights.bin", 10**12)),
+    Bad("M12", "packed_parent", "does not lie beside it", _onnx_outside_of_archive("../secret")),
+    Bad("M12", "packed_absolute", "does not lie beside it", _onnx_outside_of_archive("/etc/passwd")),
+    Bad("M12", "packed_past_the_end", "ends before the weights", _onnx_outside_of_archive("weights.bin", 10**12)),
     Bad("M13", "free_list", "ended early", _patched(b"HEAP", _endless_free_list)),
     Bad("M13", "siblings", "It took more than 8 s", _patched(b"TREE", _endless_siblings)),
     Bad("M13", "collection", "It took more than 8 s", _patched(b"GCOL", _endless_collection)),
