@@ -107,7 +107,7 @@ def _say_that_it_is_gone(job: Job) -> None:
 
 
 def _finish(job: Job, outcome: Outcome) -> None:
-    Job.objects.filter(pk=job.pk).update(
+    _running(job).update(
         state=JobState.DONE,
         progress=100,
         detail=outcome.sentence,
