@@ -210,8 +210,8 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {  # the key must exist for Q_CLUSTER_NAME to be obeyed
         JOBS_CLUSTER: {
             "workers": 2,  # one for the long jobs, which run one at a time, and one that is free to check
-            "timeout": 1800,
-            "retry": 3600,
+            "timeout": 1800,  # of tasks that set none; jobs do: models_app/queue.py
+            "retry": 3600,  # a job that still runs then is delivered again, and its second worker finds it taken
             "ack_failures": True,
             "recycle": 100,
         },
