@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from models_app.admin.version import ModelVersionAdmin
 from models_app.choices import FileStatus, InstanceState
 from models_app.models import ModelVersion, Transition
 from models_app.pages.version_page import history
@@ -201,6 +202,17 @@ def test_a_fragment_is_answered_with_304_while_it_prints_the_same() -> None:
         assert "<html" not in text_of(first)
         assert again.status_code == 304, address
         assert again.content == b""
+
+
+@pytest.mark.parametrize("query", ["p=7", "nonsense=1"])
+def test_rows_of_a_page_that_is_no_more_are_not_found(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelVersionAdmin, "list_per_page", 1)
+    make_version("one")
+    make_version("two")
+    client = logged_in(make_superuser())
+
+    assert client.get(f"{LIST}?{query}&fragment=rows").status_code == 404
+    assert client.get(f"{LIST}?{query}").headers["Location"].endswith("?e=1")
 
 
 def test_a_fragment_changes_with_the_state() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -129,7 +130,10 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         query = request.GET.copy()
         del query["fragment"]
         request.GET = query  # type: ignore[assignment]
-        rows = self.get_changelist_instance(request)
+        try:
+            rows = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:  # a page that is no more, since rows were deleted
+            raise Http404 from None
         rows.formset = None
         context = {"cl": rows, "opts": self.opts, **self._figures(request, first_node())}
         return fragment_response(request, "portal/_rows.html", context)
