@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client
 
 from inference.errors import NotAuthenticated, PermissionRefused
-from models_app.api.views.base import ADD, ADD_MODEL
+from models_app.api.views.base import ADD, ADD_MODEL, LOAD
 from portal.lean.uploads import _authorise
 from tests.admin_client import client_with
 
@@ -15,12 +15,13 @@ pytestmark = pytest.mark.django_db
 TOKEN = "t" * 32
 
 
-def authorise(client: Client, permission: str, path: str = "/api/models/") -> None:
+def authorise(client: Client, *permissions: str, path: str = "/api/models/") -> None:
     """As the form in the browser sends it: the session, and the token as cookie and header."""
     session = client.cookies[settings.SESSION_COOKIE_NAME].value if client.cookies else ""
     cookies = f"{settings.SESSION_COOKIE_NAME}={session}; {settings.CSRF_COOKIE_NAME}={TOKEN}"
     headers = [(b"host", b"localhost"), (b"cookie", cookies.encode()), (b"x-csrftoken", TOKEN.encode())]
-    _authorise({"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}, permission)
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    _authorise(scope, permissions)
 
 
 def test_who_may_add_versions_only_is_told_what_the_account_may() -> None:
@@ -34,6 +35,11 @@ def test_who_may_add_versions_only_is_told_what_the_account_may() -> None:
 def test_who_may_only_look_is_told_whom_to_ask() -> None:
     with pytest.raises(PermissionRefused, match="Your account may not upload models"):
         authorise(client_with(), ADD)
+
+
+def test_who_may_not_load_hears_it_before_the_file_that_is_to_be_loaded() -> None:
+    with pytest.raises(PermissionRefused, match="may upload models, but not load them"):
+        authorise(client_with("add"), ADD, LOAD, path="/api/model/")
 
 
 def test_who_is_logged_out_is_not_known(client: Client) -> None:

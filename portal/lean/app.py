@@ -20,7 +20,7 @@ from portal.lean.exchange import new_request_id
 from portal.lean.inference import InferencePath
 from portal.lean.pace import Pace
 from portal.lean.threads import ThreadLender
-from portal.lean.uploads import receive_upload, upload_permission
+from portal.lean.uploads import receive_upload, upload_permissions
 
 logger = logging.getLogger("portal.lean")
 _UPLOAD_FORM_PATH = "/admin/models_app/modelversion/add/"
@@ -66,8 +66,8 @@ class LeanApplication:
             await send(message)
 
         try:
-            if (permission := upload_permission(scope)) is not None:
-                await receive_upload(scope, receive, watched, self._django, permission)
+            if (permissions := upload_permissions(scope)) is not None:
+                await receive_upload(scope, receive, watched, self._django, permissions)
             else:
                 await self._pass_on(scope, receive, watched)
         except Exception as raised:

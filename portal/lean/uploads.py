@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO, Any
@@ -20,7 +21,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.asgi import ASGIRequest
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -37,7 +38,7 @@ from models_app.api.authentication import BrowserAuthentication, KeyAuthenticati
 from models_app.api.errors import as_portal_error
 from models_app.api.file_names import NameReader, file_name
 from models_app.api.permissions import may
-from models_app.api.views.base import ADD, ADD_MODEL
+from models_app.api.views.base import ADD, ADD_MODEL, LOAD
 from models_app.models import ApiKey
 from models_app.services.files import (
     ReceivedFile,
@@ -54,9 +55,9 @@ from portal.lean.pace import Pace
 
 _VERSIONS_PATH = re.compile(r"/api/models/(?P<name>[-\w]+)/versions/\Z")
 _PATHS = (
-    ("POST", re.compile(r"/api/models/\Z"), ADD_MODEL),
-    ("POST", _VERSIONS_PATH, ADD),
-    ("PUT", re.compile(r"/api/model/\Z"), ADD),
+    ("POST", re.compile(r"/api/models/\Z"), (ADD_MODEL,)),
+    ("POST", _VERSIONS_PATH, (ADD,)),
+    ("PUT", re.compile(r"/api/model/\Z"), (ADD, ADD_MODEL, LOAD)),
 )
 FIELD_BYTES = 2**20
 MOST_FIELDS = 32
@@ -80,24 +81,25 @@ class Upload:
     file: ReceivedFile | None = None
 
 
-def upload_permission(scope: Scope) -> str | None:
-    """The permission that an upload to this address needs, None for every other request.
+def upload_permissions(scope: Scope) -> tuple[str, ...] | None:
+    """The permissions that an upload to this address needs, None for every other request.
 
     A PUT without a multipart form names a file of the import folder: it is an ordinary request.
     """
-    for method, path, permission in _PATHS:
+    for method, path, permissions in _PATHS:
         if scope["method"] == method and path.match(scope["path"]):
             is_form = (header(scope, b"content-type") or "").lower().startswith("multipart/form-data")
-            return permission if is_form or method == "POST" else None
+            return permissions if is_form or method == "POST" else None
     return None
 
 
-async def receive_upload(scope: Scope, receive: Receive, send: Send, django: Application, permission: str) -> None:
+async def receive_upload(
+    scope: Scope, receive: Receive, send: Send, django: Application, permissions: Sequence[str]
+) -> None:
     """Check, receive, hand over. Whatever happens, a file that nobody took is removed."""
     pace = Pace(receive)
     try:
-        await sync_to_async(_authorise)(scope, permission)
-        await sync_to_async(_check_model)(scope)
+        await sync_to_async(_check_sender)(scope, permissions)
         check_plain(header(scope, b"content-encoding"))
         boundary = _boundary(scope)
         await asyncio.to_thread(_check_length, scope)
@@ -118,24 +120,33 @@ async def receive_upload(scope: Scope, receive: Receive, send: Send, django: App
         await sync_to_async(receiver.discard)()
 
 
-def _authorise(scope: Scope, permission: str) -> None:
-    """Who sends, and may they? Raises NotAuthenticated or PermissionRefused. The same classes as the views use."""
+def _check_sender(scope: Scope, permissions: Sequence[str]) -> None:
+    """Raises PortalError. The connection to the database is given back: a slow upload would keep it for hours, and
+    PostgreSQL has a hundred."""
     close_old_connections()
+    try:
+        _authorise(scope, permissions)
+        _check_model(scope)
+    finally:
+        connections.close_all()
+
+
+def _authorise(scope: Scope, permissions: Sequence[str]) -> None:
+    """Who sends, and may they? Raises NotAuthenticated or PermissionRefused. The same classes as the views use."""
     request = ASGIRequest(_without_body(scope), BytesIO())
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
     view = Request(request, authenticators=[KeyAuthentication(), BrowserAuthentication()])
     try:
         user = view.user
-        is_allowed = user.is_authenticated and may(
-            user, view.auth if isinstance(view.auth, ApiKey) else None, permission
-        )
+        key = view.auth if isinstance(view.auth, ApiKey) else None
+        missing = [one for one in permissions if user.is_authenticated and not may(user, key, one)]
     except Exception as error:
         raise as_portal_error(error) or error from None
     if not user.is_authenticated:
         raise NotAuthenticated(HOW_TO_SEND)
-    if not is_allowed:
-        raise PermissionRefused(_refusal(user, permission, has_key=view.auth is not None))
+    if missing:
+        raise PermissionRefused(_refusal(user, missing[0], has_key=key is not None))
 
 
 def _refusal(user: Any, permission: str, *, has_key: bool) -> str:
@@ -143,6 +154,8 @@ def _refusal(user: Any, permission: str, *, has_key: bool) -> str:
         return "The key's scope or the user's rights do not allow uploads."
     if permission == ADD_MODEL and user.has_perm(ADD):
         return "Your account may add versions to models that exist, but no new models."
+    if permission == LOAD:
+        return "Your account may upload models, but not load them."
     return "Your account may not upload models. Ask an administrator for the right."
 
 
