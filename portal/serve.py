@@ -26,18 +26,20 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import Error, connections
+from django.db import Error, connection, connections
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
 from inference.processes import die_with_parent, identify, is_alive, reap_orphans
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
+from models_app.models import Node
 from models_app.outage import one_line
 from models_app.services import files
 from models_app.services.hand_out import queue_cut_off_by_stop
+from models_app.services.nodes import node_at_work
 from models_app.services.patience import without_waiting
-from portal import datadir, first_start
+from portal import datadir, env, first_start
 
 logger = logging.getLogger("portal.serve")
 
@@ -58,7 +60,7 @@ class NoBroker(Exception):
 
 
 class AlreadyRunning(Exception):
-    """Another `serve` holds this data directory or the port."""
+    """Another `serve` holds this data directory, the port or the database."""
 
 
 @dataclass
@@ -180,6 +182,8 @@ class Portal:
         if settings.REDIS_URL:
             _reach_redis()
         schema.refuse_newer()
+        if env.text("DATABASE_URL"):  # else it lies in the data directory, which is ours
+            _refuse_second()
         call_command("migrate", interactive=False, verbosity=0)
         _make_database_private()
         for line in first_start.prepare():
@@ -225,6 +229,15 @@ class Portal:
         connections.close_all()  # ours may be days old
         without_waiting(queue_cut_off_by_stop)  # where that fails, they count as cut off
         self._say("The portal has stopped.")
+
+
+def _refuse_second() -> None:
+    """Raises AlreadyRunning where a portal on another host works with the database: each would take the other's models.
+    Before its tables are touched."""
+    if Node._meta.db_table in connection.introspection.table_names() and (name := node_at_work()) is not None:
+        raise AlreadyRunning(
+            f"A portal works with this database already, on {name}. Stop that one first, or look at DATABASE_URL."
+        )
 
 
 def _end(children: Sequence[Child]) -> None:

@@ -44,7 +44,7 @@ def test_rows_move_there_as_they_do_in_sqlite(database_url: str) -> None:
 @pytest.mark.long
 @pytest.mark.portal
 def test_a_portal_loads_answers_and_unloads_there(
-    database_url: str, new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes]
+    database_url: str, new_portal: Callable[..., RunningPortal], digit: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     portal = new_portal(DATABASE_URL=database_url)
     api = portal.client()
@@ -52,6 +52,11 @@ def test_a_portal_loads_answers_and_unloads_there(
     api.load("digits")
 
     assert api.ask("digits", digit("seven")).json()["predictions"][0]["top"][0]["label"] == "7"
+
+    other = RunningPortal(tmp_path, DATABASE_URL=database_url, PORTAL_NODE="elsewhere").manage("serve")
+    assert (other.returncode, "already, on " in other.stdout) == (3, True), other.stdout
+    assert api.ask("digits", digit("seven")).status_code == 200
+    assert [node["name"] for node in api.get("/api/status/").json()["nodes"]] != ["elsewhere"]
 
     portal.stop()
     portal.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,13 +19,31 @@ NO_SLOTS = "This node has no slots for models. Start it with PORTAL_SLOTS above 
 
 
 def this_node() -> Node:
-    """The row of this host. A portal has one node for now: a host that was renamed keeps its row."""
+    """The row of this host. A portal has one node for now: a host with a new name takes over what the old one had."""
     node, is_new = Node.objects.get_or_create(name=settings.PORTAL_NODE, defaults={"slots": settings.PORTAL_SLOTS})
     if is_new:
         for other in Node.objects.exclude(pk=node.pk):
             Instance.objects.filter(node=other).update(node=node)
             other.delete()
     return node
+
+
+def node_at_work() -> str | None:
+    """The name of a node that reports while we look, for 6 s; None at once where none did lately."""
+    before = _reports()
+    if all(map(_is_long_ago, before.values())):
+        return None
+    until = time.monotonic() + 3 * SEEN_EVERY_S
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        for name, moment in _reports().items():
+            if moment != before.get(name):
+                return name
+    return None
+
+
+def _reports() -> dict[str, datetime | None]:
+    return dict(Node.objects.values_list("name", "jobs_last_seen"))
 
 
 def announce_slots(node: Node) -> None:
