@@ -51,7 +51,8 @@ if PORTAL_HOST in {"0.0.0.0", "::"} and not env.text("PORTAL_ALLOWED_HOSTS"):
     _NAMES = [*_NAMES, socket.gethostname(), socket.getfqdn()]
 # Whatever checks the portal from its own machine. A rebound name does not get in by these: browsers send that name.
 ALLOWED_HOSTS = [*_NAMES, *LOOPBACK_NAMES]
-CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in _NAMES if PORTAL_HTTPS and host != "*"]
+_TRUSTED = [name for host in _NAMES for name in ([host[1:], f"*{host}"] if host.startswith(".") else [host])]
+CSRF_TRUSTED_ORIGINS = [f"https://{name}" for name in _TRUSTED if PORTAL_HTTPS and name != "*"]
 
 INSTALLED_APPS = [
     "models_app.apps.ModelsAdminConfig",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -70,7 +71,11 @@ def test_an_unknown_name_is_one_line_in_the_log(proxied: RunningPortal) -> None:
     assert ["elsewhere.example" in line for line in lines] == [True, True], lines
 
 
-def test_pages_of_this_machine_are_no_trusted_origin(proxied: RunningPortal) -> None:
+@pytest.mark.parametrize(
+    ("names", "origins"), [(NAME, [f"https://{NAME}"]), (".a.example", ["https://a.example", "https://*.a.example"])]
+)
+def test_trusted_are_pages_of_the_names_and_not_of_this_machine(names: str, origins: list[str], tmp_path: Path) -> None:
+    portal = RunningPortal(tmp_path, PORTAL_HTTPS="1", PORTAL_ALLOWED_HOSTS=names)
     command = "from django.conf import settings; print(settings.CSRF_TRUSTED_ORIGINS)"
 
-    assert proxied.manage("shell", "-v0", "-c", command).stdout.strip() == str([f"https://{NAME}"])
+    assert portal.manage("shell", "-v0", "-c", command).stdout.strip() == str(origins)
