@@ -134,12 +134,13 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             raise _not_connected()
         number = next(self._numbers)
+        frame = wire.joined({"id": number, "timeout_s": end - loop.time(), **header}, body)
         future: asyncio.Future[wire.Frame] = loop.create_future()
         until = end + ANSWER_MARGIN_S
         self._waiting[number] = _Waiting(future, until, timeout_s)
         self._alarm.set(until)
         self._tell_refused()
-        transport.write(wire.joined({"id": number, "timeout_s": end - loop.time(), **header}, body))
+        transport.write(frame)
         try:
             return await future
         finally:

@@ -13,7 +13,7 @@ An instance is one loaded copy of a version in one process:
       │
       └── loading, ready, restarting: the portal stopped or the owner died, and the copy is still wanted
 
-    any live state ──► failed ──► stopped (dismissed by an unload)
+    loading, ready, restarting ──► failed ──► stopped (dismissed by an unload)
 
 The web writes wishes (queued, unloading, stopped out of queued or failed); the owner of the process writes what it saw.
 """
@@ -85,7 +85,7 @@ class KeyScope(models.TextChoices):
 
 _S = InstanceState
 ALLOWED_MOVES: dict[InstanceState, frozenset[InstanceState]] = {
-    _S.QUEUED: frozenset({_S.LOADING, _S.STOPPED, _S.FAILED}),
+    _S.QUEUED: frozenset({_S.LOADING, _S.STOPPED}),
     _S.LOADING: frozenset({_S.READY, _S.RESTARTING, _S.UNLOADING, _S.FAILED, _S.QUEUED}),
     _S.READY: frozenset({_S.RESTARTING, _S.UNLOADING, _S.FAILED, _S.QUEUED}),
     _S.RESTARTING: frozenset({_S.LOADING, _S.UNLOADING, _S.FAILED, _S.QUEUED}),

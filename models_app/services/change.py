@@ -26,8 +26,8 @@ FIELDS = ("labels", "preprocessing", "postprocessing", "options", "engine")
 def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor) -> None:
     """Change the fields that are given.
 
-    Raises InUse while it is loaded, NotReady while it is checked, ValidationFailed that names the field. New labels of
-    a rejected version have it checked again, and so do other ends of a frozen graph.
+    Raises InUse while it is loaded, NotReady while it is checked, ValidationFailed that names the field. A rejected
+    version is checked again, and so is one whose graph gets other inputs or outputs.
     """
     if unknown := sorted(set(map(str, given)) - set(FIELDS)):
         raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")

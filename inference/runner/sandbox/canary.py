@@ -19,7 +19,7 @@ def is_readable(canary: Path) -> bool:
     """Whether the file can be read. Without a wall it must be, or it proves nothing."""
     try:
         with canary.open("rb") as file:
-            return file.read(1) is not None
+            return bool(file.read(1))
     except OSError:
         return False
 
