@@ -271,7 +271,7 @@ def _write_openvino(frozen: FrozenGraph, path: Path) -> None:
         graph = Path(folder) / "graph.pb"
         graph.write_bytes(_serialized(frozen))
         ends = frozen.inputs, frozen.outputs
-        write_openvino(graph, "frozen_graph", path, frozen.signature, *ends, weights=frozen.weights)
+        write_openvino(graph, path, frozen.signature, *ends, weights=frozen.weights)
 
 
 def _write_onnx(frozen: FrozenGraph, path: Path) -> None:

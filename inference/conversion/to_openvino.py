@@ -34,7 +34,6 @@ def convert_file(source: Path, source_format: str, engine: Any, path: Path) -> N
         tensors = engine.tensors
         write_openvino(
             source,
-            source_format,
             path,
             signature,
             [tensor.file_name for tensor in tensors[: len(signature.inputs)]],
@@ -44,12 +43,11 @@ def convert_file(source: Path, source_format: str, engine: Any, path: Path) -> N
         return
     names = [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
     with opened_onnx(source) as file:
-        write_openvino(file, source_format, path, signature, *names)
+        write_openvino(file, path, signature, *names)
 
 
 def write_openvino(
     source: Path,
-    source_format: str,
     path: Path,
     signature: Signature,
     inputs: Sequence[str],

@@ -142,8 +142,8 @@ def delete_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
             **modeladmin.admin_site.each_context(request),
             "title": "Delete",
             "opts": modeladmin.opts,
-            "doomed": [row for row in rows if row.can_delete or row.state == "checking"],
-            "kept": [row for row in rows if not (row.can_delete or row.state == "checking")],
+            "doomed": [row for row in rows if row.is_deletable],
+            "kept": [row for row in rows if not row.is_deletable],
             "checkbox": ACTION_CHECKBOX_NAME,
             "action": "delete_selected",
         }

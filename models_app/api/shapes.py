@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models_app.choices import InstanceState, VersionState
+from models_app.choices import ENDED, InstanceState, VersionState
 from models_app.models import Comparison, Instance, Job, ModelVersion, Node, RegisteredModel
 from models_app.services.nodes import NO_SLOTS
 from models_app.services.places import Places, keeps_older, queue_places
@@ -46,7 +46,7 @@ def version_json(version: ModelVersion, places: Places | None = None) -> dict[st
         "postprocessing": version.postprocessing_json,
         "options": version.options_json,
         "jobs": [job_json(job) for job in version.jobs.all()],
-        "instances": [instance_json(i) for i in instances if i.state not in {"stopped", "failed"}],
+        "instances": [instance_json(i) for i in instances if i.state not in ENDED],
     }
 
 
@@ -117,20 +117,4 @@ def node_json(node: Node, free: int) -> dict[str, Any]:
         "slots_free": free,
         "devices": [{key: device[key] for key in keys} for device in node.devices],
         "last_seen": node.last_seen.isoformat() if node.last_seen else None,
-    }
-
-
-def empty_receipt(name: str) -> dict[str, Any]:
-    """The receipt where there was nothing to unload."""
-    return {
-        "model": name,
-        "version": None,
-        "state": "unloaded",
-        "pids": [],
-        "process_exited": True,
-        "seconds": 0,
-        "memory_freed_bytes": 0,
-        "device_memory_freed_bytes": None,
-        "drained_requests": 0,
-        "failed_requests": 0,
     }

@@ -131,6 +131,11 @@ class VersionRow:
         return self.rights.can_delete and self.state in {"unloaded", "failed", "rejected"}
 
     @property
+    def is_deletable(self) -> bool:
+        """By those who may, who are asked first; the page of one that is checked offers no button for it."""
+        return self.can_delete or self.state == "checking"
+
+    @property
     def can_change(self) -> bool:
         return self.rights.can_change and not self.is_locked
 

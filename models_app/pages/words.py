@@ -93,8 +93,3 @@ def percent_words(share: float) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 model`, `2 models`."""
     return f"{count_words(count)} {one if count == 1 else many or one + 's'}"
-
-
-def listed(texts: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}" if texts else ""

@@ -21,7 +21,6 @@ from models_app.services import files, find, upload
 from models_app.services.actor import Actor
 from models_app.services.load import load
 from models_app.services.replace import await_replacement
-from models_app.services.unload import DEFAULT_WAIT_S, unload
 
 LOAD_LIMIT_S = 120.0
 _WITHOUT_OPTIONS = {"max_batch": MOST_BATCH}
@@ -159,10 +158,3 @@ def _received(contents: Mapping[str, bytes]) -> files.ReceivedFile:
         for path, data in contents.items():
             writer.writestr(path, data)
     return files.receive_bytes(archive.getvalue(), "model.zip")
-
-
-def unload_model(name: str, *, by: Actor) -> None:
-    """Unload all versions; returns once their processes are gone. Idempotent."""
-    versions = find.what_to_unload(find.find_model(name))
-    if versions and unload(versions, by=by, wait_s=DEFAULT_WAIT_S) is None:
-        raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)

@@ -8,9 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
+from inference.errors import Unavailable
 from inference.owner import nudge
 from models_app.choices import LIVE, InstanceState
-from models_app.models import Instance, ModelVersion
+from models_app.models import Instance, ModelVersion, RegisteredModel
+from models_app.services import find
 from models_app.services.actor import Actor, actor_name
 from models_app.services.move import move
 from models_app.services.waiting import wait_until
@@ -44,7 +46,17 @@ def unload(
         return None if any(row.state in LIVE for row in rows) else rows
 
     rows = wait_until(look, wait_s)
-    return None if rows is None else _receipt(versions, rows)
+    return None if rows is None else receipt_of(versions[0].model.name, versions, rows)
+
+
+def unload_model(model: RegisteredModel, *, by: Actor) -> dict[str, Any]:
+    """Unload all that is loaded of a model. Returns the RECEIPT once the processes are gone; raises Unavailable while
+    they are not after DEFAULT_WAIT_S."""
+    versions = find.what_to_unload(model)
+    receipt = unload(versions, by=by) if versions else receipt_of(model.name)
+    if receipt is None:
+        raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)
+    return receipt
 
 
 def _wish_end(instance: Instance, by: str, reason: str) -> bool:
@@ -58,11 +70,12 @@ def _wish_end(instance: Instance, by: str, reason: str) -> bool:
     return True
 
 
-def _receipt(versions: Sequence[ModelVersion], rows: Sequence[Instance]) -> dict[str, Any]:
+def receipt_of(model: str, versions: Sequence[ModelVersion] = (), rows: Sequence[Instance] = ()) -> dict[str, Any]:
+    """The RECEIPT of instances that have ended; without any, of nothing that was unloaded."""
     receipts = [row.receipt for row in rows if row.receipt]
     on_gpu = [r["device_memory_freed_bytes"] for r in receipts if r.get("device_memory_freed_bytes") is not None]
     return {
-        "model": versions[0].model.name,
+        "model": model,
         "version": versions[0].number if len(versions) == 1 else None,
         "state": "unloaded",
         "pids": [pid for r in receipts for pid in r["pids"]],

@@ -14,6 +14,7 @@ from inference.protocols.v2_repository import LoadRequest
 from models_app.api.views.base import ADD, ADD_MODEL, LOAD, UNLOAD
 from models_app.services import find, repository
 from models_app.services.keys import KnownKey
+from models_app.services.unload import unload_model
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.routes import Work
 from portal.lean.threads import ThreadLender
@@ -58,7 +59,7 @@ def _load(name: str, request: LoadRequest, key: KnownKey | None) -> None:
 
 
 def _unload(name: str, key: KnownKey | None) -> None:
-    repository.unload_model(name, by=_user(key))
+    unload_model(find.find_model(name), by=_user(key))
 
 
 def _user(key: KnownKey | None) -> User | None:

@@ -16,8 +16,7 @@ let isLost = 0, seenAt = new Date();
 
 /** The fragment as an element, or null where nothing has changed. */
 async function fetchFragment(address, key) {
-  const headers = { "X-Fragment": "1" };
-  if (etags.has(key)) headers["If-None-Match"] = etags.get(key);
+  const headers = etags.has(key) ? { "If-None-Match": etags.get(key) } : {};
   const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
   if (answer.redirected || [403, 404].includes(answer.status)) {
     if (holdsInput()) throw new Error(GONE);

@@ -129,7 +129,6 @@ for (const input of document.querySelectorAll("input[data-most]")) {
     request.onload = () => showAnswers(request, items);
     request.onerror = () => end("The connection broke, or a picture is gone or has changed since it was chosen. Ask again, or choose the pictures again.");
     request.open("POST", `${form.getAttribute("action")}&fragment=answers`);
-    request.setRequestHeader("X-Fragment", "1");
     request.send(body());
     say("Sending");
 

@@ -16,8 +16,6 @@ from inference.runner.sandbox import canary, capabilities, landlock, seccomp
 from inference.runner.sandbox.paths import standard_devices, standard_paths
 from inference.workspace import Workspace
 
-Mode = Literal["auto", "require", "off"]
-
 
 @dataclass(frozen=True, slots=True)
 class Allowed:

@@ -54,8 +54,8 @@ def version() -> int:
         raise _sentence(error) from None
 
 
-def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path]) -> int:
-    """Wall the calling thread in, for good, and return the ABI. Needs no_new_privs.
+def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path]) -> None:
+    """Wall the calling thread in, for good. Needs no_new_privs.
 
     Only `read` may be read, only `write` changed; `devices` are read, written and asked by ioctl. Everything beneath
     a folder counts with it; nothing may be executed. Raises Unavailable, and FileNotFoundError for a path that is not
@@ -84,7 +84,6 @@ def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[P
         raise _sentence(error) from None
     finally:
         os.close(ruleset)
-    return abi
 
 
 def _files_known_to(abi: int) -> int:

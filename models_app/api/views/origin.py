@@ -11,19 +11,19 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference.errors import Unavailable, ValidationFailed
+from inference.errors import ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.permissions import may
 from models_app.api.picture_forms import sent_pictures
-from models_app.api.shapes import empty_receipt, version_json
+from models_app.api.shapes import version_json
 from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView, PicturesView
 from models_app.api.views.verbs import read_top
 from models_app.choices import VersionState
 from models_app.services import delete, files, find, upload
 from models_app.services.predict import predict_pictures
 from models_app.services.replace import await_replacement
-from models_app.services.unload import DEFAULT_WAIT_S, unload
+from models_app.services.unload import unload_model
 
 REGISTER_LIMIT_S = 120.0
 
@@ -78,13 +78,10 @@ class OriginModelView(FormView):
             self._require(request, DELETE_MODEL)
         name = request.query_params.get("model_id") or _field(request, "model_id")
         model = find.find_model(upload.check_name(name, field="model_id"))
-        versions = find.what_to_unload(model)
-        receipt = unload(versions, by=request.user, wait_s=DEFAULT_WAIT_S) if versions else None
-        if versions and receipt is None:
-            raise Unavailable("Its process has not ended yet. Try again in some seconds.", retry_after_s=5)
+        receipt = unload_model(model, by=request.user)
         if not keep:
             delete.delete_model(model, by=request.user)
-        return Response(receipt or empty_receipt(model.name))
+        return Response(receipt)
 
     def _require(self, request: Request, permission: str) -> None:
         if not may(request.user, self.key, permission):

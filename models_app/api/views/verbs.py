@@ -10,13 +10,13 @@ from inference.errors import ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait
 from models_app.api.picture_forms import PictureForm, sent_pictures
-from models_app.api.shapes import empty_receipt, version_json
+from models_app.api.shapes import version_json
 from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PicturesView
 from models_app.choices import VersionState
 from models_app.services import find
 from models_app.services.load import load
 from models_app.services.predict import predict_pictures, predict_tensors
-from models_app.services.unload import DEFAULT_WAIT_S, unload
+from models_app.services.unload import DEFAULT_WAIT_S, receipt_of, unload
 
 _NOTHING_ASKED = "Send one or more pictures in the field image, or JSON with Content-Type: application/json."
 WAIT = OpenApiParameter("wait", float, description="Seconds to wait for the outcome, 0 to 120")
@@ -59,7 +59,7 @@ class UnloadView(FormView):
         else:
             versions = find.what_to_unload(find.find_model(name))
         if not versions:
-            return Response(empty_receipt(name))
+            return Response(receipt_of(name))
         receipt = unload(versions, by=request.user, wait_s=wait_s)
         if receipt is None:
             return Response(version_json(find.find_version(name, versions[0].number)), status=202)
