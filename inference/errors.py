@@ -28,6 +28,12 @@ class PortalError(Exception):
         self.fields = {name: list(texts) for name, texts in (fields or {}).items()}
         self.retry_after_s = retry_after_s
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says in its head, in every protocol."""
+        after_s = 1 if self.retry_after_s is None and self.status in {429, 503} else self.retry_after_s
+        return {} if after_s is None else {"Retry-After": str(after_s)}
+
 
 class ValidationFailed(PortalError):
     """What was sent has the wrong form; `fields` names the culprits."""
@@ -42,6 +48,10 @@ class ValidationFailed(PortalError):
 class NotAuthenticated(PortalError):
     code, status = "not_authenticated", 401
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
 
 class PermissionRefused(PortalError):
     code, status = "permission_denied", 403
@@ -49,6 +59,20 @@ class PermissionRefused(PortalError):
 
 class NotFound(PortalError):
     code, status = "not_found", 404
+
+
+class MethodNotAllowed(PortalError):
+    """`allowed` are the methods that the address takes; whoever may GET may ask for the HEAD."""
+
+    code, status = "method_not_allowed", 405
+
+    def __init__(self, message: str, allowed: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.allowed = [*allowed, "HEAD"] if "GET" in allowed else list(allowed)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allowed)} if self.allowed else {}
 
 
 class RequestTimeout(PortalError):

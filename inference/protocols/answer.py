@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inference.errors import NotLoaded, PortalError, Unavailable
 from inference.protocols import json_text
-from inference.protocols.content_coding import UnknownCoding
 
 JSON = b"application/json"
 
@@ -36,33 +35,19 @@ class Unsupported(PortalError):
     code, status = "unsupported", 501
 
 
-class MethodNotAllowed(PortalError):
-    """`allowed` are the methods that the address takes; whoever may GET may ask for the HEAD."""
-
-    code, status = "method_not_allowed", 405
-
-    def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__("Method Not Allowed")
-        self.allowed = [*allowed, "HEAD"] if "GET" in allowed else list(allowed)
-
-
 def error_answer(error: PortalError) -> Answer:
     """What is not loaded yet, and says when it will be, is unavailable: clients take a 404 for the last word."""
     status = _STATUS.get(error.status, error.status)
     if isinstance(error, NotLoaded) and error.retry_after_s is not None:
         status = Unavailable.status
-    headers: list[tuple[bytes, bytes]] = []
-    if error.retry_after_s is not None or error.status in {429, 503}:
-        headers.append((b"retry-after", str(error.retry_after_s or 1).encode()))
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, UnknownCoding):
-        headers.append((b"accept-encoding", error.taken.encode()))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", ", ".join(error.allowed).encode()))
     text = error.message
     for name, sentences in error.fields.items():
         if text not in sentences:
             text += f" {name}: {' '.join(sentences)}"
     body = json_text.write({"error": text or "The request failed."})
-    return Answer(status, body, headers=tuple(headers))
+    return Answer(status, body, headers=encoded(error.headers))
+
+
+def encoded(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers as ASGI has them."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())

@@ -21,6 +21,10 @@ class UnknownCoding(PortalError):
         super().__init__(message)
         self.taken = taken
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": self.taken}
+
 
 def check_plain(coding: str | None) -> None:
     """Raises UnknownCoding for a body (the header Content-Encoding) that does not come as it is."""

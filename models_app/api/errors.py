@@ -23,6 +23,7 @@ from rest_framework.response import Response
 
 from inference.errors import (
     DiskFull,
+    MethodNotAllowed,
     NotAuthenticated,
     NotFound,
     PermissionRefused,
@@ -32,30 +33,15 @@ from inference.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from inference.protocols.content_coding import UnknownCoding
 from models_app.services.keys import HOW_TO_SEND
 
 logger = logging.getLogger("portal.api")
 INTERNAL = "The portal met an error of its own. It was logged; the header X-Request-Id names it."
 
 
-class _MethodNotAllowed(PortalError):
-    code, status = "method_not_allowed", 405
-
-
 def error_body(error: PortalError) -> dict[str, Any]:
     body: dict[str, Any] = {"code": error.code, "detail": error.message}
     return body | ({"fields": error.fields} if error.fields else {})
-
-
-def error_headers(error: PortalError) -> dict[str, str]:
-    if error.retry_after_s is not None:
-        return {"Retry-After": str(error.retry_after_s)}
-    if error.status in {429, 503}:
-        return {"Retry-After": "1"}
-    if isinstance(error, UnknownCoding):
-        return {"Accept-Encoding": error.taken}
-    return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 
 def render_error(raised: Exception, context: dict[str, Any]) -> Response:
@@ -66,7 +52,7 @@ def render_error(raised: Exception, context: dict[str, Any]) -> Response:
     if error is None:
         logger.exception("unexpected error in a view", exc_info=raised)
         error = PortalError(INTERNAL)
-    return Response(error_body(error), status=error.status, headers=error_headers(error))
+    return Response(error_body(error), status=error.status, headers=error.headers)
 
 
 def _types_taken(view: Any) -> str:
@@ -89,7 +75,7 @@ def as_portal_error(raised: Exception) -> PortalError | None:
     if isinstance(raised, (PermissionDenied, exceptions.PermissionDenied)):
         return PermissionRefused(str(getattr(raised, "detail", "")) or "The user's rights do not allow this.")
     if isinstance(raised, exceptions.MethodNotAllowed):
-        return _MethodNotAllowed(str(raised.detail))
+        return MethodNotAllowed(str(raised.detail))
     if isinstance(raised, exceptions.NotAcceptable):
         return ValidationFailed("The answer is JSON; the Accept header asks for something else.")
     if isinstance(raised, exceptions.ParseError):

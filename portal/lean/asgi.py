@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from inference.errors import PortalError
-from models_app.api.errors import error_body, error_headers
+from inference.protocols.answer import encoded
+from models_app.api.errors import error_body
 from portal.security import POLICY
 
 Scope = MutableMapping[str, Any]
@@ -36,7 +37,7 @@ async def send_error(
     """Answer with a failure: the page, if there is one, and `more` headers. With `more_body` the answer is complete,
     but the exchange is held open; the connection ends after it."""
     body = orjson.dumps(error_body(error)) if page is None else page.encode()
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error_headers(error)}
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
     if page is not None:
         headers |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
     await send(
@@ -44,7 +45,7 @@ async def send_error(
             "type": "http.response.start",
             "status": error.status,
             "headers": [
-                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+                *encoded(headers),
                 *more,
                 *([CLOSE] if more_body else []),
             ],

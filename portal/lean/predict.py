@@ -14,9 +14,9 @@ from django.conf import settings
 
 from inference.client import Reply, runners
 from inference.errors import PortalError
-from inference.protocols.answer import Answer
+from inference.protocols.answer import Answer, encoded
 from inference.served import Served
-from models_app.api.errors import error_body, error_headers
+from models_app.api.errors import error_body
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
 from models_app.api.picture_forms import read_pictures
 from models_app.services.keys import PREDICT, KnownKey, secret_in
@@ -68,8 +68,7 @@ class PredictCalls:
 
 
 def render_error(error: PortalError) -> Answer:
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in error_headers(error).items())
-    return Answer(error.status, orjson.dumps(error_body(error)), headers=headers)
+    return Answer(error.status, orjson.dumps(error_body(error)), headers=encoded(error.headers))
 
 
 def _read(served: Served, content_type: str, body: bytes) -> Question:

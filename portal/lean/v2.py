@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from inference.client import runners
-from inference.errors import BadInput, NotFound, NotLoaded, PortalError, Unavailable
+from inference.errors import BadInput, MethodNotAllowed, NotFound, NotLoaded, PortalError, Unavailable
 from inference.protocols import v2, v2_metadata, v2_statistics
-from inference.protocols.answer import Answer, MethodNotAllowed, Unsupported, error_answer, json_answer
+from inference.protocols.answer import Answer, Unsupported, error_answer, json_answer
 from inference.protocols.content_coding import chosen_coding, compress
 from inference.served import Served
 from models_app.services.keys import PREDICT, KnownKey
@@ -194,7 +194,7 @@ async def _not_found(exchange: Exchange, key: KnownKey | None) -> Answer:
 
 
 async def _wrong_method(allowed: Sequence[str], exchange: Exchange, key: KnownKey | None) -> Answer:
-    raise MethodNotAllowed(allowed)
+    raise MethodNotAllowed("Method Not Allowed", allowed)
 
 
 async def _other_repository(exchange: Exchange, key: KnownKey | None) -> Answer:
