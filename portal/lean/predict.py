@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from functools import partial
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
-from inference.client import Reply, runners
+from inference.client import Reply
 from inference.errors import PortalError
 from inference.protocols.answer import Answer, encoded
 from inference.served import Served
@@ -22,8 +21,8 @@ from models_app.api.picture_forms import read_pictures
 from models_app.services.keys import PREDICT, KnownKey, secret_in
 from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
-from portal.lean.asking import is_large
-from portal.lean.exchange import LARGE_BYTES, Exchange
+from portal.lean.asking import answer_prediction
+from portal.lean.exchange import Exchange
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, ask_served
 
@@ -56,13 +55,15 @@ class PredictCalls:
         content_type = exchange.header(b"content-type") or ""
 
         async def answer(served: Served) -> Answer:
-            runners.check_room(served.paths)
-            began, is_small = time.perf_counter(), len(body) < LARGE_BYTES
-            read = partial(_read, served, content_type, body)
-            question = read() if is_small else await asyncio.to_thread(read)
-            reply = await exchange.while_client_stays(ask(served, question))
-            write = partial(_write, served, question, reply, top, began)
-            return await asyncio.to_thread(write) if is_large(reply) else write()
+            began = time.perf_counter()
+            return await answer_prediction(
+                served,
+                exchange,
+                body,
+                read=lambda: _read(served, content_type, body),
+                ask=lambda question: ask(served, question),
+                write=lambda question, reply: _write(served, question, reply, top, began),
+            )
 
         return await ask_served(self._registry, name, number, answer)
 

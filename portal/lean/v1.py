@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from inference.client import runners
 from inference.errors import NotFound, NotLoaded, NotReady, ValidationFailed
 from inference.protocols import tensorflow_metadata, tensorflow_serving
 from inference.protocols.answer import Answer, Unsupported, error_answer, json_answer
 from inference.served import Served
 from models_app.services import repository
 from models_app.services.keys import PREDICT, KnownKey
-from portal.lean.asking import ask_runner, is_large
-from portal.lean.exchange import LARGE_BYTES, Exchange
+from portal.lean.asking import answer_prediction, ask_runner
+from portal.lean.exchange import Exchange
 from portal.lean.registry import Registry
 from portal.lean.routes import Route, Work, ask_served, remembered
 from portal.lean.threads import ThreadLender
@@ -70,12 +68,14 @@ class V1Calls:
         body, read = await exchange.body(), _READERS[verb]
 
         async def ask(served: Served) -> Answer:
-            runners.check_room(served.paths)
-            is_small = len(body) < LARGE_BYTES
-            request = read(body, served) if is_small else await asyncio.to_thread(read, body, served)
-            reply = await exchange.while_client_stays(ask_runner(served, request.question))
-            write = partial(tensorflow_serving.write_answer, request, served, reply.outputs)
-            return await asyncio.to_thread(write) if is_large(reply) else write()
+            return await answer_prediction(
+                served,
+                exchange,
+                body,
+                read=lambda: read(body, served),
+                ask=lambda request: ask_runner(served, request.question),
+                write=lambda request, reply: tensorflow_serving.write_answer(request, served, reply.outputs),
+            )
 
         return await self._named(name, number, ask)
 

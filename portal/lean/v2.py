@@ -16,7 +16,7 @@ from inference.protocols.answer import Answer, Unsupported, error_answer, json_a
 from inference.protocols.content_coding import chosen_coding, compress
 from inference.served import Served
 from models_app.services.keys import PREDICT, KnownKey
-from portal.lean.asking import ask_runner, is_large
+from portal.lean.asking import answer_prediction, ask_runner
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry
 from portal.lean.repository import RepositoryCalls
@@ -79,14 +79,15 @@ class V2Calls:
         length = exchange.header(v2.LENGTH_HEADER)
 
         async def ask(served: Served) -> Answer:
-            runners.check_room(served.paths)
-            if len(body) < LARGE_BYTES:
-                request = v2.read_request(body, length, served)
-            else:
-                request = await asyncio.to_thread(v2.read_request, body, length, served)
-            reply = await exchange.while_client_stays(ask_runner(served, request.question, request.timeout_s))
-            write = partial(v2.write_answer, request, served, reply.outputs)
-            return await _compressed(await asyncio.to_thread(write) if is_large(reply) else write(), exchange)
+            answer = await answer_prediction(
+                served,
+                exchange,
+                body,
+                read=lambda: v2.read_request(body, length, served),
+                ask=lambda request: ask_runner(served, request.question, request.timeout_s),
+                write=lambda request, reply: v2.write_answer(request, served, reply.outputs),
+            )
+            return await _compressed(answer, exchange)
 
         return await self._named(name, number, ask)
 
