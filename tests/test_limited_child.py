@@ -167,6 +167,24 @@ def test_parts_that_were_heard_count_though_the_child_died_later(workspace: Work
     assert heard == [{"number": 1}]
 
 
+def test_a_silent_child_ends_soon_after_its_work_is_no_longer_wanted(workspace: Workspace) -> None:
+    told: list[tuple[int, str]] = []
+
+    def tell(percent: int, detail: str) -> None:
+        told.append((percent, detail))
+        if len(told) == 3:
+            raise LookupError("it was deleted")
+
+    began = time.monotonic()
+    with pytest.raises(LookupError):
+        run_child(WORK, {"verb": "sleep"}, workspace, PLENTY, sandbox="auto", progress=tell, stage=(10, "Reading."))
+
+    print(f"ended after {time.monotonic() - began:.1f} s")
+    assert told == [(10, "Reading.")] * 3
+    assert time.monotonic() - began < 15
+    assert not psutil.Process().children()
+
+
 def test_of_much_progress_little_is_told_and_always_the_last(workspace: Workspace) -> None:
     told: list[str] = []
     began = time.monotonic()

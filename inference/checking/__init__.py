@@ -6,6 +6,7 @@ second.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,10 @@ def check_file(
     """
     chosen = {"is_trusted": is_trusted, "graph_inputs": list(graph_inputs), "graph_outputs": list(graph_outputs)}
     try:
-        progress(10, "Reading what kind of file it is.")
         copy = workspace.prepare(path, "source")
-        facts = _ask({"verb": "inspect", "path": str(copy), **chosen}, workspace, _inspect_limits(path), sandbox)
+        ask = functools.partial(_ask, workspace=workspace, sandbox=sandbox, progress=progress)
+        request = {"verb": "inspect", "path": str(copy), **chosen}
+        facts = ask(request, limits=_inspect_limits(path), stage=(10, "Reading what kind of file it is."))
         format_name = str(facts.get("format"))
         if format_name not in DIRECT_ENGINES_BY_FORMAT:
             raise FileRefused(NONSENSE)
@@ -78,11 +80,10 @@ def check_file(
                 "graph_inputs and graph_outputs out of the options."
             )
         engine = DIRECT_ENGINES_BY_FORMAT[format_name][0]
-        progress(30, f"Opening it with {engine} to read its inputs and outputs.")
         copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")
         request = {"verb": "open", "path": str(copy), "format": format_name, "engine": engine, **chosen}
         limits = OPEN_LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE)
-        opened = _ask(request, workspace, limits, sandbox)
+        opened = ask(request, limits=limits, stage=(30, f"Opening it with {engine} to read its inputs and outputs."))
         progress(90, "Comparing labels and outputs.")
         return _checked(format_name, facts, opened)
     finally:
@@ -93,10 +94,20 @@ def _inspect_limits(path: Path) -> Limits:
     return Limits(INSPECT_S + path.stat().st_size / INSPECT_BYTES_PER_S, INSPECT_MEMORY_BYTES)
 
 
-def _ask(request: dict[str, Any], workspace: Workspace, limits: Limits, sandbox: str) -> Said:
+def _ask(
+    request: dict[str, Any],
+    *,
+    workspace: Workspace,
+    limits: Limits,
+    sandbox: str,
+    progress: Progress,
+    stage: tuple[int, str],
+) -> Said:
     """The child's answer. Raises FileRefused where it refuses the file, exceeds a limit or ends without an answer."""
     try:
-        said = run_child("inference.checking.work", request, workspace, limits, sandbox=sandbox)
+        said = run_child(
+            "inference.checking.work", request, workspace, limits, sandbox=sandbox, progress=progress, stage=stage
+        )
     except SandboxMissing as missing:
         raise FileRefused(str(missing)) from missing
     except ChildFailed as failure:

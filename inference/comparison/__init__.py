@@ -146,12 +146,14 @@ def compare(
     """
     rows: list[Row] = []
     reference: Answers | None = None
-    ask = functools.partial(measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch)
+    ask = functools.partial(
+        measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, progress=progress
+    )
     try:
         for i, candidate in enumerate(candidates):
             where = f" on {candidate.gpu.id}" if candidate.gpu else ""
-            progress(5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}{where}.")
-            examples, row, answers = _first_answered(functools.partial(ask, candidate), examples)
+            stage = 5 + 90 * i // len(candidates), f"Measuring {candidate.engine} at {candidate.precision}{where}."
+            examples, row, answers = _first_answered(functools.partial(ask, candidate, stage=stage), examples)
             if candidate.gpu and row.device == "cpu" and any(known.engine == row.engine for known in rows):
                 continue  # it does not use the GPU: the same was measured before
             if i == 0:
@@ -194,6 +196,8 @@ def measure(
     sandbox: str,
     effort: Effort,
     max_batch: int,
+    progress: Progress | None = None,
+    stage: tuple[int, str] | None = None,
 ) -> tuple[Row, Answers | None]:
     """One engine in one fresh process: its row without differences, and its answers, None where it failed."""
     bare = Row(candidate.engine, candidate.precision, device=candidate.gpu.id if candidate.gpu else "cpu")
@@ -218,6 +222,8 @@ def measure(
             LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE),
             sandbox=sandbox,
             device=visible_devices_environment(candidate.gpu),
+            progress=progress,
+            stage=stage,
         )
     except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None

@@ -37,6 +37,7 @@ NONSENSE = "The process that worked on the file answered something that makes no
 _LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
 _TOLD_AT_ONCE = 100
 _TELL_EVERY_S = 0.25  # after those: who hears of the progress writes it into the database
+_TELL_AGAIN_S = 2.0  # who hears of it raises where the work is no longer wanted
 _OUTPUT_TAIL_BYTES = 4000
 
 Said = dict[str, Any]
@@ -72,6 +73,7 @@ def run_child(
     sandbox: str,
     device: Mapping[str, str] = NO_GPU,
     progress: Progress | None = None,
+    stage: tuple[int, str] | None = None,
     hear: Callable[[Said], None] | None = None,
 ) -> Said:
     """What the function `work` of the module named `work` answers to `request` (JSON) in a child of its own.
@@ -79,8 +81,9 @@ def run_child(
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
     PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
     is given each part of the answer as soon as it is there; parts that were heard count, whatever happens to the child
-    later. `progress` is told a hundred times at once, then the newest a few times a second, and always the last. What
-    the child says is untrusted beyond being JSON objects.
+    later. `progress` is told the `stage` first, then what the child says: a hundred times at once, later the newest a
+    few times a second, and always the last. While the child says nothing it is told the same every two seconds; if it
+    raises, the child is killed. What the child says is untrusted beyond being JSON objects.
 
     Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
     returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
@@ -88,7 +91,7 @@ def run_child(
     """
     tmp = str(workspace.tmp_directory)
     own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **device}
-    conversation = _Conversation(limits, progress or _nobody, hear or _nobody)
+    conversation = _Conversation(limits, progress or _nobody, stage, hear or _nobody)
     # Read through this descriptor, not by name: the child may have put something else in the place of the file.
     with (workspace.tmp_directory / "output").open("w+b") as output:
         process = subprocess.Popen(
@@ -116,11 +119,13 @@ def run_child(
 class _Conversation:
     """What is said between a child's start and its end: lines of JSON with one of the keys below."""
 
-    def __init__(self, limits: Limits, progress: Progress, hear: Callable[[Said], None]) -> None:
+    def __init__(
+        self, limits: Limits, progress: Progress, stage: tuple[int, str] | None, hear: Callable[[Said], None]
+    ) -> None:
         self._limits = limits
         self._progress = progress
         self._hear = hear
-        self._untold: tuple[int, str] | None = None
+        self._newest = self._untold = stage
         self._told, self._told_at = 0, 0.0
         self.answer: Said | None = None
         self.unwalled = ""
@@ -128,6 +133,7 @@ class _Conversation:
     def hold(self, process: subprocess.Popen[bytes], request: bytes) -> None:
         """Until the child closes its side. Raises ChildFailed beyond a limit."""
         assert process.stdin is not None and process.stdout is not None
+        self._tell(now=True)
         try:
             process.stdin.write(request)
             process.stdin.close()
@@ -158,7 +164,7 @@ class _Conversation:
     def _understand(self, line: bytes) -> None:
         kind, said = _parsed(line)
         if kind == "progress":
-            self._untold = said
+            self._newest = self._untold = said
             self._tell()
         elif kind == "part":
             self._hear(said)
@@ -168,12 +174,12 @@ class _Conversation:
             self.answer = said
 
     def _tell(self, *, now: bool = False) -> None:
-        """Hand on the newest progress, after many of them a few times a second unless `now`."""
-        is_due = now or self._told < _TOLD_AT_ONCE or time.monotonic() - self._told_at >= _TELL_EVERY_S
-        if self._untold is not None and is_due:
-            percent, detail = self._untold
+        """Hand on the newest progress, after many of them a few times a second unless `now`; again after a silence."""
+        silent_s = time.monotonic() - self._told_at
+        is_due = now or self._told < _TOLD_AT_ONCE or silent_s >= _TELL_EVERY_S
+        if self._newest is not None and ((self._untold is not None and is_due) or silent_s >= _TELL_AGAIN_S):
             self._untold, self._told, self._told_at = None, self._told + 1, time.monotonic()
-            self._progress(percent, detail)
+            self._progress(*self._newest)
 
 
 def _parsed(line: bytes) -> tuple[str, Any]:
