@@ -72,11 +72,18 @@ def from_json(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()  # a ValueError where a text holds half of a surrogate pair
     if is_encoded(value) and isinstance(value["b64"], str):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
-            raise ValueError("no base64") from error
+        return from_base64(value["b64"])
     raise ValueError("no text")
+
+
+def from_base64(text: str) -> bytes:
+    """Standard base64 (RFC 4648). White space is passed over and padding may be missing, as TensorFlow Serving takes it
+    (abseil, escaping.h). Raises ValueError."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        plain = "".join(text.split()).rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
 
 
 def is_encoded(value: Any) -> bool:

@@ -117,12 +117,14 @@ def test_encoded_images_are_decoded_as_the_version_says(
     _, rows = curl("POST", "/v1/models/seen:predict", json.dumps({"instances": encoded}))
     _, named = curl("POST", "/v1/models/seen:predict", json.dumps({"instances": [{"pixels": e} for e in encoded]}))
     _, column = curl("POST", "/v1/models/seen:predict", json.dumps({"inputs": {"pixels": encoded}}))
+    lines = [{"b64": base64.encodebytes(picture).decode().rstrip("=\n")} for picture in pictures]
+    _, in_lines = curl("POST", "/v1/models/seen:predict", json.dumps({"instances": lines}))
 
     told = served.client().ask("seen", *pictures, top=3).json()["predictions"]
     for row, prediction in zip(rows["predictions"], told, strict=True):
         for best in prediction["top"]:
             assert row[best["index"]] == pytest.approx(best["score"], abs=1e-6)
-    assert named == rows
+    assert named == rows == in_lines
     assert column["outputs"] == rows["predictions"]
 
 

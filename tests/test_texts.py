@@ -32,6 +32,17 @@ def test_texts_of_any_length_and_content_come_back() -> None:
     assert texts.unpack(memoryview(packed), (2, 2)).tolist() == given.tolist()
 
 
+@pytest.mark.parametrize("text", ["aGVsbG8=", "aGVsbG8", "aGVs\r\nbG8=\n", " aGVs bG8"])
+def test_base64_may_come_in_lines_and_without_padding(text: str) -> None:
+    assert texts.from_base64(text) == b"hello"
+
+
+@pytest.mark.parametrize("text", ["aGVsbG8==!", "aGVsb", "_-8=", "aGVs=bG8", "ä"])
+def test_what_is_no_standard_base64_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        texts.from_base64(text)
+
+
 @pytest.mark.parametrize(
     ("packed", "shape", "said"),
     [
@@ -64,7 +75,7 @@ def test_a_request_holds_texts_and_bytes() -> None:
     [
         ([["a", 1]], "takes texts"),
         ([["a", None]], "takes texts"),
-        ([["a", {"b64": "no base64"}]], "takes texts"),
+        ([["a", {"b64": "no base64!"}]], "takes texts"),
         ([["a", {"b64": 7}]], "takes texts"),
         ([["a", {"text": "b"}]], "takes texts"),
         ([["a", "half a pair \ud800"]], "takes texts"),

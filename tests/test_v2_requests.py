@@ -81,8 +81,23 @@ def test_a_tensor_without_values_comes_nested_as_far_as_lists_go_or_flat(shape: 
 
 @pytest.mark.parametrize(
     ("shape", "data"),
+    [([2, 2, 2], [[1, 2, 3, 4], [5, 6, 7, 8]]), ([2, 4], [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
+     ([8], [[1, 2, 3, 4, 5, 6, 7, 8]]),
+     ([1, 8], [[[1, 2, 3, 4, 5, 6, 7, 8]]]), ([2, 4, 1], [[1, 2, 3, 4], [5, 6, 7, 8]])],
+)  # fmt: skip
+def test_lists_may_join_axes_or_part_them(shape: list[int], data: list[Any]) -> None:
+    """As Triton's server, which counts the values only; rows must stay rows here."""
+    tensor = {"name": "x", "shape": shape, "datatype": "FP32", "data": data}
+
+    found = asked(TensorSpec("x", "float32", (None,) * len(shape)), orjson.dumps({"inputs": [tensor]}))
+
+    assert np.array_equal(found, np.arange(1, 9, dtype=np.float32).reshape(shape))
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
     [([1, 0, 4], [[], []]), ([1, 0, 4], [[[]]]), ([1, 4, 0], [[], [], [], []]), ([0], [[]]), ([1, 2, 2], [[]]),
-     ([1, 0, 4], [0]), ([2, 1, 1], [[1], [2]])],
+     ([1, 0, 4], [0]), ([3, 2], [[1, 2, 3], [4, 5, 6]]), ([2, 2], [[1, 2, 3, 4, 5]])],
 )  # fmt: skip
 def test_lists_that_contradict_the_shape_are_refused(shape: list[int], data: list[Any]) -> None:
     tensor = {"name": "x", "shape": shape, "datatype": "FP32", "data": data}

@@ -6,8 +6,6 @@ model is an encoded image. Every error of the request is a 4xx.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +20,7 @@ from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_classification import label_of
 from inference.runner.config import MOST_PICTURES
 from inference.served import Pictures, Question, Served, Tensors
-from inference.texts import as_base64, is_encoded
+from inference.texts import as_base64, from_base64, is_encoded
 
 Array = np.ndarray[Any, Any]
 SIGNATURE = "serving_default"
@@ -142,8 +140,8 @@ def _pictures(values: Sequence[Any]) -> Pictures:
         try:
             if not is_encoded(value) or not isinstance(value["b64"], str):
                 raise ValueError
-            pictures.append(base64.b64decode(value["b64"], validate=True))
-        except (ValueError, binascii.Error):
+            pictures.append(from_base64(value["b64"]))
+        except ValueError:
             raise BadInput(f'Example {index} is no {{"b64": text}} in standard base64, as others are.') from None
     return Pictures(pictures)
 

@@ -6,11 +6,11 @@ tritonclient was written for: binary tensors, raw bodies, classification. Every 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -214,11 +214,18 @@ def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
         raise ValidationFailed(f"The data of the input {spec.name} is a list.")
     array = tensors.from_lists(data, spec)
     told = shape if array.size else shape[: array.ndim]
-    if array.size != math.prod(shape) or (array.ndim != 1 and list(array.shape) != told):
+    is_alike = array.ndim == 1 or list(array.shape) == told or _are_alike(array.shape, shape)
+    if array.size != math.prod(shape) or not is_alike:
         raise ValidationFailed(
             f"The data of the input {spec.name} has the shape {list(array.shape)}, the request says {list(shape)}."
         )
     return array.reshape(shape)
+
+
+def _are_alike(nested: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether one only joins axes of the other, as [2, 64] those of [2, 8, 8, 1]. [2, 3] for [3, 2] is a mistake."""
+    ends, wanted = ({*accumulate(sizes, mul)} - {1} for sizes in (nested, shape))
+    return 0 not in ends and (ends <= wanted or wanted <= ends)
 
 
 def _pictures(data: Any, binary: memoryview | None, shape: Sequence[int], name: str) -> list[bytes | memoryview]:
@@ -250,8 +257,8 @@ def _from_base64(text: Any, name: str) -> bytes:
     try:
         if not isinstance(text, str):
             raise ValueError
-        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
-    except (ValueError, binascii.Error):
+        return texts.from_base64(text.partition(",")[2] if text.startswith("data:") else text)
+    except ValueError:
         raise ValidationFailed(f"The input {name} takes images: texts in base64, or BYTES in binary.") from None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -15,6 +13,7 @@ from rest_framework.request import Request
 from inference.errors import TooLarge, ValidationFailed
 from inference.postprocessing import MAX_TOP
 from inference.runner.config import MOST_PICTURES
+from inference.texts import from_base64
 from models_app.services.files import ReceivedFile
 from models_app.services.predict import Picture
 
@@ -121,8 +120,8 @@ def encoded_pictures(images: Any) -> list[Picture]:
                 raise ValueError
             if text.startswith("data:"):
                 text = text.partition(",")[2]
-            pictures.append(Picture(index, base64.b64decode("".join(text.split()), validate=True)))
-        except (ValueError, binascii.Error):
+            pictures.append(Picture(index, from_base64(text)))
+        except ValueError:
             raise ValidationFailed.of("images", f"Picture {index} is not base64.") from None
     return pictures
 
