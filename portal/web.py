@@ -130,8 +130,9 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "validation_error", "This is no request in HTTP/1.1.")
 
     def _refuse(self, status: HTTPStatus, code: str, sentence: str, *headers: str) -> None:
-        """Answer what never becomes a request, in the form of all errors, and end the connection."""
-        body = orjson.dumps({"code": code, "detail": sentence})
+        """Answer what never becomes a request, and end the connection. Its address may be unknown, so the error is in
+        the form of the REST API and in that of V1 and V2."""
+        body = orjson.dumps({"code": code, "detail": sentence, "error": sentence})
         head = [
             f"HTTP/1.1 {status.value} {status.phrase}",
             "content-type: application/json",
@@ -160,6 +161,8 @@ class HttpConnection(HttpToolsProtocol):
             self._is_told_again = self._offers_upgrade = False
             return
         self._is_in_head, self._rests_since = False, math.inf
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            raise httptools.HttpParserError("more than one Host")  # RFC 9112, 3.2
         self._offers_upgrade = self.parser.should_upgrade()
         self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
