@@ -202,7 +202,7 @@ def test_a_bulk_action_is_not_there_for_those_who_may_not(action: str) -> None:
     version = make_version()
     client = client_with()
 
-    client.post(LIST, {"action": action, "_selected_action": [version.pk], "index": 0, "confirmed": 1})
+    client.post(LIST, {"action": action, "_selected_action": [version.pk], "index": 0, "post": "yes"})
 
     assert f'value="{action}"' not in client.get(LIST).content.decode()
     assert ModelVersion.objects.filter(pk=version.pk).exists()
@@ -231,7 +231,7 @@ def test_the_deletion_of_the_last_version_says_that_its_name_stays() -> None:
     not_yet = words(client.post(f"{LIST}{first.pk}/delete/"))
     by_itself = words(client.post(f"{LIST}{last.pk}/delete/"))
     other = make_version("dogs")
-    chosen = {"action": "delete_selected", "_selected_action": [other.pk], "confirmed": 1}
+    chosen = {"action": "delete_selected", "_selected_action": [other.pk], "post": "yes"}
     in_bulk = words(client.post(LIST, chosen))
 
     assert "no version any more" not in not_yet
@@ -278,7 +278,7 @@ def test_bulk_delete_leaves_no_file_and_names_what_is_loaded(django_capture_on_c
 
     asked = client.post(LIST, {**chosen, "index": 0}).content.decode()
     with django_capture_on_commit_callbacks(execute=True):
-        response = client.post(LIST, {**chosen, "confirmed": 1})
+        response = client.post(LIST, {**chosen, "post": "yes"})
 
     assert "Delete 2 versions?" in asked and "kept v1" in asked
     assert "2 versions were deleted" in words(response) and "kept v1 was not deleted" in words(response)

@@ -136,7 +136,7 @@ def _ask(version: ModelVersion, pictures: list[Picture]) -> Answered:
 def delete_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> HttpResponse | None:
     """Asks first; what is in use is named and stays, the others go with their files."""
     versions = list(queryset)
-    if "confirmed" not in request.POST:
+    if "post" not in request.POST:
         rows = [version_row(version, Rights.of(request.user)) for version in versions]
         context = {
             **modeladmin.admin_site.each_context(request),
