@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 
-from inference.errors import NotFound, PortalError, ValidationFailed
+from inference.errors import NoSlot, NotFound, PortalError, ValidationFailed
 from inference.protocols.answer import error_answer
 from inference.protocols.v2_repository import LoadRequest, read_load
 from models_app.choices import FileStatus, InstanceState
-from models_app.models import RegisteredModel
+from models_app.models import Node, RegisteredModel
 from models_app.services import repository
+from models_app.services.nodes import this_node
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +64,52 @@ def test_a_load_of_what_does_not_exist_is_a_404() -> None:
 
     assert isinstance(error, NotFound)
     assert error_answer(error).status == 404
+
+
+def test_a_load_without_a_slot_says_its_place_before_the_client_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "SLOT_LIMIT_S", 0.3)
+    for number in range(this_node().slots):
+        make_version(f"loaded{number}", InstanceState.READY)
+    make_version("first", InstanceState.QUEUED)
+    make_version("late")
+
+    began = time.monotonic()
+    answer = error_answer(refusal("late"))
+
+    assert time.monotonic() - began < 10
+    assert (answer.status, b"late v1 waits for a slot: place 2 of 2." in answer.body) == (503, True), answer.body
+    (row,) = [row for row in repository.index(only_ready=False) if row["name"] == "late"]
+    assert (row["state"], row["reason"]) == ("LOADING", "waits for a slot, place 2 of 2")
+    assert repository.states("late", None) == [(1, "queued", "waits for a slot, place 2 of 2")]
+
+
+def test_where_nothing_can_be_loaded_no_version_is_made() -> None:
+    Node.objects.filter(pk=this_node().pk).update(slots=0)
+    request = LoadRequest({"model.onnx": b"x"}, 1, {})
+
+    with pytest.raises(NoSlot):
+        repository.load_model("new", request, by=None)
+
+    assert not RegisteredModel.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("groups", "instances"),
+    [([], 1), (None, 1), ([{"count": 2, "kind": "KIND_GPU"}, {"count": 1}], 3), ([{"count": "2"}, 7, {}], 1)],
+)
+def test_the_groups_of_a_configuration_say_how_many_instances(groups: object, instances: int) -> None:
+    def wanted(**parameters: object) -> int:
+        config = json.dumps({"instance_group": groups})
+        return read_load(json.dumps({"parameters": {"config": config, **parameters}}).encode()).instances
+
+    assert (wanted(), wanted(instances=5)) == (instances, 5)
+
+
+@pytest.mark.parametrize("text", ["aGVsbG8=", "aGVsbG8", "aGVs\nbG8=\n"])
+def test_a_file_may_come_in_lines_and_without_padding(text: str) -> None:
+    body = json.dumps({"parameters": {"config": "{}", "file:3/model.onnx": text}}).encode()
+
+    assert read_load(body) == LoadRequest({"model.onnx": b"hello"}, 3)
 
 
 @pytest.mark.parametrize(

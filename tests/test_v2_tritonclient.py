@@ -239,6 +239,35 @@ def test_the_batch_of_the_configuration_is_that_of_the_files(
         served.client().delete("/api/models/batched/", params={"unload": "true"})
 
 
+def test_a_version_gets_the_number_of_its_folder_and_a_load_that_is_repeated_makes_no_other(
+    client: Client, key: Headers, served: RunningPortal, served_files: Path
+) -> None:
+    def files(number: int) -> dict[str, bytes]:
+        parts = {suffix: (served_files / f"seen{suffix}").read_bytes() for suffix in (".xml", ".bin")}
+        return {f"file:{number}/model{suffix}": data for suffix, data in parts.items()}
+
+    config = json.dumps({"backend": "openvino", "instance_group": [{"count": 2}]})
+    try:
+        for number, expected in [(7, {"7": "READY"}), (7, {"7": "READY"}), (1, {"7": "READY"})]:
+            client.load_model("numbered", headers=dict(key), config=config, files=files(number))
+            assert states(client, key, "numbered") == expected
+        assert client.is_model_ready("numbered", "7", headers=dict(key))
+        assert len(served.client().version("numbered", 7)["instances"]) == 2
+        groups = client.get_model_config("numbered", headers=dict(key))["instance_group"]
+        assert sum(group["count"] for group in groups) == 2
+
+        client.unload_model("numbered", headers=dict(key))
+        client.load_model("numbered", headers=dict(key), config=config, files=files(7))
+        assert states(client, key, "numbered") == {"7": "READY"}
+
+        client.load_model("numbered", headers=dict(key), config='{"backend": "openvino"}', files=files(9))
+        assert states(client, key, "numbered") == {"7": "UNAVAILABLE", "9": "READY"}
+        client.load_model("numbered", headers=dict(key), config=config, files=files(10**9 - 1))
+        assert states(client, key, "numbered") == {"7": "UNAVAILABLE", "9": "READY"}
+    finally:
+        served.client().delete("/api/models/numbered/", params={"unload": "true"})
+
+
 def test_files_for_two_versions_are_refused_and_none_is_lost(client: Client, key: Headers) -> None:
     files = {"file:1/model.onnx": b"one", "file:2/model.onnx": b"two"}
 

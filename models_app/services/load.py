@@ -35,7 +35,7 @@ def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float 
         live = version.instances.filter(state__in=LIVE).exclude(state=InstanceState.UNLOADING).count()
         missing = instances - live
         if missing > 0:
-            _check_room(node, missing)
+            check_room(node, missing)
             version.instances.filter(state__in=ENDED).delete()
         ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=max(instances, live))
         for _ in range(missing):
@@ -55,7 +55,8 @@ def _prepare(version: ModelVersion, by: Actor) -> None:
         check_possible(conversion, version.engine_selected)
 
 
-def _check_room(node: Node, more: int) -> None:
+def check_room(node: Node, more: int) -> None:
+    """Raises NoSlot where no more loads are taken: the node has no slots, or too many wait for one."""
     if node.slots == 0:
         raise NoSlot(NO_SLOTS, retry_after_s=60)
     waiting = Instance.objects.filter(node=node, state=InstanceState.QUEUED).count()

@@ -11,6 +11,8 @@ import time
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
 
 from inference.errors import PortalError, ValidationFailed
 from models_app.choices import FileStatus, VersionState
@@ -24,6 +26,12 @@ from models_app.services.waiting import wait_until
 logger = logging.getLogger("portal.replace")
 
 
+def wish(version: ModelVersion, *, instances: int) -> None:
+    """Let a version that exists take the place of the older ones; `await_replacement`, or its check, goes on."""
+    wished = Greatest(F("instances_wanted"), Value(instances))
+    ModelVersion.objects.filter(pk=version.pk).update(replaces_older=True, instances_wanted=wished)
+
+
 def begin(version: ModelVersion, *, by: Actor) -> None:
     """Its check has ended well: load it if that is still wished."""
     try:
@@ -35,14 +43,17 @@ def begin(version: ModelVersion, *, by: Actor) -> None:
 
 def finish(version: ModelVersion, *, by: Actor) -> None:
     """It is ready: unload the older ones if that was wished."""
-    wish = ModelVersion.objects.filter(pk=version.pk, replaces_older=True)
-    if wish.exists():
+    if ModelVersion.objects.filter(pk=version.pk, replaces_older=True).exists():
         _unload_older(version, by, wait_s=0.0)
-        wish.update(replaces_older=False)  # last: what is cut off here is done at the next time that it is ready
+        _forget_wish(version)  # last: what is cut off here is done at the next time that it is ready
 
 
 def give_up(version: ModelVersion) -> None:
     """It has failed for good: what serves serves on."""
+    _forget_wish(version)
+
+
+def _forget_wish(version: ModelVersion) -> None:
     ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False)
 
 
@@ -51,7 +62,7 @@ def _load_where(version: ModelVersion, by: Actor, **wish: Any) -> bool:
     with transaction.atomic():
         wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **wish).first()
         if wished is not None:
-            load(wished, by=by)
+            load(wished, by=by, instances=max(1, wished.instances_wanted))
     return wished is not None
 
 
@@ -82,4 +93,5 @@ def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> M
     fresh = wait_until_loaded(fresh, deadline - time.monotonic())
     if fresh.state is VersionState.LOADED:
         _unload_older(fresh, by, wait_s=DEFAULT_WAIT_S)
+        _forget_wish(fresh)  # it has come true; nobody calls `finish` where the version was loaded before
     return fresh

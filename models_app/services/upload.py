@@ -20,7 +20,9 @@ from models_app.services import files
 from models_app.services.actor import Actor, actor_name, as_user
 from models_app.services.check import request_check
 from models_app.services.find import find_model
+from models_app.services.load import check_room
 from models_app.services.move import record
+from models_app.services.nodes import this_node
 
 NAME_WANTED = "A name has at most 100 letters, digits, hyphens and underscores, and nothing else."
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,100}\Z")
@@ -120,20 +122,31 @@ def create_version(
 
 
 def register(
-    name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor, replaces_older: bool = False
+    name: str,
+    received: files.ReceivedFile,
+    settings: VersionSettings,
+    *,
+    by: Actor,
+    number: int | None = None,
+    replaces_older: bool = False,
+    instances: int = 1,
 ) -> ModelVersion:
     """A new model with its first version, or the next version where the name exists.
 
-    `replaces_older`: it is loaded after its check, and once it is ready the older ones are unloaded.
+    It gets the `number` asked for if that is higher than those before. `replaces_older`: it is loaded after its check
+    as so many `instances`, and once it is ready the older ones are unloaded. Raises NoSlot where nothing can be
+    loaded: then no version is made.
     """
     check_name(name)
+    if replaces_older:
+        check_room(this_node(), instances)
 
     def make() -> ModelVersion:
         owner = as_user(by)
         model, _ = RegisteredModel.objects.get_or_create(name=name, defaults={"owner": owner})
-        version = _create_version(model, received, settings, key, by)
+        version = _create_version(model, received, settings, key, by, number)
         if replaces_older:
-            ModelVersion.objects.filter(pk=version.pk).update(replaces_older=True, instances_wanted=1)
+            ModelVersion.objects.filter(pk=version.pk).update(replaces_older=True, instances_wanted=instances)
         return version
 
     key = files.keep(received)
@@ -152,13 +165,18 @@ def _or_remove(make: Any, key: str) -> ModelVersion:
 
 
 def _create_version(
-    model: RegisteredModel, received: files.ReceivedFile, settings: VersionSettings, key: str, by: Actor
+    model: RegisteredModel,
+    received: files.ReceivedFile,
+    settings: VersionSettings,
+    key: str,
+    by: Actor,
+    number: int | None = None,
 ) -> ModelVersion:
     held = RegisteredModel.objects.select_for_update().filter(pk=model.pk).first()
     if held is None:
         raise NotFound(f"{model.name} was deleted meanwhile.")
     model = held
-    model.last_number += 1
+    model.last_number = max(model.last_number + 1, number or 0)
     model.save(update_fields=["last_number"])
     version = ModelVersion.objects.create(
         model=model,
