@@ -1,1 +1,1 @@
-"""Runs models: what a file is, how it is executed, in which process. Knows no Django and no database."""
+"""Runs models: recognises files, executes them, and manages the processes that do so. Uses no Django, no database."""

@@ -1,4 +1,4 @@
-"""One timer of an event loop for any number of moments."""
+"""One event loop timer shared by any number of deadlines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """Rings at the earliest moment that was asked for, then at none until it is asked again.
+    """Calls `ring` once at the earliest moment that was set, then not again until another moment is set.
 
-    Deadlines are hardly ever reached, and those of later requests are later: to ask for a moment after the one that is
-    set costs a comparison, where a timer for each request costs more than a small model takes. Nothing wakes the
-    process while nobody waits: twenty idle runners that looked every 50 ms took 6 % of a core.
+    Deadlines are hardly ever reached, and later requests have later deadlines. Setting a moment after the current one
+    costs only a comparison, whereas one timer per request costs more than a small model takes. An idle process is never
+    woken up: twenty idle runners that polled every 50 ms took 6 % of a core.
     """
 
     def __init__(self, ring: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ class Alarm:
         self._timer = asyncio.get_running_loop().call_at(at, self._rings)
 
     def stop(self) -> None:
-        """Ring at no moment."""
+        """Cancel the moment that is set."""
         if self._timer is not None:
             self._timer.cancel()
         self._at, self._timer = math.inf, None

@@ -1,7 +1,7 @@
-"""Zip, tar and tar.gz archives from outside: looked through first, then copied out file by file with counted bytes.
+"""Unpacks uploaded zip, tar and tar.gz archives: checks every entry first, then copies file by file, counting bytes.
 
-Never extractall: Python 3.11's filters for tar can be got round. Links, devices and names that lead elsewhere are
-refused, not skipped; what file managers add (`__MACOSX`, `.DS_Store`) is left out.
+Never extractall: Python 3.11's tar filters can be bypassed. An archive with links, devices or names that point outside
+is refused; what file managers add (`__MACOSX`, `.DS_Store`) is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_ENTRIES = 10_000
 MAX_DEPTH = 32
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1000
-# Trained weights hardly shrink when packed; 20 leaves room for pruned ones, the rest for small files full of zeros.
+# Trained weights hardly shrink when packed. A factor of 20 allows for pruned ones, FREE_BYTES for small files of zeros.
 MAX_EXPANSION = 20
 FREE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What lies in an archive; usable inside of `opened_archive` only."""
+    """The contents of an archive; usable only inside `with opened_archive`."""
 
     entries: tuple[Entry, ...]
     _open: Callable[[str], IO[bytes]]
@@ -79,7 +79,7 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[Archive]:
-    """Raises FileRejected where anything in the archive may not be unpacked, or it is none."""
+    """Raises FileRejected if any entry is not allowed, or if the file is not an archive."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4)
@@ -97,7 +97,7 @@ def opened_archive(path: Path) -> Iterator[Archive]:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Copy everything into `folder`, which is made, at once whole or not at all. Raises FileRejected, OSError."""
+    """Copy everything into a new `folder`, which appears complete or not at all. Raises FileRejected, OSError."""
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(mode=0o700)
     try:
@@ -115,7 +115,7 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 class _Reader:
-    """A stream for tarfile that hands out no more than a copy's worth at once: a header can ask for a gigabyte."""
+    """A stream for tarfile that refuses reads of more than about COPY_BYTES: a tar header can ask for a gigabyte."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -143,7 +143,7 @@ def _damage_named() -> Iterator[None]:
 
 
 def entry_names(packed: zipfile.ZipFile) -> list[str]:
-    """What the entries are called, in order. Some programs of Windows write `\\` between folders, and then no `/`."""
+    """The entries' names, in order. `\\` becomes `/` if no name has a `/`: some Windows programs write `\\` only."""
     names = [info.filename for info in packed.infolist()]
     return names if any("/" in name for name in names) else [name.replace("\\", "/") for name in names]
 
@@ -185,7 +185,7 @@ def _tar(stream: _Reader, size_bytes: int) -> Archive:
 
 
 class _Contents:
-    """The table of contents as far as it was read; each method raises FileRejected at the first bad entry."""
+    """The entries read so far; each method raises FileRejected at the first bad entry."""
 
     def __init__(self, size_bytes: int) -> None:
         self._archive_bytes = size_bytes
@@ -199,7 +199,7 @@ class _Contents:
             raise FileRejected(f"The entry '{shown(name)}' is a link or a device, not a plain file. {PACK_AGAIN}")
 
     def add(self, raw: str, size_bytes: int, *, is_folder: bool) -> str | None:
-        """The name under which the file is unpacked, None for what is not."""
+        """The name under which the file is unpacked; None if it is not."""
         self._seen += 1
         if self._seen > MAX_ENTRIES:
             raise FileRejected(f"The archive has more than {MAX_ENTRIES:,} entries, which no model has. {PACK_AGAIN}")
@@ -246,6 +246,6 @@ def _is_clutter(parts: list[str]) -> bool:
 
 
 def folder_of(names: frozenset[str], leaf: str) -> list[str]:
-    """The folders ("" for the top) in which a file of this name lies, the shallowest first."""
+    """The folders ("" is the top) that hold a file named `leaf`, the shallowest first."""
     folders = [str(PurePosixPath(name).parent) for name in names if PurePosixPath(name).name == leaf]
     return sorted(("" if folder == "." else folder for folder in folders), key=lambda f: (f.count("/"), f))

@@ -1,4 +1,4 @@
-"""The web's side of the runners' sockets: one multiplexed connection to each runner and event loop."""
+"""The web process's side of the runners' sockets: one multiplexed connection per runner and event loop."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Array = np.ndarray[Any, Any]
 
 CONNECT_LIMIT_S = 5.0
 ANSWER_MARGIN_S = 0.5
-"""The runner keeps the deadline itself; this much later the web stops waiting for it."""
+"""The runner enforces the deadline itself; the web process stops waiting this much later."""
 SHUNNED_S = 1.0
 _QUEUED = frozenset({"images", "tensors"})
 FULL_S = 0.05
-"""So long a full queue is taken for full, unless an answer comes first."""
+"""How long a runner counts as full after it answered Busy, unless another answer comes."""
 
 
 class NotConnected(RunnerDied):
-    """Nobody listens at the socket any more. Nothing was sent, so another process may be asked the same."""
+    """Nobody listens on the socket any more. Nothing was sent, so the request may be retried with another process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a runner answered: outputs by name, the pictures that could not be read, the time in milliseconds, and the
-    places of those pictures that are the first of an animation or of several pages."""
+    """A runner's answer: outputs by name, error messages of unreadable pictures by index, times in milliseconds, and
+    the indices of pictures that are the first of several frames or pages in their file."""
 
     outputs: dict[str, Array]
     bad_images: dict[int, str]
@@ -46,8 +46,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture as its sender has it, small, with its full size in pixels; and as the model gets it. Both are PNGs, by
-    the word of a runner."""
+    """A thumbnail of a picture with its full size in pixels, and the picture as the model gets it. Both should be PNGs,
+    but the runner is untrusted."""
 
     thumbnail: bytes
     width: int
@@ -57,7 +57,7 @@ class Seen:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request under way: who waits for it, until when (the loop's clock)."""
+    """A request under way: the future of its answer, its deadline (the loop's clock)."""
 
     future: asyncio.Future[wire.Frame]
     until: float
@@ -67,7 +67,7 @@ class _Waiting:
 class Connection(asyncio.Protocol):
     """One stream to one runner, shared by all requests of an event loop.
 
-    One timer for the deadlines of all its requests, and one write sends a request: a timer, a task and a lock for each
+    All requests share one deadline timer, and each is sent with a single write: a timer, a task and a lock per request
     cost more than a small model takes.
     """
 
@@ -92,16 +92,16 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_shunned(self) -> bool:
-        """Nobody listened a moment ago: others come first, else the one without requests would be the least busy."""
+        """Whether connecting failed a moment ago. Others then come first, although this one has no requests."""
         return time.monotonic() < self._shunned_until
 
     @property
     def is_full(self) -> bool:
-        """As many requests of this process are there as have room, or the last one was refused a moment ago."""
+        """Whether this process's own requests fill the runner, or the runner answered Busy a moment ago."""
         return (self._places is not None and len(self._waiting) >= self._places) or time.monotonic() < self._full_until
 
     def check_room(self) -> None:
-        """Raises Busy where the queue is full, as far as can be told from here; the runner is told how often."""
+        """Raises Busy if the queue seems full from here; the runner is told later how often that happened."""
         if self.is_full:
             self._refused += 1
             raise Busy.of(self._queue_limit)
@@ -115,12 +115,12 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, header: Mapping[str, Any], body: Sequence[wire.Buffer], timeout_s: float) -> wire.Frame:
-        """The runner's answer. Raises NotConnected where nobody listens, RunnerDied where it ended meanwhile,
-        DeadlinePassed after `timeout_s`, the waits before anything is sent included. Who stops waiting (cancelled)
-        frees the place in the runner's queue.
+        """The runner's answer. Raises NotConnected if nobody listens, RunnerDied if the runner ends meanwhile,
+        DeadlinePassed after `timeout_s` (connecting included), or ANSWER_MARGIN_S later once the request is sent.
+        Cancelling this call frees the place in the runner's queue.
 
-        A runner whose queue is full is not asked (Busy): a crowd would cost it more than its work, and wait longer to
-        be refused.
+        Raises Busy if the runner's queue seems full, without asking: refusing a crowd would cost the runner more than
+        its work, and take longer.
         """
         if header["kind"] in _QUEUED:
             self.check_room()
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         end = loop.time() + timeout_s
         if not self.is_open:
             await self._open(timeout_s)
-        if self._room is not None:  # the socket is full: the runner reads slower than we write
+        if self._room is not None:  # the write buffer is full: the runner reads slower than we write
             await _until(end, self._room.wait(), timeout_s)
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
                 transport.write(wire.joined({"id": number, "kind": "cancel"}))
 
     async def _open(self, timeout_s: float) -> None:
-        """Connect, once for all that ask meanwhile."""
+        """Connect, once for all waiting requests. Raises NotConnected."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect())
         try:
@@ -195,13 +195,13 @@ class Connection(asyncio.Protocol):
                 waiting.future.set_result(frame)
 
     def _tell_refused(self) -> None:
-        """So that the runner counts what was refused in its name."""
+        """Let the runner count the requests that were refused here."""
         if self._refused and self._transport is not None:
             self._transport.write(wire.joined({"kind": "refused", "requests": self._refused}))
             self._refused = 0
 
     def _learn_places(self, greeting: Mapping[str, Any]) -> None:
-        """How many requests have room at once. Nonsense is nobody's loss but the runner's own."""
+        """Read from the greeting how many requests fit at once. Invalid values are ignored."""
         places, queue_limit = greeting["places"], greeting.get("queue_limit")
         if isinstance(places, int) and isinstance(queue_limit, int):
             self._places, self._queue_limit = places, queue_limit
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
 
 
 class Runners:
-    """All connections of this process, made when they are needed and dropped when they break."""
+    """All connections of this process, opened when first needed."""
 
     def __init__(self) -> None:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Connection]] = (
@@ -251,7 +251,7 @@ class Runners:
         return self._connections([path])[0]
 
     def _connections(self, paths: Sequence[str]) -> list[Connection]:
-        """Those that are used for nothing make room for new ones, but never one of `paths` for another."""
+        """The connections to `paths`. Creating a new one drops unused connections to other paths."""
         known = self._by_loop.setdefault(asyncio.get_running_loop(), {})
         if not all(path in known for path in paths):
             for gone in [path for path, one in known.items() if one.is_unused and path not in paths]:
@@ -266,15 +266,15 @@ class Runners:
         return min(self._connections(paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
 
     def check_room(self, paths: Sequence[str]) -> None:
-        """Raises Busy where none of them has room. Who asks before a body is understood refuses a crowd in half the
-        time; asking the runner looks again."""
+        """Raises Busy if none of these runners has room. Calling this before parsing a body refuses a crowd in half the
+        time; `Connection.ask` checks again."""
         self.least_busy(paths).check_room()
 
     async def ask(
         self, served: Served, question: Question, *, timeout_s: float | None = None, is_strict: bool = True
     ) -> Reply:
-        """What a version answers, as its signature says; `timeout_s` only shortens its limit. Strict: one bad picture
-        and nothing is run."""
+        """A version's answer, checked against its signature; `timeout_s` can only shorten its limit. If `is_strict`,
+        nothing is run with one bad picture."""
         limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
         if isinstance(question, Pictures):
             reply = await self.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=is_strict)
@@ -285,7 +285,7 @@ class Runners:
     async def ask_images(
         self, paths: Sequence[str], pictures: Sequence[wire.Buffer], *, timeout_s: float, is_strict: bool
     ) -> Reply:
-        """Outputs for encoded pictures. Strict: one bad picture and nothing is run; else the good ones are."""
+        """Outputs for encoded pictures. With one bad picture nothing is run if `is_strict`, else the good ones are."""
         header = {"kind": "images", "sizes": [len(picture) for picture in pictures], "strict": is_strict}
         reply = _reply(await self.least_busy(paths).ask(header, pictures, timeout_s))
         if not all(0 <= index < len(pictures) for index in reply.bad_images):
@@ -297,7 +297,7 @@ class Runners:
         return _reply(await self.least_busy(paths).ask({"kind": "tensors", "tensors": described}, buffers, timeout_s))
 
     async def ask_seen(self, paths: Sequence[str], picture: bytes, *, timeout_s: float) -> Seen:
-        """What the encoded picture looks like."""
+        """A thumbnail of the picture, and how the model gets it."""
         frame = await self.least_busy(paths).ask({"kind": "seen"}, [picture], timeout_s)
         _raise_error(frame)
         try:
@@ -308,7 +308,7 @@ class Runners:
             raise _no_sense() from None
 
     async def ask_statistics(self, path: str, *, timeout_s: float) -> dict[str, Any]:
-        """What one runner counts of itself (inference/runner/statistics.py). It is untrusted: look first."""
+        """The statistics of one runner (inference/runner/statistics.py). They are untrusted: check the values."""
         frame = await self.connection(path).ask({"kind": "statistics"}, (), timeout_s)
         _raise_error(frame)
         figures = frame.header.get("statistics")
@@ -318,7 +318,7 @@ class Runners:
 
 
 def _reply(frame: wire.Frame) -> Reply:
-    """A frame as a Reply. The runner is untrusted: what makes no sense counts as a dead runner."""
+    """A frame as a Reply. The runner is untrusted: raises RunnerDied for an answer that makes no sense."""
     header = frame.header
     if "error" in header:
         _raise_error(frame)
@@ -333,8 +333,8 @@ def _reply(frame: wire.Frame) -> Reply:
 
 
 def _checked(reply: Reply, signature: Signature) -> Reply:
-    """The reply, if it holds what a model of this signature answers: every output, and texts where texts are. Where all
-    pictures were bad there is nothing to hold. Raises RunnerDied."""
+    """The reply, if it fits the signature: it has every output, and texts exactly where the signature says so. Where
+    all pictures were bad, no outputs are needed. Raises RunnerDied."""
     if reply.outputs or not reply.bad_images:
         for spec in signature.outputs:
             array = reply.outputs.get(spec.name)
@@ -354,7 +354,7 @@ def _raise_error(frame: wire.Frame) -> None:
 
 
 async def _until(end: float, wait: Coroutine[Any, Any, Any], timeout_s: float) -> None:
-    """Wait until the loop's clock says `end`. Raises DeadlinePassed with the whole time of the request."""
+    """Await `wait` until the loop's clock says `end`. Raises DeadlinePassed, whose message names `timeout_s`."""
     try:
         async with asyncio.timeout_at(end):
             await wait

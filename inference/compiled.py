@@ -1,12 +1,12 @@
-"""What an engine compiled from a model, kept beside its file for the next load.
+"""A cache of what an engine compiled from a model, kept beside the model file for the next load.
 
-A runner can write only in its own folder, which goes with it. So the owner lends it copies of what earlier runners of
-the same file left there, and takes back what is new once the runner is ready.
+A runner can write only in its own folder, which is removed with it. So the owner copies what earlier runners of the
+same file left into that folder, and copies new files back once the runner is ready.
 
-Whom it has to be trusted by: it is written by runners of one file and read by runners of that same file alone, inside
-the same sandbox. Who can poison it has made the file already, and gains nothing that the file could not do at once. But
-the owner copies with the portal's rights, so what lies in the runner's folder is not to be believed: regular files
-only, no link is followed, plain names, a limit on number and bytes.
+Trust: the cache is written and read only by runners of the same file, inside the same sandbox. Whoever can poison it
+has also made the file, and gains nothing that the file could not do directly. But the owner copies with the portal's
+rights and does not trust the runner's folder: it takes only regular files with plain names, follows no links, and
+limits the number of files and bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _CHUNK_BYTES = 2**20
 
 
 def lend_compiled(kept: Path, lent: Path) -> None:
-    """Make the runner's folder and copy into it what is kept. Copies: a hard link could be written through.
+    """Create the runner's folder `lent` and copy the kept files into it. No hard links: a runner could write to those.
 
-    A file that cannot be copied is left out; the engine then compiles again.
+    Stops at the first file that cannot be copied; the engine then compiles again.
     """
     lent.mkdir(mode=0o700)
     with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ def lend_compiled(kept: Path, lent: Path) -> None:
 
 
 def take_compiled(lent: Path, kept: Path, most_bytes: int) -> None:
-    """Copy what is new or of another size into `kept`. Too much, or a full disk: it is not kept, and that is logged."""
+    """Copy new files, those of another size, and those below 1 MiB into `kept`; if too much or failing, only log."""
     try:
         folder = os.open(lent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -61,11 +61,11 @@ def _take(folder: int, kept: Path, most_bytes: int) -> None:
         return
     kept.mkdir(mode=0o700, exist_ok=True)
     have = {path.name: path.stat().st_size for path in kept.iterdir()}
-    if len(have.keys() | sizes.keys()) > MOST_FILES:  # of other engines and older versions of them
+    if len(have.keys() | sizes.keys()) > MOST_FILES:  # some are of other engines or engine versions: drop those
         for name in have.keys() - sizes.keys():
             (kept / name).unlink(missing_ok=True)
     for name, size in sizes.items():
-        if have.get(name) != size or size < _CHUNK_BYTES:  # a large one is named by its content
+        if have.get(name) != size or size < _CHUNK_BYTES:  # a large file is named by a hash of its content
             _take_file(folder, name, kept, size)
 
 

@@ -1,7 +1,7 @@
-"""The devices of this node and what one process takes of their memory.
+"""The devices of this node, and how much of their memory one process uses.
 
-NVML is the driver's own library; it answers without a CUDA context, so asking costs no device memory. It is optional:
-whatever it refuses to say becomes None, and without it the node has a CPU only.
+NVML, the driver's own library, answers without a CUDA context, so asking costs no device memory. It is optional: a
+value that it does not give becomes None, and without NVML the node has a CPU only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`id` is "cpu" or "gpu:N" with N as nvidia-smi counts. For the CPU the memory is the host's."""
+    """`id` is "cpu" or "gpu:N" with nvidia-smi's number N. For the CPU the memory is the host's."""
 
     id: str
     kind: Literal["cpu", "gpu"]
@@ -37,20 +37,20 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """`bytes` is None where nobody knows. Estimated: the growth of the whole device, not the memory of one process."""
+    """`bytes` is None if unknown. If `is_estimated`, it is the growth of the whole device's used memory."""
 
     bytes: int | None
     is_estimated: bool
 
 
 class Nvml:
-    """The few questions that are put to NVML. Takes `pynvml`, already initialised; a refused question answers None."""
+    """The few NVML queries needed here. Takes an initialised `pynvml`; a query that NVML refuses gives None."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
 
     def gpus(self) -> list[Device]:
-        """All GPUs in the order of the PCI bus; one that does not tell its memory is left out."""
+        """All GPUs in PCI bus order, except those that do not report their memory."""
         count = self._ask(self._module.nvmlDeviceGetCount) or 0
         found = (self._gpu(index) for index in range(count))
         return [gpu for gpu in found if gpu is not None]
@@ -106,7 +106,7 @@ class Nvml:
 
 
 def import_nvml() -> Any | None:
-    """The Python package, not initialised; a process that imports it before it forks spares its children 20 ms."""
+    """The Python package, not initialised; importing it before a fork saves each child 20 ms."""
     try:
         return importlib.import_module("pynvml")
     except ImportError:
@@ -126,7 +126,7 @@ def load_nvml() -> Nvml | None:
 
 
 def list_devices(nvml: Nvml | None) -> list[Device]:
-    """The CPU, then the GPUs that CUDA_VISIBLE_DEVICES leaves visible, in its order. Parts of a GPU (MIG) are not."""
+    """The CPU, then the GPUs named in CUDA_VISIBLE_DEVICES, in its order (all if unset). MIG instances are left out."""
     memory = psutil.virtual_memory()
     cpu = Device(id="cpu", kind="cpu", name=_cpu_name(), memory_bytes=memory.total, free_bytes=memory.available)
     gpus = nvml.gpus() if nvml is not None else []
@@ -134,33 +134,33 @@ def list_devices(nvml: Nvml | None) -> list[Device]:
 
 
 def choose_device(devices: Sequence[Device]) -> Device:
-    """The GPU with the most free memory, the first of equals; else the CPU. ValueError on an empty list."""
+    """The GPU with the most free memory (the first of equals), else the CPU. Raises ValueError on an empty list."""
     gpus = [device for device in devices if device.kind == "gpu"]
     return max(gpus or devices, key=lambda device: device.free_bytes)
 
 
 def device_for(engine: str, devices: Sequence[Device]) -> Device:
-    """Where a model is loaded in this engine: `choose_device` if it can use a GPU, else the CPU. ValueError without."""
+    """The device for models of this engine: `choose_device` if it can use a GPU, else the CPU. Raises ValueError."""
     return choose_device(devices if engine in GPU_ENGINES else [device for device in devices if device.kind == "cpu"])
 
 
 def visible_devices_environment(device: Device | None) -> dict[str, str]:
-    """What a process's environment says, so that its engine sees this device only and takes memory as it needs it."""
+    """Environment variables with which an engine sees only this device and allocates its memory as needed."""
     if device is None or device.kind == "cpu":
         return dict(NO_GPU)
     return {
         "CUDA_VISIBLE_DEVICES": device.uuid or str(_index(device)),
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi and NVML count; CUDA's own default is fastest first
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of nvidia-smi and NVML; CUDA's own default is fastest first
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # TensorFlow takes the whole device otherwise
         **_library_path(),
     }
 
 
 def _library_path() -> dict[str, str]:
-    """Where the CUDA libraries of requirements-gpu.txt lie, before what the environment says already.
+    """LD_LIBRARY_PATH with the folders of the CUDA libraries of requirements-gpu.txt put in front.
 
-    TensorFlow 2.21 looks for them beside itself, but not for cuSOLVER (it is missing in the RUNPATH of
-    libtensorflow_framework.so.2), and leaves the GPU alone where one of them is not found.
+    TensorFlow 2.21 finds them beside itself, except cuSOLVER (it is missing in the RUNPATH of
+    libtensorflow_framework.so.2), and does not use the GPU if one of them is not found.
     """
     package = importlib.util.find_spec("nvidia")
     folders = package.submodule_search_locations if package is not None else None
@@ -172,8 +172,8 @@ def _library_path() -> dict[str, str]:
 def device_memory(nvml: Nvml | None, device: Device, pid: int, used_before_bytes: int | None) -> DeviceMemory:
     """Device memory of process `pid`.
 
-    In a container NVML may not list the process: then the growth of the device's used memory since `used_before_bytes`
-    (`Nvml.used_bytes` before the load), which other processes disturb, hence marked as estimated.
+    In a container NVML may not list the process. Then the growth of the device's used memory since `used_before_bytes`
+    (`Nvml.used_bytes` before the load) is taken and marked as estimated, because other processes also change it.
     """
     if nvml is None or device.kind != "gpu":
         return DeviceMemory(bytes=None, is_estimated=False)
@@ -187,7 +187,7 @@ def device_memory(nvml: Nvml | None, device: Device, pid: int, used_before_bytes
 
 
 def _visible(gpus: Sequence[Device], setting: str | None) -> list[Device]:
-    """Read CUDA_VISIBLE_DEVICES as CUDA does: numbers or (beginnings of) uuids, up to the first that names nothing."""
+    """Read CUDA_VISIBLE_DEVICES as CUDA does: numbers or UUID prefixes, up to the first that names no single GPU."""
     if setting is None:
         return list(gpus)
     visible: list[Device] = []

@@ -1,6 +1,6 @@
-"""The one tree of expected failures: a stable code, an HTTP status, a sentence for people.
+"""All expected failures as exceptions: a stable code, an HTTP status, a sentence for people.
 
-Every layer raises these; one handler a protocol renders them. Anything else that is raised is a bug and is answered
+Every layer raises these; each protocol has one handler that renders them. Any other exception is a bug and is answered
 with a constant text.
 """
 
@@ -36,7 +36,7 @@ class PortalError(Exception):
 
 
 class ValidationFailed(PortalError):
-    """What was sent has the wrong form; `fields` names the culprits."""
+    """The request has the wrong form; `fields` names the wrong parts."""
 
     code, status = "validation_error", 400
 
@@ -108,13 +108,13 @@ class UnsupportedMediaType(PortalError):
 
 
 class BadImage(PortalError):
-    """An image that cannot be read, is too large, or is of a kind that is not taken."""
+    """An image that cannot be read, is too large, or has an unsupported format."""
 
     code, status = "bad_image", 422
 
 
 class BadInput(PortalError):
-    """Well-formed, but not what this model takes."""
+    """A well-formed request that does not fit this model's inputs."""
 
     code, status = "bad_input", 422
 

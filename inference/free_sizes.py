@@ -1,4 +1,4 @@
-"""What stands for a size that a file leaves free, where nobody has given real examples: at a load and to compare."""
+"""Sizes to try for free dimensions of a model where no real examples are given: at a load and for comparisons."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from inference import texts
 from inference.signature import TensorSpec
 
 _SIZES = (32, 512, 4096, 16384, 8)
-"""Steps or samples. A network of a few convolutions and poolings takes no 32, a spectrogram of sound no 512; SpliceAI
-cuts off 5,000 at either side. Few models have places for less than 32 words."""
+"""Steps or samples. 32 is too short for a network of a few convolutions and poolings, 512 for a spectrogram of sound;
+SpliceAI cuts off 5,000 at either side. Few models take fewer than 32 words, so 8 comes last."""
 _MOST_BYTES = 2**22
-"""One example may have as many, so that a plane of 4,096 by 4,096 is not tried."""
+"""The most bytes of one example. A plane of 4,096 by 4,096 has more and is not tried."""
 
 
 def free_sizes(specs: Iterable[TensorSpec]) -> list[int]:
-    """Sizes to try in turn, until the model takes one: the first alone where nothing is free."""
+    """Sizes to try in turn until the model accepts one; only the first if no dimension is free."""
     specs = list(specs)
     if all(None not in spec.shape[1:] for spec in specs):
         return [_SIZES[0]]

@@ -1,5 +1,5 @@
-"""Memory that nobody needs: imports do not wait for its collection, which never looks again at what was imported and
-loaded; and what was freed goes back to the kernel."""
+"""Garbage collection: paused during imports, never repeated for what was imported and loaded; and returning freed
+memory to the kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """No collection while much is imported, which leaves next to no garbage; later ones pass over what was imported.
+    """Pause collection during large imports, which leave next to no garbage; later ones skip what was imported.
 
     The collections took 12 % of OpenVINO's import and 7 % of TensorFlow's; without them 0.1 and 3 MB more are kept.
     """
@@ -24,23 +24,23 @@ def importing() -> Iterator[None]:
 
 
 def keep_what_is_there() -> None:
-    """Collect once, then leave out of all later collections what is alive now.
+    """Collect once, then exclude all objects alive now from later collections.
 
-    A full collection looks at every object while nobody is answered: on a slow machine 63 ms in a web process (109,000
-    objects), 206 ms in a runner of TensorFlow, 14 ms in one of OpenVINO; one came in 12,000 requests. Afterwards it
-    takes as long as what the requests left.
+    A full collection visits every object, and no request is answered meanwhile: on a slow machine for 63 ms in a web
+    process (109,000 objects), 206 ms in a TensorFlow runner, 14 ms in an OpenVINO runner, once in 12,000 requests.
+    Afterwards it visits only what the requests left.
     """
     gc.collect()
     gc.freeze()
 
 
 def give_memory_back() -> None:
-    """Hand what was freed back to the kernel; glibc would keep it for later."""
+    """Return freed memory to the kernel; glibc would keep it for later."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def collect_and_give_back() -> None:
-    """Free also what refers to itself; for processes whose memory is limited."""
+    """Also free reference cycles; for processes whose memory is limited."""
     gc.collect()
     give_memory_back()

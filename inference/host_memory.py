@@ -1,4 +1,4 @@
-"""The memory of this host: what is free, and whether the kernel had to end a process for it."""
+"""The memory of this host: what is free, and how many processes the kernel killed for lack of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CGROUP_FILES = (
 
 
 def free_bytes() -> int:
-    """What a new process could take: of the host, and of the container where that is limited."""
+    """What a new process could take: of the host, and of the container if that is limited."""
     free = int(psutil.virtual_memory().available)
     for limit_path, used_path in _CGROUP_FILES:
         try:
@@ -25,9 +25,9 @@ def free_bytes() -> int:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has ended for want of memory since the boot; 0 where it does not tell.
+    """How many processes the kernel has killed for lack of memory since boot; 0 if it does not say.
 
-    The kernel counts kills for the limit of a container here too (mm/oom_kill.c, OOM_KILL).
+    This includes kills because of a container's limit (mm/oom_kill.c, OOM_KILL).
     """
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():

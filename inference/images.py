@@ -1,6 +1,6 @@
-"""One encoded picture becomes one array, exactly as an ImagePlan says; bytes from strangers are read here only.
+"""Decodes one encoded picture into one array as an ImagePlan says; untrusted picture bytes are decoded only here.
 
-Safe on several threads at once: nothing here is shared but read-only tables.
+Thread-safe: only read-only tables are shared.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ THUMBNAIL_SIDE = 192
 SEVERAL = frozenset({"GIF", "PNG", "WEBP", "TIFF"})
 KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 
-# Loaded now, once: Pillow would import them at the first picture, on whichever thread that is.
+# Loaded now: Pillow would otherwise import them at the first picture, on whichever thread decodes it.
 PLUGINS = (
     BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin,
 )  # fmt: skip
 Image.preinit()
 
-# Set once at import and never again: warning filters belong to the whole process and are not safe to change on threads.
-# A picture above the limit is then refused in Image.open; the rest of Pillow's warnings would fill the runner's log.
+# Set only here at import: warning filters belong to the whole process, and changing them is not thread-safe.
+# Image.open then refuses a picture above the limit. Pillow's other warnings would fill the runner's log.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -68,7 +68,7 @@ TURNS = {
 ORIENTATION_TAG = 0x0112
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
 MOST_READS = 500_000
-"""Of one picture, each of some bytes. A large GIF takes two for every 255 bytes, the other kinds far fewer."""
+"""The most reads of one picture, each of some bytes. A large GIF takes two per 255 bytes, other formats far fewer."""
 ROWS_AT_ONCE = 64
 STEPS_TOLERANCE = 5e-7
 
@@ -80,14 +80,14 @@ DAMAGED = "This picture is damaged or cut off and cannot be read to its end. Sen
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`values` as decode_image gives them. `is_first`: of an animation or of several pages, the first."""
+    """`values` as decode_image returns them. `is_first`: the file holds several frames or pages; this is the first."""
 
     values: Array
     is_first: bool
 
 
 class BoundedBytes(io.BytesIO):
-    """Pillow walks markers and chunks one by one: 20 MB of empty ones would hold a thread for half a minute."""
+    """Limits the number of reads. Pillow reads markers and chunks one by one: 20 MB of empty ones would take 30 s."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         super().__init__(data)
@@ -101,7 +101,7 @@ class BoundedBytes(io.BytesIO):
 
 
 def as_file(data: bytes | memoryview) -> io.BytesIO:
-    """A piece has a byte at least: what is short cannot have too many, and is read without counting."""
+    """The data as a file. Reads are counted only in long data: each piece has at least one byte."""
     return io.BytesIO(data) if len(data) <= MOST_READS else BoundedBytes(data)
 
 
@@ -113,9 +113,9 @@ def decode_image(data: bytes | memoryview, plan: ImagePlan) -> Array:
 def decode_picture(data: bytes | memoryview, plan: ImagePlan) -> Decoded:
     """The picture as the plan says.
 
-    Raises BadImage for everything that is no picture, is damaged, too large or of a kind that is not taken. An
-    animation or a file of several pages gives its first. Numbers without a fixed white (float and 32-bit TIFF) are
-    refused: any scaling would be a guess. Colour profiles are not applied.
+    Raises BadImage for data that is no picture, damaged, too large or of an unsupported format. Of several frames or
+    pages the first is used. Values without a defined white (float and 32-bit TIFF) are refused: any scaling would be a
+    guess. Colour profiles are not applied.
     """
     picture, is_first = _open(data, MODES[plan.color], plan.background)
     return Decoded(to_values(resize(picture, plan), plan), is_first)
@@ -127,7 +127,7 @@ def open_picture(data: bytes | memoryview, mode: str, background: tuple[int, int
 
 
 def _open(data: bytes | memoryview, mode: str, background: tuple[int, int, int]) -> tuple[Image.Image, bool]:
-    """As open_picture, and whether it is the first of several."""
+    """As open_picture, and whether it is the first of several frames or pages."""
     if not len(data):
         raise BadImage(f"The file is empty. Send {KINDS}.")
     if (webp_pixels(data) or 0) > MAX_PIXELS:
@@ -152,7 +152,7 @@ def _open(data: bytes | memoryview, mode: str, background: tuple[int, int, int])
 
 
 def webp_pixels(data: bytes | memoryview) -> int | None:
-    """The pixels that a WebP header declares: libwebp reserves its canvas while Pillow still opens the file.
+    """The number of pixels that a WebP header declares, None for other data; libwebp allocates them in Image.open.
 
     Source: RFC 9649, sections 2.5 to 2.7.
     """
@@ -171,7 +171,7 @@ def webp_pixels(data: bytes | memoryview) -> int | None:
 
 
 def has_several(picture: Image.Image) -> bool:
-    """Whether frames or pages follow. Not of JPEGs: what phones put behind one is no other picture."""
+    """Whether more frames or pages follow. Never for JPEG: what phones append to one is not another picture."""
     try:
         return picture.format in SEVERAL and bool(getattr(picture, "is_animated", False))
     except Exception:  # the first may be whole where a later one is damaged
@@ -179,7 +179,7 @@ def has_several(picture: Image.Image) -> bool:
 
 
 def check_size(picture: Image.Image) -> None:
-    """On the header, before anything is decoded."""
+    """Runs on the header, before anything is decoded."""
     width, height = picture.size
     if width < 1 or height < 1:
         raise BadImage(DAMAGED)
@@ -193,10 +193,10 @@ def check_size(picture: Image.Image) -> None:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says. Broken EXIF data says nothing."""
+    """The picture turned as its EXIF orientation says. Broken EXIF data is ignored."""
     try:
         orientation = picture.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # the same zoo of errors as for pictures
+    except Exception:  # as many kinds of errors as for damaged pictures
         return picture
     turn = TURNS.get(orientation) if isinstance(orientation, int) else None
     return picture if turn is None else picture.transpose(turn)
@@ -218,7 +218,7 @@ def to_mode(picture: Image.Image, mode: str, background: tuple[int, int, int]) -
 
 
 def sixteen_to_eight(picture: Image.Image) -> Array:
-    """65,535 ÷ 257 = 255; rounded to the nearest."""
+    """Values divided by 257 (65,535 ÷ 257 = 255), rounded."""
     values = np.asarray(picture).astype(np.uint32)
     return ((values + 128) // 257).astype(np.uint8)
 
@@ -233,7 +233,7 @@ def flatten(picture: Image.Image, background: tuple[int, int, int]) -> Image.Ima
 
 
 def resize(picture: Image.Image, plan: ImagePlan) -> Image.Image:
-    """To the plan's height and width, with Pillow's filters on the full picture."""
+    """The picture at the plan's height and width, using Pillow's filters on the full picture."""
     width, height = picture.size
     if plan.resize == "stretch":
         return scaled(picture, plan.width, plan.height, plan)
@@ -257,14 +257,14 @@ def resize(picture: Image.Image, plan: ImagePlan) -> Image.Image:
 def scaled(picture: Image.Image, width: int, height: int, plan: ImagePlan) -> Image.Image:
     if picture.size == (width, height):
         return picture
-    # Pillow resizes the rows first: between the steps it holds `width` times the old height.
+    # Pillow resizes the rows first, so its intermediate picture has the new width and the old height.
     if width * max(height, picture.height) > MAX_PIXELS:
         raise BadImage(TOO_LONG)
     return picture.resize((width, height), FILTERS[plan.interpolation])
 
 
 def to_values(picture: Image.Image, plan: ImagePlan) -> Array:
-    """Pixels to what the model takes: one pass from bytes to the model's dtype, written in the plan's layout."""
+    """Convert pixels to the model's dtype and the plan's layout in a single pass."""
     pixels = np.asarray(picture).reshape(plan.height, plan.width, plan.channels)
     if plan.color == "bgr":
         pixels = pixels[:, :, ::-1]
@@ -292,10 +292,10 @@ def to_values(picture: Image.Image, plan: ImagePlan) -> Array:
 
 @lru_cache(maxsize=64)
 def float_steps(plan: ImagePlan) -> tuple[Array, Array] | None:
-    """Factor and offset of each value of a row of pixels, in float32; None where a table has to say the values.
+    """Factor and offset of each value of a row of pixels, in float32; None if `value_table` has to be used instead.
 
-    Multiplied and added, 224×224 pixels take 0.08 ms, looked up 0.22 ms. It is done where every value then is the
-    table's within STEPS_TOLERANCE: not for other dtypes, nor for large values, which float32 rounds too coarsely.
+    For 224×224 pixels multiplying and adding takes 0.08 ms, the table 0.22 ms. It is used only if every result is
+    within STEPS_TOLERANCE of the table: not for other dtypes, nor for large values, which float32 rounds too coarsely.
     """
     if plan.dtype != "float32":
         return None
@@ -319,7 +319,7 @@ def standardized(pixels: Array) -> Array:
 def value_table(plan: ImagePlan) -> Array:
     """What each of the 256 pixel values becomes: (channels, 256) in the plan's dtype, computed in float64.
 
-    Does not hold for `per_image_standardize`.
+    Not valid for `per_image_standardize`.
     """
     mean, std = np.array(plan.mean)[:, None], np.array(plan.std)[:, None]
     table = as_dtype((np.arange(256) * plan.scale - mean) / std, plan.dtype)
@@ -328,12 +328,12 @@ def value_table(plan: ImagePlan) -> Array:
 
 
 def as_dtype(values: Array, dtype: str) -> Array:
-    """To the model's dtype: clipped to its range; for whole numbers rounded first, half to even."""
+    """The values in this dtype: clipped to its range; for integers rounded first, half to even."""
     if dtype in FLOAT_DTYPES:
         most = float(np.finfo(dtype).max)
         return np.clip(values, -most, most).astype(dtype, copy=False)
     bounds = np.iinfo(dtype)
-    # float64 cannot hold the ends of 64-bit integers: the next one inside is taken.
+    # float64 cannot hold the largest 64-bit integers: the next smaller float is taken.
     most = float(bounds.max) if bounds.bits < 64 else float(np.nextafter(float(bounds.max), 0))
     return np.clip(np.rint(values.astype(np.float64)), float(bounds.min), most).astype(dtype)
 
@@ -351,7 +351,7 @@ def render_thumbnail(data: bytes | memoryview) -> tuple[bytes, tuple[int, int]]:
 def render_seen(array: Array, plan: ImagePlan) -> bytes:
     """A PNG of what the model sees: an array of `decode_image` turned back into pixels, clipped to 0–255.
 
-    After `per_image_standardize` the least value is shown black and the largest white.
+    With `per_image_standardize` the lowest value is shown black and the highest white.
     """
     values = np.asarray(array, dtype=np.float64).reshape(plan.shape)
     if plan.layout == "nchw":
@@ -369,7 +369,7 @@ def render_seen(array: Array, plan: ImagePlan) -> bytes:
     return file.getvalue()
 
 
-# Possessive where something repeats: a stranger's file must not make the matching slow.
+# Repetitions are possessive: an untrusted file must not make the matching slow.
 MARKS = (
     (rb"\s*+(<\?xml[^>]*>\s*+)?(?><!--.*?-->\s*+|<!doctype svg[^>]*>\s*+)*+<svg[\s>]", "an SVG drawing"),
     (rb"\s*+(?><!--.*?-->\s*+)*+<(!doctype html|html|head|body)\b", "an HTML page"),
@@ -389,7 +389,7 @@ TAKEN_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", 
 
 
 def kind_sentence(data: bytes | memoryview) -> str:
-    """What to say about a file that Pillow did not take, from its first bytes."""
+    """The sentence about a file that Pillow cannot open, chosen by its first bytes."""
     head = bytes(data[:2048])
     if head.startswith(TAKEN_MARKS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return DAMAGED

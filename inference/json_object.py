@@ -1,4 +1,4 @@
-"""Reads one JSON object that a person wrote, key by key, and says in a sentence what is wrong with it."""
+"""Reads a JSON object that a person wrote, key by key, and says in a sentence what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.errors import ValidationFailed
 
 
 def is_text(value: object) -> bool:
-    """Whether this can be stored and sent anywhere: no NUL, no half of a surrogate pair."""
+    """Whether this is text that can be stored and sent anywhere: no NUL, no lone surrogate."""
     if not isinstance(value, str) or "\x00" in value:
         return False
     try:
@@ -22,7 +22,7 @@ def is_text(value: object) -> bool:
 
 
 def counted(number: float) -> str:
-    """A number as a bound is shown: `1,024`."""
+    """A number formatted for a message: `1,024`."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,}"
 
 
@@ -30,7 +30,7 @@ def counted(number: float) -> str:
 class JsonObject:
     """A JSON object that came in as `field`. A key that is missing or null reads as None.
 
-    Every method raises ValidationFailed, with `field` as the culprit.
+    Every method raises ValidationFailed on `field`.
     """
 
     field: str
@@ -38,7 +38,7 @@ class JsonObject:
 
     @classmethod
     def read(cls, field: str, value: object, known: Iterable[str]) -> JsonObject:
-        """None is an empty object."""
+        """None counts as an empty object."""
         names = tuple(known)
         if value is None:
             return cls(field, {})
@@ -94,7 +94,7 @@ class JsonObject:
         return str(value)
 
     def texts(self, key: str, most: int, longest: int) -> tuple[str, ...] | None:
-        """A list of different texts, none of them empty; an empty list reads as None."""
+        """A list of distinct, non-empty texts; an empty list reads as None."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -107,7 +107,7 @@ class JsonObject:
 
 
 def is_integer(value: object, least: int, most: int) -> bool:
-    """True and false are no numbers here, though Python counts them as such."""
+    """True and False do not count as integers here, as they do in Python."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 

@@ -1,4 +1,4 @@
-"""How a version is run: precision, threads, batching and limits, as its owner wishes."""
+"""How a version is run, as set by its owner: precision, threads, batching and limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_NAME = 500
 
 
 class GraphEnds(TypedDict):
-    """The ends of a frozen graph that somebody chose; empty where the file says itself. They decide the signature."""
+    """The chosen input and output tensors of a frozen graph, which decide its signature; empty: the file's own."""
 
     graph_inputs: tuple[str, ...]
     graph_outputs: tuple[str, ...]
@@ -25,7 +25,7 @@ class GraphEnds(TypedDict):
 class Options:
     """What the owner gave; None leaves it to the portal. Sizes in bytes, `max_wait_ms` in milliseconds.
 
-    `graph_inputs` and `graph_outputs` name the tensors (`node` or `node:1`) that are meant as a frozen graph's ends.
+    `graph_inputs` and `graph_outputs` name a frozen graph's input and output tensors (`node` or `node:1`).
     """
 
     precision: str | None = None

@@ -19,9 +19,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class OutputRing:
-    """Takes raw bytes, keeps whole lines with the time they came. However much comes, memory stays bounded.
+    """Takes raw bytes and keeps the last complete lines with the time they arrived, in bounded memory.
 
-    Several may share a file, as the copies of a version do: each adds its lines to what stands there.
+    Several rings may share a file, as the instances of a version do: each appends its lines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class OutputRing:
             self._unwritten += 1
 
     def last(self, count: int) -> list[str]:
-        """What came in through this ring, whatever stands in the file."""
+        """The last lines of this ring; lines of others in the file do not count."""
         return list(self._lines)[-count:]
 
     def write(self, *, now: bool = False) -> None:
@@ -65,7 +65,7 @@ class OutputRing:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The kept lines, oldest first; none where there is no file."""
+    """The kept lines, oldest first; none if there is no file."""
     try:
         return path.read_text("utf-8", "replace").splitlines()[-LINES_KEPT:]
     except OSError:
@@ -73,7 +73,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def remove_lines(path: Path) -> None:
-    """The kept lines, and what a process left beside them that was killed while it wrote."""
+    """Delete the kept lines, and the temporary file of a process that was killed while it wrote."""
     for each in (path, _beside(path)):
         each.unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def _beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Held by one process at a time, for milliseconds: a file that is replaced cannot be locked itself."""
+    """Lock the folder, for milliseconds; the file itself cannot be locked because it is replaced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

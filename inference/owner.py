@@ -1,8 +1,8 @@
-"""One worker's watch over its runner: starts it, sees it ready, restarts it, kills it when it hangs, ends it.
+"""One worker's supervision of its runner: starts it, sees it ready, restarts it, kills it when it hangs, ends it.
 
-Knows no ORM: a Reporter is told what is seen and asked what is wanted. One `selectors` loop over four descriptors: the
-control socket (somebody changed the wish: look), the runner's status socket, its pidfd, and the pipe of the cluster
-whose end says "stop". Measured: nudge to stopped in 11–15 ms, 48 ms with TensorFlow.
+Uses no ORM: a Reporter is told what happens and asked what is wanted. One `selectors` loop over five descriptors: the
+control socket (the wanted state has changed), the runner's status socket, output and pidfd, and the cluster's pipe,
+whose closing means "stop". Measured: nudge to stopped in 11–15 ms, 48 ms with TensorFlow.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LastWord = Callable[[], None]
 
 
 class Stop(Enum):
-    """Why a watch ends although its runner has not."""
+    """Why supervision ends although the runner is still alive."""
 
     UNLOAD = "no longer wanted"
     CLUSTER_STOPS = "the cluster stops"
@@ -76,10 +76,10 @@ class Owner:
         self._wanted = True
 
     def run(self) -> None:
-        """Blocks for as long as the model is loaded. Leaves no process, socket or folder behind.
+        """Block while the model is loaded. Leaves no process, socket or folder behind.
 
-        How it ended is told when they are gone: once the registry says so nobody looks for them any more, and this
-        process may be killed in between.
+        The end is reported only after they are gone: once the registry knows of the end, nobody would clean up after
+        this process if it were killed in between.
         """
         try:
             with self._open_control():
@@ -116,7 +116,7 @@ class Owner:
                 return self._obey(stop)
 
     def _watch(self, runner: StartedRunner) -> End | Stop:
-        """Until the runner ends, or something else is wanted."""
+        """Until the runner ends, or the instance is to stop."""
         while True:
             self._turn(POLL_S)
             if (stop := self._stop_asked()) is not None:
@@ -132,7 +132,7 @@ class Owner:
                 self._policy.ready_for(self._clock() - runner.ready_at)
 
     def _wait(self, seconds: float) -> Stop | None:
-        """Wait before the next try; returns early when something else is wanted."""
+        """Wait before the next try; returns early if the instance is to stop."""
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
             self._turn(left)
@@ -149,7 +149,7 @@ class Owner:
         return None if self._wanted else Stop.UNLOAD
 
     def _judge(self, runner: StartedRunner) -> None:
-        """Write down why the runner has to be killed, if it has to."""
+        """Set `runner.why_killed` if the runner has to be killed."""
         config = self._assignment.config
         limit = config.memory_limit_bytes
         silent_s = self._woke_at - runner.heard_at
@@ -166,7 +166,7 @@ class Owner:
     # ---- the end of a runner
 
     def _obey(self, stop: Stop) -> LastWord:
-        """End the runner, if there is one."""
+        """End the runner, if any. Returns how to report it."""
         if stop is Stop.CLUSTER_STOPS:
             self._end(STOP_GRACE_S)
             return self._reporter.interrupted
@@ -182,7 +182,7 @@ class Owner:
         return lambda: self._reporter.stopped(receipt)
 
     def _end(self, grace_s: float) -> None:
-        """The ladder: ask, wait, SIGTERM, wait, SIGKILL."""
+        """Ask to drain if ready, wait, send SIGTERM, wait, send SIGKILL."""
         runner = self._runner
         if runner is not None and runner.ready_at is not None and grace_s > 0:
             runner.order_drain(grace_s)
@@ -221,7 +221,7 @@ class Owner:
         return runner
 
     def _adopt_spare(self) -> StartedRunner | None:
-        """The warm process that was kept for this, once; None where there is none or it has just ended."""
+        """The spare process, at the first start only; None if there is none or it has just ended."""
         spare, self._spare = self._spare, None
         if spare is None:
             return None
@@ -237,7 +237,7 @@ class Owner:
 
     @contextlib.contextmanager
     def _open_control(self) -> Iterator[None]:
-        """Bind the datagram socket that is nudged when a wish has changed."""
+        """Bind the datagram socket that `nudge` writes to."""
         path = self._assignment.control_path
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as control:
@@ -252,7 +252,7 @@ class Owner:
                 path.unlink(missing_ok=True)
 
     def _turn(self, timeout_s: float) -> None:
-        """Wait for something to happen, at most `timeout_s`, and take it in."""
+        """Wait for events, at most `timeout_s`, and handle them."""
         events = self._selector.select(min(timeout_s, POLL_S, self._memory_every_s()))
         self._wake()
         for key, _ in events:
@@ -261,8 +261,8 @@ class Owner:
         self._output.write()
 
     def _wake(self) -> None:
-        """Who was away cannot say who was silent meanwhile: it waited for the database, was stopped, or the whole host
-        was. The silence of its runner is counted anew."""
+        """Restart the count of the runner's silence if this process itself was held up, by the database for example or
+        because the host was stopped: it heard nobody meanwhile."""
         before, self._woke_at = self._woke_at, self._clock()
         if self._woke_at - before > SILENCE_MARGIN_S and self._runner is not None:
             self._runner.heard_at = self._woke_at
@@ -271,15 +271,15 @@ class Owner:
         with contextlib.suppress(BlockingIOError):
             while control.recv(16):
                 pass
-        self._asked_at = 0.0  # look at once
+        self._asked_at = 0.0  # ask the reporter immediately
 
     def _read_stop(self) -> None:
-        """The write end of this pipe is held by the cluster's main process alone: its end is our sign to stop."""
+        """Only the cluster's main process holds the write end of this pipe: when it is closed, stop."""
         self._cluster_stops = True
         self._forget(self._stop_descriptor)
 
     def _read_output(self, runner: StartedRunner) -> bool:
-        """Take in a piece of what it printed; False at the end or where nothing is there."""
+        """Read a piece of the runner's output; False at its end or if nothing is there."""
         try:
             data = os.read(runner.output_descriptor, OUTPUT_CHUNK_BYTES)
         except BlockingIOError:
@@ -290,7 +290,7 @@ class Owner:
         return bool(data)
 
     def _read_status(self, runner: StartedRunner) -> bool:
-        """Take in what it said; False at the end or where nothing is there."""
+        """Handle the runner's reports; False at the end or if nothing is there."""
         try:
             reports = runner.read_reports()
             for report in reports or ():
@@ -303,13 +303,13 @@ class Owner:
         return bool(reports)
 
     def _read_rest(self, runner: StartedRunner) -> None:
-        """What an ended runner still left in its pipes, within reason."""
+        """Read what an ended runner left in its pipes, in at most 64 rounds."""
         for _ in range(64):
             if not self._read_output(runner) and not self._read_status(runner):
                 return
 
     def _hear(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
-        """Take in one report. Values are converted, unknown events ignored."""
+        """Handle one report. Values are converted, unknown events ignored."""
         runner.heard_at = self._clock()
         event = said["event"]
         if event == "failed":
@@ -325,14 +325,14 @@ class Owner:
             runner.drained = (int(said["drained"]), int(said["failed"]))
 
     def _hear_ready(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
-        """Once for each process: what follows from it is written into the registry. Raises NoSense."""
+        """Report the runner as ready. Raises NoSense if it says so twice: the registry is written only once."""
         if runner.ready_at is not None:
             raise NoSense
         runner.measured_at = self._clock()
         memory, limit = memory_bytes(runner.identity.pid), self._assignment.config.memory_limit_bytes
         runner.vitals = replace(runner.vitals, memory_bytes=memory)
         if limit is not None and (memory or 0) > limit:
-            return  # not ready: it is ended for its memory at the next look
+            return  # not ready: `_judge` ends it for its memory next time
         runner.ready_at = runner.measured_at
         facts = Ready(
             runner=runner.identity,
@@ -345,18 +345,18 @@ class Owner:
             memory_bytes=memory,
         )
         if not self._reporter.ready(facts):
-            self._asked_at = 0.0  # somebody else was faster: look at once
+            self._asked_at = 0.0  # no longer ours: ask immediately what is wanted
         self._keep_compiled()
 
     def _keep_compiled(self) -> None:
-        """Only now that it is ready and said so: nobody waits for the copy."""
+        """Done only after the runner is reported ready: nobody waits for the copy."""
         cache = self._assignment.cache
         if cache is not None:
             most_bytes = COMPILED_BYTES + 3 * self._assignment.source.stat().st_size
             take_compiled(self._assignment.workspace.cache_directory, cache, most_bytes)
 
     def _memory_every_s(self) -> float:
-        """More often where it can matter soon: under a limit, and while a model is loaded."""
+        """Memory is measured more often under a limit, and while a model is being loaded."""
         is_loading = self._runner is not None and self._runner.ready_at is None
         has_limit = self._assignment.config.memory_limit_bytes is not None
         return MEMORY_OFTEN_S if has_limit or is_loading else MEMORY_EVERY_S
@@ -372,7 +372,7 @@ class Owner:
 
 
 def nudge(control_path: Path) -> None:
-    """Tell an owner to look at its wish now. Where nobody listens, its own poll or reconcile finds it later."""
+    """Tell an owner to check the wanted state now. If nobody listens, its own poll or reconcile notices later."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         sender.sendto(b"look", str(control_path))

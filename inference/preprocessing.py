@@ -1,4 +1,4 @@
-"""From the owner's wish and the model's input to the one way in which pictures are prepared."""
+"""Combines the owner's settings and the model's input into one plan of how pictures are prepared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOR_OF_CHANNELS: dict[int, Color] = {1: "gray", 3: "rgb", 4: "rgba"}
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 4096
 SCALES_ITSELF = "The model scales its inputs itself"
-"""How the note begins that a file gets whose first layers do what a preset would do."""
+"""Beginning of the note about a file whose first layers already do what a preset would do."""
 LARGEST = 1e12
 SMALLEST = 1e-12
 
@@ -35,7 +35,7 @@ FLOAT_DTYPES = ("float16", "float32", "float64")
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What the owner gave; None is not given. `size` is (height, width).
+    """What the owner set; None means not set. `size` is (height, width).
 
     A pixel of 0–255 becomes (pixel × scale − mean) ÷ std, mean and std in the order after colour conversion.
     """
@@ -62,7 +62,7 @@ class Preprocessing:
         }
 
     def resolved(self) -> Preprocessing:
-        """With the preset's fields where nothing else was given."""
+        """The same, with fields that are not set filled in from the preset."""
         if self.preset is None:
             return self
         filling = PRESETS[self.preset]
@@ -85,16 +85,16 @@ PRESETS: dict[str, Preprocessing] = {
 
 
 class Contradiction(BadInput):
-    """The wish and the model's input can never fit each other; `fields` names the culprit, as "preprocessing.size"."""
+    """The settings can never fit the model's input; `fields` names the wrong one, such as "preprocessing.size"."""
 
 
 class SizeMissing(BadInput):
-    """The model leaves the size of its pictures free, and the owner has given none."""
+    """The model leaves the size of its pictures free, and the owner has set none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """How one picture becomes one array, everything decided.
+    """How one picture becomes one array, completely specified.
 
     `mean` and `std` hold one number a channel. `short_side` counts for crop only. `background` is RGB.
     """
@@ -177,10 +177,10 @@ def _background(given: JsonObject) -> str | None:
 
 
 def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
-    """Decides everything that the owner left to the model's input.
+    """The owner's settings, completed from the model's input and defaults.
 
-    Raises BadInput where the input takes no pictures, SizeMissing where it leaves the size free and none is given,
-    Contradiction where the wish and the input contradict each other.
+    Raises BadInput if the input takes no pictures or too large ones, SizeMissing if it leaves the size free and none is
+    set, Contradiction if settings and input contradict each other.
     """
     wish = preprocessing.resolved()
     dtype = _dtype(spec)
@@ -216,13 +216,13 @@ def plan_image(preprocessing: Preprocessing, spec: TensorSpec) -> ImagePlan:
 
 
 def check_preprocessing(preprocessing: Preprocessing, signature: Signature) -> str | None:
-    """The sentence where no picture can ever be prepared so for this model; None where one can, or none is taken."""
+    """What to say if these settings can never fit the model; None if they can, or if it takes no pictures."""
     try:
         if len(signature.inputs) == 1:
             plan_image(preprocessing, signature.inputs[0])
     except Contradiction as error:
         return error.message
-    except BadInput:  # it takes no pictures, or waits for a size: tensors still go in
+    except BadInput:  # it takes no pictures, or the size is missing: tensors can still be sent
         pass
     return None
 
@@ -248,7 +248,7 @@ def _dtype(spec: TensorSpec) -> str:
 
 
 def _axes(wish: Preprocessing, spec: TensorSpec) -> ImageAxes:
-    """The input's axes; an explicit layout wins, and an explicit colour stands in for a free channel axis."""
+    """The input's axes. A set layout has precedence; a set colour decides the number of channels if that is free."""
     found = image_axes(spec)
     if wish.layout is None or (found is not None and found.layout == wish.layout):
         if found is None:
@@ -303,7 +303,7 @@ def _for_channels(key: str, numbers: Numbers, channels: int) -> tuple[float, ...
 
 
 def describe(preprocessing: Preprocessing, spec: TensorSpec) -> str:
-    """The choice in words with numbers, for people. Raises BadInput as plan_image does."""
+    """A description of the plan for people, with its numbers. Raises BadInput as plan_image does."""
     plan = plan_image(preprocessing, spec)
     return f"{_resize_words(plan, preprocessing.resolved())} {_value_words(plan)}"
 
@@ -341,7 +341,7 @@ def _value_words(plan: ImagePlan) -> str:
 
 
 def value_range(plan: ImagePlan) -> tuple[float, float]:
-    """The least and the largest value that a picture can become; for standardised pictures where most of them lie."""
+    """The lowest and highest possible value of a prepared picture; with standardisation, the range of most values."""
     if plan.per_image_standardize:
         return -2.0, 2.0
     ends = [

@@ -1,7 +1,7 @@
-"""Facts about Linux processes, and ending them without ever hitting a stranger.
+"""Facts about Linux processes, and ending them without ever hitting an unrelated process.
 
-A pid is used again once its process is reaped. So a process is named by pid, start time and boot id, and signals go
-through a pidfd, which keeps meaning the process it was opened for.
+A pid may be reused once its process is reaped. So a process is identified by pid, start time and boot id, and signals
+go through a pidfd, which always refers to the process it was opened for.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _INHERITED_NAMES = frozenset(
 )
 _INHERITED_PREFIXES = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "TF_", "CUDA_", "OV_")
 _DEFAULTS = {"OPENBLAS_NUM_THREADS": "1"}
-"""NumPy's own threads: no engine uses them, and they spin for 90 ms of processor time when NumPy is imported."""
+"""Turns off NumPy's own threads: no engine uses them, and they spin for 90 ms of processor time at NumPy's import."""
 _ALWAYS = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Unbuffered: the last lines before a crash are the ones that people need. No bytecode: the sandbox forbids it."""
+"""Unbuffered: people need the last lines before a crash. No bytecode: the sandbox forbids writing it."""
 NO_GPU: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": "-1"}
-"""What the environment of a process says that is to see none."""
+"""The environment of a process that is to see no GPU."""
 _NEVER_PREFIXES = ("PORTAL_", "DJANGO_", "DATABASE_URL", "REDIS_URL")
 _SECRET_WORDS = ("SECRET", "TOKEN", "PASSWORD", "KEY")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """One process of one boot. `started_at` is in clock ticks since boot, so it does not move with the wall clock."""
+    """One process of one boot. `started_at` is in clock ticks since boot, so wall clock changes do not affect it."""
 
     pid: int
     started_at: int
@@ -55,23 +55,23 @@ def boot_id() -> str:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of a process, also of one that has ended and is not reaped; None if there is none."""
+    """The identity of a process, which may have ended but not been reaped; None if there is no such process."""
     stat = _stat(pid)
     return None if stat is None else ProcessIdentity(pid, stat.started_at, boot_id())
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Whether this very process still runs; an ended one that nobody has reaped (a zombie) does not."""
+    """Whether this very process still runs; one that has ended but not been reaped (a zombie) does not."""
     stat = _stat(identity.pid)
     return stat is not None and _matches(identity, stat) and stat.state not in _DEAD_STATES
 
 
 def end_group(identity: ProcessIdentity, grace_s: float) -> None:
-    """SIGTERM for a leader and its process group, wait up to `grace_s` for the leader, SIGKILL for what is left of it.
+    """Send SIGTERM to a leader's process group, wait up to `grace_s` for the leader, then send SIGKILL to the group.
     Returns when the leader has ended, at the latest 5 s after the SIGKILL.
 
-    Does nothing if the process is gone or the pid belongs to another one now. The group of a leader that is already
-    reaped is not touched: nothing proves any more that it is the same group. Reaping stays with the parent. Raises
+    Does nothing if the process is gone or its pid now belongs to another one. The group of an already reaped leader is
+    not touched: nothing proves any more that it is the same group. Reaping is left to the parent. Raises
     PermissionError for a process of another user.
     """
     try:
@@ -79,7 +79,7 @@ def end_group(identity: ProcessIdentity, grace_s: float) -> None:
     except (ProcessLookupError, OverflowError):
         return
     try:
-        # Only after the pidfd is open: if the identity matches now, the pidfd means that process for ever.
+        # Checked after opening the pidfd: if the identity matches now, the pidfd always refers to that process.
         stat = _stat(identity.pid)
         if stat is None or not _matches(identity, stat):
             return
@@ -94,9 +94,10 @@ def end_group(identity: ProcessIdentity, grace_s: float) -> None:
 
 
 def reap_orphans(own: Collection[int]) -> None:
-    """Reap what ended below this process and was inherited from those between, as the first process of a container
-    inherits all. `own` are the pids that somebody here waits for: their exit codes stay, and the first of them that is
-    to be reaped is the end of this look.
+    """Reap ended orphans that this process has inherited, as the first process of a container inherits them all.
+
+    `own` are the pids that somebody else here waits for: their exit codes are kept. Stops at the first of them that has
+    ended.
     """
     with contextlib.suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -114,12 +115,12 @@ def works_below(pid: int, folder: Path) -> bool:
 
 
 def memory_bytes(pid: int) -> int | None:
-    """Memory of a process in bytes: PSS (shared pages divided by their users), else RSS; None if there is no such."""
+    """Memory of a process in bytes: PSS (shared pages divided among their users), else RSS; None if it is gone."""
     return _pss_bytes(pid) or _rss_bytes(pid)
 
 
 def takes_more_than(pid: int, limit_bytes: int) -> bool:
-    """Whether `memory_bytes` is above the limit; quick to ask while it is not, so that one can ask often."""
+    """Whether `memory_bytes` is above the limit; fast while RSS is below it, so suitable for frequent polling."""
     rss = _rss_bytes(pid)
     return rss is not None and rss > limit_bytes and (memory_bytes(pid) or 0) > limit_bytes
 
@@ -127,8 +128,8 @@ def takes_more_than(pid: int, limit_bytes: int) -> bool:
 def die_with_parent(expected_parent_pid: int) -> None:
     """Have the kernel kill this process when its parent ends; exit at once if the parent is gone already.
 
-    The kernel follows the *thread* that started this process: start it from a thread that lives as long as its process.
-    A fork clears the setting, an exec keeps it.
+    The kernel acts when the *thread* that started this process ends: start it from a thread that lives as long as the
+    parent. A fork clears the setting, an exec keeps it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
@@ -139,9 +140,9 @@ def die_with_parent(expected_parent_pid: int) -> None:
 
 
 def scrubbed_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a runner: what is needed to start Python, names that tune engines, and `extra` on top.
+    """The environment of a runner: what Python needs to start, variables that tune engines, and `extra` on top.
 
-    HOME is not inherited: give the runner's own folder in `extra`. Raises ValueError if `extra` names a setting of the
+    HOME is not inherited: put the runner's own folder in `extra`. Raises ValueError if `extra` names a setting of the
     portal or a secret.
     """
     for name in extra:
@@ -160,7 +161,7 @@ class _Stat:
 def _stat(pid: int) -> _Stat | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        # Field 2 is the program's name in brackets and may hold spaces and brackets: count from the last one.
+        # Field 2 is the program's name in brackets and may hold spaces and brackets: count from the last bracket.
         fields = text.rpartition(")")[2].split()
         return _Stat(state=fields[0], started_at=int(fields[19]))
     except (OSError, IndexError, ValueError):
@@ -172,13 +173,13 @@ def _matches(identity: ProcessIdentity, stat: _Stat) -> bool:
 
 
 def _signal_group(identity: ProcessIdentity, pidfd: int, number: int) -> None:
-    """Raises ProcessLookupError where the process leads no group."""
+    """Raises ProcessLookupError if the process leads no group."""
     try:
         signal.pidfd_send_signal(pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # An older kernel. No pid or group gets this number before the leader is reaped, which its parent does: us.
+        # An older kernel: signal by number, which no other process or group gets before the leader's parent reaps it.
         stat = _stat(identity.pid)
         if stat is not None and _matches(identity, stat):
             os.killpg(identity.pid, number)

@@ -1,4 +1,4 @@
-"""How an uploaded file is turned down, and how names, sizes and speeds are put into a sentence."""
+"""Exceptions for rejected files, and formatting of names, sizes and speeds for sentences."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class FileRejected(PortalError):
 
 
 class FileUnsafe(FileRejected):
-    """Refused by the allow-list alone: who trusts the file may have it checked without."""
+    """Rejected only by the allow-list: whoever trusts the file may have it checked without the list."""
 
 
 def said_text(said: object, longest: int) -> str:
-    """What another process says to people, without what can neither be stored nor sent (see is_text)."""
+    """A text for people from another process, without characters that cannot be stored or sent (see is_text)."""
     return str(said)[:longest].replace("\0", "").encode(errors="replace").decode()
 
 
@@ -29,13 +29,13 @@ def shown(name: object) -> str:
 
 
 def listed(names: list[str] | tuple[str, ...], at_most: int = 8) -> str:
-    """Names out of a file as `'a', 'b' and 3 more`."""
+    """Names from a file as `'a', 'b' and 3 more`."""
     quoted = ", ".join(f"'{shown(name)}'" for name in names[:at_most])
     return quoted if len(names) <= at_most else f"{quoted} and {len(names) - at_most} more"
 
 
 def size_words(size_bytes: float) -> str:
-    """`62 KB`, `13.9 MB`, `118 MB`, `16.0 GB`: powers of ten, in sentences and on pages alike."""
+    """`62 KB`, `13.9 MB`, `118 MB`, `16.0 GB`: powers of ten; used in sentences and on pages."""
     if size_bytes < 1000:
         return f"{size_bytes:.0f} bytes"
     if size_bytes < 999_500:
@@ -48,5 +48,5 @@ def size_words(size_bytes: float) -> str:
 
 
 def speed_words(per_second: float) -> str:
-    """`12,400`, `278`, `4.2`: in sentences and on pages alike."""
+    """`12,400`, `278`, `4.2`; used in sentences and on pages."""
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"

@@ -1,4 +1,4 @@
-"""What an owner tells of its runner, and to whom. The registry implements Reporter; the owner knows no ORM."""
+"""What an owner reports about its runner. The registry implements Reporter, so that the owner needs no ORM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.processes import ProcessIdentity
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a runner said of itself when it was ready, and what its owner measured."""
+    """What a runner reported when it was ready, and what its owner measured."""
 
     runner: ProcessIdentity
     socket: Path
@@ -25,7 +25,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """How a loaded model fares. Counters are of this process; p95 in milliseconds."""
+    """Figures of a loaded model. Counters are of this process; p95 in milliseconds."""
 
     requests: int = 0
     errors: int = 0
@@ -37,7 +37,7 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What an unload gave back."""
+    """The result of an unload."""
 
     pids: tuple[int, ...] = ()
     seconds: float = 0.0
@@ -47,7 +47,7 @@ class Receipt:
 
 
 class Reporter(Protocol):
-    """The registry's side. A method that answers bool says whether the instance is still this owner's to keep."""
+    """Implemented by the registry. A bool result says whether this owner is still to keep the instance."""
 
     def is_wanted(self) -> bool: ...
     def loading(self, runner: ProcessIdentity, attempt: int) -> bool: ...

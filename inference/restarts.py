@@ -1,4 +1,4 @@
-"""When a runner that ended is started again, and when no more."""
+"""Decides whether and when a runner that ended is started again."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NEVER_AGAIN = frozenset({End.UNUSABLE, End.OUT_OF_MEMORY, End.TOO_SLOW})
 
 
 class RestartPolicy:
-    """Counts ends; times are passed in, so that no clock is needed.
+    """Counts ends of runners; times are passed in, so that no clock is needed.
 
-    Failures before ready: 1, 2, 4 … 60 s apart, at most 5 in 10 minutes; no other try where the model cannot be loaded
-    or was not ready within the limit of a load. Crashes of a ready model: the first is started
-    again at once, then with the same back-off, at most 3 in a minute. A kill from outside is never counted. 30 s ready
-    bring the back-off back to its start.
+    Failed starts are retried after 1, 2, 4 … 60 s, until 5 fail within 10 minutes; ends in NEVER_AGAIN are not retried.
+    After a crash of a ready model the first restart is immediate, later ones follow the same back-off, until 3 crashes
+    within a minute. A kill from outside is never counted: the restart is immediate. More than 30 s ready reset the
+    back-off.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class RestartPolicy:
         return 0.0 if self._crashes_in_a_row == 1 else _back_off(self._crashes_in_a_row - 1)
 
     def ready_for(self, seconds: float) -> None:
-        """The model has been ready for so long."""
+        """Note how long the model has been ready."""
         if seconds > STEADY_S:
             self._crashes_in_a_row = 0
             self._failed_starts.clear()
@@ -70,7 +70,7 @@ class RestartPolicy:
         return f"Next try in {delay_s:.0f} s{of}."
 
     def farewell(self, end: End, last_output: str) -> str:
-        """The sentence that follows the reason where there is no next try."""
+        """The sentence that follows the reason if there is no next try."""
         if end in NEVER_AGAIN:
             return ""
         if end is End.CRASHED:
@@ -83,7 +83,7 @@ def _back_off(count: int) -> float:
 
 
 def _remember(times: deque[float], now: float, within_s: float) -> int:
-    """Add a moment, forget what is older than `within_s`; how many are left."""
+    """Add a moment and drop those older than `within_s`. Returns how many are left."""
     times.append(now)
     while now - times[0] > within_s:
         times.popleft()

@@ -1,4 +1,4 @@
-"""A version as those who ask it need it: what it takes and gives, where its processes listen. No row of a database."""
+"""What is needed to ask a loaded version: inputs and outputs, and where its processes listen. No database rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class ServedInstance:
-    """One process that answers. `socket` is where; memory in bytes, None where it is not known yet."""
+    """One process that serves the version and listens on `socket`. Memory is None until known."""
 
     pk: int
     socket: str
@@ -28,7 +28,7 @@ class ServedInstance:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A loaded version. `answer` is the output that postprocessing is about; None where nothing tells which."""
+    """A loaded version. `answer` is the output that postprocessing applies to; None if it is not clear which."""
 
     model: str
     number: int
@@ -51,14 +51,14 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Encoded pictures to ask about; the model's process decodes and preprocesses them."""
+    """Encoded pictures as a model's input; the model's process decodes and preprocesses them."""
 
     data: Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """Arrays by input name, in dtype and shape as the signature says."""
+    """Arrays by input name, with the dtypes and shapes of the signature."""
 
     inputs: Mapping[str, Array]
 

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out: names, dtypes, shapes."""
+"""The inputs and outputs of a model: names, dtypes, shapes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CHANNEL_COUNTS = (1, 3, 4)
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output. `shape` counts the batch axis; None is a free dimension. `dtype` is numpy's name, "string"
-    for texts. `below`: of an input that takes numbers of a vocabulary, its size; None where any value goes in."""
+    """One input or output. `shape` includes the batch axis; None is a free dimension. `dtype` is numpy's name, "string"
+    for texts. `below` is the vocabulary size of an input that takes indices into a vocabulary, else None."""
 
     name: str
     dtype: str
@@ -31,18 +31,18 @@ class TensorSpec:
         return self.dtype if self.below is None else f"{self.dtype} from 0 to {self.below - 1:,}"
 
     def as_json(self) -> dict[str, Any]:
-        """`below` only where there is one."""
+        """`below` is left out if it is None."""
         said = {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
         return said if self.below is None else {**said, "below": self.below}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TensorSpec:
-        """Raises ValueError, KeyError or TypeError for what is no description of a tensor: a file may be its source."""
+        """Raises ValueError, KeyError or TypeError for an invalid description: it may come from a file."""
         name, dtype, shape, below = value["name"], value["dtype"], value["shape"], value.get("below")
         is_described = is_text(name) and is_text(dtype) and isinstance(shape, list | tuple)
         if not (is_described and all(map(_is_size, shape)) and _is_size(below) and below != 0):
             raise ValueError("a tensor that makes no sense")
-        return cls(name, texts.DTYPE if dtype == "object" else dtype, tuple(shape), below)  # as texts were called once
+        return cls(name, texts.DTYPE if dtype == "object" else dtype, tuple(shape), below)  # "object": the old name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Signature:
 
 
 def with_vocabularies(signature: Signature, known: Signature) -> Signature:
-    """The signature with `below` of those inputs of which `known` says it: formats but Keras' do not keep it."""
+    """The signature with each input's `below` taken from `known` if given there: only Keras formats store it."""
     below = {spec.name: spec.below for spec in known.inputs}
     inputs = tuple(replace(spec, below=below.get(spec.name) or spec.below) for spec in signature.inputs)
     return replace(signature, inputs=inputs)
@@ -76,7 +76,7 @@ def _is_size(size: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ImageAxes:
-    """How an input of four dimensions holds pictures; None is a free height or width."""
+    """How an input of four dimensions holds pictures. A height or width of None is free."""
 
     layout: Layout
     height: int | None
@@ -87,7 +87,7 @@ class ImageAxes:
 def image_axes(spec: TensorSpec) -> ImageAxes | None:
     """The picture axes of an input (N,H,W,C) or (N,C,H,W), or None if it takes no pictures.
 
-    Channels last wins where both readings fit, because Keras and TensorFlow use it by default.
+    If both fit, channels last is chosen, the default of Keras and TensorFlow.
     """
     if len(spec.shape) != 4 or spec.dtype == texts.DTYPE:
         return None

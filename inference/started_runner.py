@@ -1,4 +1,4 @@
-"""One started runner process: its descriptors, what it said, how it ended. Used by its owner alone."""
+"""One started runner process: its descriptors, its reports, how it ended. Used only by its owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from inference.workspace import Workspace
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 STATUS_LINE_BYTES = 2**20
 MOST_REQUESTS, MOST_WAITING = 2**53, 2**31 - 1
-"""What the registry's columns hold, with room to add up."""
+"""Limits that the registry's columns can hold, with room for sums."""
 ADOPT_LIMIT_S = 5.0
 
 
@@ -44,7 +44,7 @@ class Assignment:
     environment: Mapping[str, str]
     grace_s: float = 30.0
     cache: Path | None = None
-    """A folder of this version alone that outlives the runner: what its engine compiled, for the next load."""
+    """A folder of this version only, with what its engine compiled for the next load; it outlives the runner."""
 
     @property
     def control_path(self) -> Path:
@@ -52,12 +52,12 @@ class Assignment:
 
 
 class NoSense(Exception):
-    """The runner said something that its protocol does not have."""
+    """The runner sent a report that violates the protocol."""
 
 
 @dataclass(slots=True)
 class StartedRunner:
-    """One process and what is known of it. Moments are of the owner's clock."""
+    """One process and what is known about it. Moments are on the owner's clock."""
 
     process: subprocess.Popen[bytes]
     identity: ProcessIdentity
@@ -90,12 +90,12 @@ class StartedRunner:
         return self.process.stdout.fileno()
 
     def order_drain(self, grace_s: float) -> None:
-        """Ask it to refuse what is new, finish what it has, and end."""
+        """Ask it to refuse new requests, finish those it has, and end."""
         with contextlib.suppress(OSError):
             self.status.sendall(json.dumps({"do": "drain", "grace_s": grace_s}).encode() + b"\n")
 
     def read_reports(self) -> list[dict[str, Any]] | None:
-        """What it has said since the last look, None at the end. Raises NoSense: what a runner says is untrusted."""
+        """Its reports since the last call, None once it has closed. Raises NoSense: what a runner says is untrusted."""
         try:
             data = self.status.recv(65536)
         except BlockingIOError:
@@ -116,7 +116,7 @@ class StartedRunner:
         return reports
 
     def hear_failure(self, said: Mapping[str, Any]) -> None:
-        """Take in why the model cannot be loaded; where that is memory, how much it had and how much there is."""
+        """Store why the model cannot be loaded; for lack of memory also how much it took and how much is free."""
         self.unusable = said_text(said["reason"], 1000)
         if said.get("is_memory") is True:
             taken = size_words(memory_bytes(self.identity.pid) or self.vitals.memory_bytes or 0)
@@ -126,7 +126,7 @@ class StartedRunner:
             )
 
     def hear_vitals(self, said: Mapping[str, Any]) -> Vitals:
-        """Take in the figures of a heartbeat. Raises NoSense."""
+        """Store the figures of a heartbeat. Raises NoSense."""
         p95 = said.get("p95_ms")
         self.vitals = replace(
             self.vitals,
@@ -139,7 +139,7 @@ class StartedRunner:
         return self.vitals
 
     def exceed_memory(self, limit_bytes: int) -> None:
-        """Write down that it took more than its limit."""
+        """Record that it took more memory than its limit."""
         self.is_out_of_memory = True
         used, limit = size_words(self.vitals.memory_bytes or 0), size_words(limit_bytes)
         if self.ready_at is not None:
@@ -151,23 +151,23 @@ class StartedRunner:
             )
 
     def exceed_time(self, limit_s: float) -> None:
-        """Write down that it was not ready in time."""
+        """Record that it was not ready in time."""
         self.is_late = True
         self.why_killed = f"The model was not ready after {limit_s:.0f} s. Load it to try again."
 
     def measure(self, now: float) -> None:
-        """What it takes of the memory. What the kernel had ended at the measurement before has not ended this one.
+        """Measure its memory. `oom_kills_before` becomes the kernel's count of OOM kills at the previous measurement.
 
-        Not at this one: between the kernel's decision and the end of a process it can still be measured.
+        The current count may already include this process, which can be measured until it has actually ended.
         """
         self.measured_at = now
         memory = memory_bytes(self.identity.pid)
-        if memory is not None:  # None: it has just ended, and the last figures tell more
+        if memory is not None:  # None: it has just ended, and the previous figures say more
             self.vitals = replace(self.vitals, memory_bytes=memory)
             self.oom_kills_before, self.oom_kills_seen = self.oom_kills_seen, oom_kills()
 
     def notice_memory(self) -> None:
-        """For one that has ended: was it the kernel, because memory ran out?"""
+        """For an ended runner: record whether the kernel killed it for lack of memory."""
         is_killed = self.process.returncode == -signal.SIGKILL and not self.why_killed
         if is_killed and oom_kills() > self.oom_kills_before:
             self.is_out_of_memory = True
@@ -178,7 +178,7 @@ class StartedRunner:
             )
 
     def why_ended(self) -> str:
-        """A sentence. Only for one that has ended."""
+        """A sentence. Only for a runner that has ended."""
         pid, code = self.identity.pid, self.process.returncode
         if self.unusable or self.why_killed:
             return self.unusable or self.why_killed
@@ -196,7 +196,7 @@ class StartedRunner:
             self.process.wait()
 
     def close(self) -> None:
-        """Give back what this side holds of it."""
+        """Close the owner's descriptors, remove the socket."""
         assert self.process.stdout is not None
         os.close(self.pidfd)
         self.status.close()
@@ -205,9 +205,9 @@ class StartedRunner:
 
 
 def start_runner(assignment: Assignment, now: float) -> StartedRunner:
-    """A fresh process: exec, environment scrubbed, own process group, dies with this one.
+    """A new process with a scrubbed environment and its own process group, which dies with this one.
 
-    Call it from the main thread only: the parent-death signal follows the thread that forked.
+    Call it from the main thread only: the parent-death signal comes when the thread that forked ends.
     """
     path = assignment.workspace.prepare(assignment.source, assignment.file_name)
     return _start(assignment, _config_for(assignment, path), now)
@@ -216,7 +216,7 @@ def start_runner(assignment: Assignment, now: float) -> StartedRunner:
 def start_spare(assignment: Assignment, now: float) -> StartedRunner:
     """A process that imports the engine of the assignment in the sandbox and then waits for a model (`adopt`).
 
-    The assignment's source is not touched. From the main thread only, as `start_runner`.
+    The assignment's source is not touched. Call it from the main thread only, as `start_runner`.
     """
     assignment.workspace.prepare_empty()
     path = assignment.workspace.model_directory / assignment.file_name
@@ -226,7 +226,7 @@ def start_spare(assignment: Assignment, now: float) -> StartedRunner:
 
 
 def adopt(spare: StartedRunner, assignment: Assignment, now: float) -> StartedRunner:
-    """Give a warm spare its model: its folders and socket become the assignment's. Raises OSError where it is gone."""
+    """Give a warm spare its model; its folders and socket become the assignment's. Raises OSError if it is gone."""
     assert spare.workspace is not None
     assignment.workspace.take_over(spare.workspace)
     spare.socket_path = spare.socket_path.rename(_socket_path(assignment, now))
@@ -240,7 +240,7 @@ def adopt(spare: StartedRunner, assignment: Assignment, now: float) -> StartedRu
 
 
 def _config_for(assignment: Assignment, path: Path) -> RunnerConfig:
-    """The whole configuration; what the engine compiled earlier lies where it says."""
+    """The complete configuration; fills its cache folder with what the engine compiled earlier."""
     cache_directory = ""
     if assignment.cache is not None:
         lend_compiled(assignment.cache, assignment.workspace.cache_directory)
@@ -290,7 +290,7 @@ def _environment(assignment: Assignment) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _listen(path: Path) -> Iterator[socket.socket]:
-    """A listening socket that only this user can reach; our own copy is closed once the runner has it."""
+    """A listening socket that only this user can reach; closed here at the end, when the runner has its own copy."""
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))

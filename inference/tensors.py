@@ -1,4 +1,4 @@
-"""Tensors of a request: from nested lists to arrays, and whether they are what a model takes."""
+"""Tensors of a request: converts nested lists to arrays, and checks whether they fit the model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from inference.wire import dtype_name
 
 Array = np.ndarray[Any, Any]
 MOST_AXES = 32
-"""Of a tensor: no model has more, and numpy's own limit is not far."""
+"""The most axes of a tensor: no model has more, and numpy's limit is near."""
 MOST_EMPTY_ROWS = 10_000
-"""Of a tensor without values, whose rows cost nothing to send: 88 bytes that meant 2^31 of them took an engine 30 s."""
+"""The most rows of a tensor without values. Such rows cost nothing to send: 88 bytes for 2^31 took an engine 30 s."""
 WIDER_THAN_INT32 = frozenset({"uint32", "int64", "uint64"})
 _INT32 = np.iinfo(np.int32)
 
 
 def from_instances(instances: Any, signature: Signature) -> dict[str, Array]:
-    """The row form: a list of examples, each a value, or an object of name and value where there are several inputs.
+    """The row form: a list of examples, each a value, or an object of values by input name (needed for several inputs).
 
     The arrays get a batch axis in front: [N] + the shape of an example.
     """
@@ -49,7 +49,7 @@ def _is_named(example: Any) -> bool:
 
 
 def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
-    """The column form: an object of input name and nested list, batch axis included; bare for a single input."""
+    """The column form: nested lists by input name, with the batch axis; a single input may come without its name."""
     names = [spec.name for spec in signature.inputs]
     if not isinstance(inputs, dict) or texts.is_encoded(inputs):
         if len(names) != 1:
@@ -64,7 +64,7 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
 
 
 def from_lists(value: Any, spec: TensorSpec) -> Array:
-    """`value` in the dtype of the input. Raises BadInput for ragged lists, other kinds of values and overflow."""
+    """`value` in the input's dtype. Raises BadInput for ragged lists, values of another kind, and overflow."""
     if spec.dtype == texts.DTYPE:
         return _texts(value, spec)
     _check_numbers(value, spec)
@@ -88,7 +88,7 @@ def from_lists(value: Any, spec: TensorSpec) -> Array:
 
 def _texts(value: Any, spec: TensorSpec) -> Array:
     try:
-        array = np.array(value, object)  # lists become axes as far as they are of equal length
+        array = np.array(value, object)  # lists become axes as far as they have equal lengths
     except ValueError:
         raise BadInput(f"The lists for {spec.name} are of different lengths.") from None
     check_count(array.size, spec.name)
@@ -112,10 +112,10 @@ def check_count(count: int, name: str) -> None:
 
 
 def _check_numbers(value: Any, spec: TensorSpec) -> None:
-    """Raises BadInput where a text is in the nested lists, or they are deeper than a tensor can be.
+    """Raises BadInput if the nested lists hold a text, or are nested deeper than a tensor can be.
 
-    numpy would give every element the room of the longest text: 100 kB of them became 37 GiB. Looked at one depth
-    after the other, because a call for each list costs more than a small model takes.
+    numpy would give every element as much room as the longest text: 100 kB of them became 37 GiB. The lists are checked
+    level by level, because a call for each list costs more than a small model takes.
     """
     level = [value]
     for _ in range(MOST_AXES + 1):
@@ -130,7 +130,7 @@ def _check_numbers(value: Any, spec: TensorSpec) -> None:
 
 
 def _exact(value: Any, rounded: Array) -> Array:
-    """Whole numbers of which some are below 2^63 and some are not: numpy's common type for them is a float."""
+    """The integers as uint64. numpy makes floats of them if some are below 2^63 and some are not, which rounds."""
     numbers = np.asarray(value, object)
     are_whole = all(type(number) is int and number >= 0 for number in numbers.flat)
     return numbers.astype(np.uint64) if are_whole else rounded
@@ -150,8 +150,8 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 
 
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
-    """The inputs in the signature's order, if names, dtypes, shapes and vocabularies fit. Raises BadInput: which one
-    does not; TooLarge for very many rows without values."""
+    """The inputs in the signature's order. Raises BadInput if names, dtypes, shapes or vocabulary indices do not fit,
+    TooLarge for very many rows without values."""
     names = [spec.name for spec in signature.inputs]
     if set(inputs) != set(names):
         raise BadInput(
@@ -185,7 +185,7 @@ def _check_empty(shape: tuple[int, ...], spec: TensorSpec) -> None:
 
 
 def _check_vocabulary(array: Array, name: str, below: int) -> None:
-    """OpenVINO, and TensorFlow on a GPU, would answer as if a number beyond the vocabulary were none."""
+    """Needed because OpenVINO, and TensorFlow on a GPU, do not refuse numbers beyond the vocabulary."""
     least, most = array.min(), array.max()
     if not (least >= 0 and most < below):  # NaN is neither
         wrong = most if least >= 0 else least
@@ -193,7 +193,7 @@ def _check_vocabulary(array: Array, name: str, below: int) -> None:
 
 
 def check_width(inputs: Mapping[str, Array]) -> None:
-    """Raises BadInput for a number that an engine of NARROW_ENGINES would take for another one."""
+    """Raises BadInput for a number beyond int32, which an engine of NARROW_ENGINES would turn into another one."""
     for name, array in inputs.items():
         if dtype_name(array.dtype) not in WIDER_THAN_INT32 or not array.size:
             continue
@@ -207,7 +207,7 @@ def check_width(inputs: Mapping[str, Array]) -> None:
 
 
 def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
-    """Whether `shape` is one of the model's. A batch fixed at one takes any number: the runner splits it."""
+    """Whether the model takes `shape`. If its batch size is fixed at one, any is accepted: the runner splits it."""
     if len(shape) != len(spec.shape):
         return False
     wanted = (None, *spec.shape[1:]) if spec.shape and spec.shape[0] == 1 else spec.shape
@@ -215,5 +215,5 @@ def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
 
 
 def show_shape(shape: tuple[int | None, ...]) -> str:
-    """(any, 224, 224, 3), as people read it."""
+    """A shape for people: (any, 224, 224, 3)."""
     return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"

@@ -1,7 +1,7 @@
-"""Tensors of texts: numpy arrays of objects, each the bytes of one text (UTF-8, or whatever the model reads).
+"""Tensors of texts: numpy object arrays, where each object is the bytes of one text (UTF-8, or what the model reads).
 
-Packed, each text is its length (u32, little endian) and its bytes, as V2 has its BYTES; so they go over the runner's
-socket too.
+In packed form each text is its length (u32, little endian) and its bytes, like BYTES in V2; the runner's socket uses
+the same form.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 DTYPE = "string"
-"""What signatures call them; numpy has no name of its own for texts of any length."""
+"""The dtype of texts in signatures; numpy has no name for texts of any length."""
 MOST_TEXTS = 100_000
-"""In one tensor: each is an object of Python's, on either side."""
+"""In one tensor: each is a Python object, on both sides."""
 Packed = TypeVar("Packed", bytes, memoryview)
 _LENGTH = struct.Struct("<I")
 
 
 class Damaged(ValueError):
-    """The packed texts do not add up; the text goes on after the name of a tensor."""
+    """The packed texts are invalid. The message is to follow the tensor's name in a sentence."""
 
 
 def pack(texts: Iterable[bytes | memoryview]) -> bytes:
@@ -34,7 +34,7 @@ def pack(texts: Iterable[bytes | memoryview]) -> bytes:
 
 
 def cut(data: Packed) -> Iterator[Packed]:
-    """The texts of packed ones: of a view as views, of bytes as bytes. Raises Damaged at the first that is."""
+    """The texts in packed data, as slices of its type. Raises Damaged at the first invalid one."""
     at, end, read_length = 0, len(data), _LENGTH.unpack_from
     while at < end:
         if end - at < _LENGTH.size:
@@ -48,11 +48,11 @@ def cut(data: Packed) -> Iterator[Packed]:
 
 
 def unpack(data: memoryview, shape: Sequence[int]) -> Array:
-    """The tensor. Raises Damaged where the shape says another number of texts, or more than MOST_TEXTS."""
+    """The tensor. Raises Damaged if shape and number of texts differ, or for more than MOST_TEXTS."""
     count = math.prod(shape)
     if not 0 <= count <= MOST_TEXTS:
         raise Damaged(f"has more than {MOST_TEXTS:,} texts")
-    found = list(islice(cut(bytes(data)), count + 1))  # slices of bytes take a third of the time of slices of a view
+    found = list(islice(cut(bytes(data)), count + 1))  # slicing bytes takes a third of the time of slicing a view
     if len(found) != count:
         more = "more than " if len(found) > count else ""
         raise Damaged(f"holds {more}{min(len(found), count)} texts, its shape says {count}")
@@ -70,7 +70,7 @@ def filled(shape: Sequence[int], text: bytes) -> Array:
 def from_json(value: Any) -> bytes:
     """One text of a request: a JSON text, or bytes as `{"b64": …}`. Raises ValueError for all else."""
     if isinstance(value, str):
-        return value.encode()  # a ValueError where a text holds half of a surrogate pair
+        return value.encode()  # ValueError for a lone surrogate
     if is_encoded(value) and isinstance(value["b64"], str):
         return from_base64(value["b64"])
     raise ValueError("no text")
@@ -92,7 +92,7 @@ def is_encoded(value: Any) -> bool:
 
 
 def as_lists(array: Array) -> Any:
-    """Nested lists of texts, or one text; what is no UTF-8 is replaced."""
+    """Nested lists of strings, or one string; invalid UTF-8 is replaced."""
     return _read(array.tolist())
 
 

@@ -2,7 +2,7 @@
 
     magic 4 s · header length u32 · body length u64 (big endian) · header (JSON object, UTF-8) · body
 
-Lengths are checked against the limits before anything is allocated: what the other side says is untrusted.
+Lengths are checked against the limits before anything is allocated: the other side is untrusted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class WireError(Exception):
-    """The other side does not speak this protocol, or says more than it may. The connection is of no more use."""
+    """The other side violates the protocol or its limits. The connection cannot be used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Frame:
 
 
 def encode(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> list[Buffer]:
-    """The frame as buffers to be written one after the other; the body's buffers are not copied."""
+    """The frame as buffers to write one after the other; the body's buffers are not copied."""
     head = orjson.dumps(header)
     return [PREFIX.pack(_MAGIC, len(head), sum(map(_size, body))) + head, *body]
 
@@ -53,12 +53,12 @@ def _size(part: Buffer) -> int:
 
 
 def joined(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> bytes:
-    """The frame in one piece: one write, one system call."""
+    """The frame as one buffer: one write, one system call."""
     return b"".join(encode(header, body))
 
 
 class Decoder:
-    """Frames out of a stream that comes in pieces. What comes whole in one piece is not copied."""
+    """Decodes frames from a stream that arrives in pieces. A frame that arrives in one piece is not copied."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -66,7 +66,7 @@ class Decoder:
         self._needed = PREFIX.size
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that are complete with `data`. Raises WireError; then the stream is of no more use."""
+        """The frames that `data` completes. Raises WireError; the stream cannot be used any more then."""
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -84,7 +84,7 @@ class Decoder:
         return frames
 
     def _end(self, view: memoryview, at: int) -> int:
-        """Where the frame that begins at `at` ends, as far as can be told yet."""
+        """Where the frame at `at` ends, or its prefix while that is incomplete."""
         if len(view) - at < PREFIX.size:
             return at + PREFIX.size
         header_bytes, body_bytes = read_sizes(view[at : at + PREFIX.size], self._limits)
@@ -92,7 +92,7 @@ class Decoder:
 
 
 def read_sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
-    """Bytes of header and body that follow. Raises WireError for what is no frame, or one beyond the limits."""
+    """Bytes of header and body that follow. Raises WireError if it is no frame, or one beyond the limits."""
     magic, header_bytes, body_bytes = PREFIX.unpack(prefix)
     if magic != _MAGIC:
         raise WireError("not a frame")
@@ -102,7 +102,7 @@ def read_sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
 
 
 def read_header(head: Buffer) -> dict[str, Any]:
-    """Raises WireError for what is no JSON object."""
+    """Raises WireError if it is not a JSON object."""
     try:
         header = orjson.loads(head)
     except orjson.JSONDecodeError:
@@ -114,18 +114,18 @@ def read_header(head: Buffer) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """numpy's name, which numpy itself makes anew each time, in 4 µs; of objects that of texts."""
+    """numpy's name, cached because numpy takes 4 µs to build it each time; "string" for objects."""
     return texts.DTYPE if dtype.kind == "O" else str(dtype.name)
 
 
 def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[dict[str, Any]], list[Buffer]]:
-    """What a header says of tensors, and their bytes in the same order (C order, and the host's byte order: both ends
-    are on one host). Raises WireError for more texts, or more in all, than a frame carries: whoever reads it would drop
-    the connection. Raises what numpy raises for other kinds of tensors."""
+    """The tensors' descriptions for a header, and their bytes in the same order (C order, and the host's byte order:
+    both ends are on one host). Raises WireError for more texts or bytes than a frame may carry, for which the reader
+    would drop the connection. Raises what numpy raises for other kinds of tensors."""
     described: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
     for name, tensor in tensors.items():
-        array = tensor if tensor.flags.c_contiguous else np.ascontiguousarray(tensor)  # which makes (1,) of a scalar
+        array = tensor if tensor.flags.c_contiguous else np.ascontiguousarray(tensor)  # else () would become (1,)
         buffer = _packed(name, array) if array.dtype.kind == "O" else array.reshape(-1).view(np.uint8).data
         described.append(
             {"name": name, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "bytes": len(buffer)}
@@ -154,7 +154,7 @@ ALLOWED_DTYPES = _NUMBERS | {texts.DTYPE}
 
 
 def read_tensors(described: Iterable[Mapping[str, Any]], body: memoryview) -> dict[str, np.ndarray[Any, Any]]:
-    """The tensors of a frame as read-only views on its body. Raises WireError where sizes and bytes disagree."""
+    """The tensors of a frame; numbers are views of its body. Raises WireError if sizes and bytes disagree."""
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     at = 0
     try:
@@ -178,7 +178,7 @@ def _tensor(data: memoryview, dtype: str, shape: list[int]) -> np.ndarray[Any, A
 
 
 def split_body(sizes: Sequence[int], body: memoryview) -> list[memoryview]:
-    """The body cut into parts of the given sizes (bytes). Raises WireError where they do not add up to it."""
+    """The body cut into parts of the given sizes in bytes. Raises WireError if they do not add up to it."""
     if any(size < 0 for size in sizes) or sum(sizes) != len(body):
         raise WireError("the parts do not add up to the body")
     parts, at = [], 0

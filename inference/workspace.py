@@ -1,4 +1,4 @@
-"""The folders of one runner: `model/` holds its file, `tmp/` is its own. No runner reads the store of all models."""
+"""The folders of one runner: `model/` holds its file, `tmp/` is its own. No runner can read the model store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name: a hard link, or a copy across file systems."""
+    """Create the same file under another name: a hard link, or a copy across file systems."""
     try:
         os.link(source, target)
     except OSError:
@@ -18,7 +18,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def is_plain_file(path: Path) -> bool:
-    """No link to somebody else's file, no pipe that is never written: what a child has made is not to be trusted."""
+    """Whether this is a regular file. What a child made is untrusted: it could be a link to another file, or a pipe."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -27,7 +27,7 @@ def is_plain_file(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A folder made for one instance and removed with it."""
+    """The folder of one runner or child process, removed with it."""
 
     root: Path
 
@@ -46,7 +46,7 @@ class Workspace:
 
     @property
     def cache_directory(self) -> Path:
-        """Where an engine finds what it compiled before, and leaves what it compiles."""
+        """Where an engine finds what was compiled earlier, and stores what it compiles."""
         return self.tmp_directory / "compiled"
 
     @property
@@ -55,19 +55,19 @@ class Workspace:
         return self.root / "canary"
 
     def prepare(self, source: Path, name: str) -> Path:
-        """Make the folders anew and put the file in as `name`: a hard link, or a copy across file systems."""
+        """Recreate the folders and put the file in as `name`: a hard link, or a copy across file systems."""
         self.prepare_empty()
         return self.put(source, name)
 
     def prepare_empty(self) -> None:
-        """Make the folders anew, for a process that gets its model later."""
+        """Recreate the folders, for a process that gets its model later."""
         self.remove()
         for directory in (self.root, self.model_directory, self.tmp_directory):
             directory.mkdir(mode=0o700, parents=True)
         self.canary.write_text("Whoever reads this is not inside the sandbox.")
 
     def take_over(self, other: Workspace) -> None:
-        """Become `other`, which is no more. A process that lives in it keeps its rights: they go with the folders."""
+        """Move the folders of `other` here. A process that runs there keeps its access rights: they move along."""
         self.remove()
         other.root.rename(self.root)
 
@@ -82,6 +82,6 @@ class Workspace:
 
 
 def remove_workspaces_of_jobs(folder: Path) -> None:
-    """At the start of the cluster that runs jobs none of theirs is in use, whatever was cut off before."""
+    """Remove what interrupted jobs left. Call it at the start of the cluster that runs jobs, when none is in use."""
     for path in folder.glob("job-*"):
         Workspace(path).remove()

@@ -1,7 +1,7 @@
-"""Checking a file in limited children: first what it is, then whether it loads.
+"""Checks an uploaded file in limited child processes: first what it is, then whether it loads.
 
-The first child reads the file without an engine (inference/formats); only what passes is opened by an engine in the
-second.
+The first child reads the file without an engine (inference/formats). Only if it passes, the second opens it with an
+engine.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from inference.wire import ALLOWED_DTYPES
 from inference.workspace import Workspace
 
 INSPECT_S, INSPECT_BYTES_PER_S = 8.0, 25 * 10**6
-"""Descriptions are read in a tenth of a second; packed files are unpacked on the way."""
+"""Reading a description takes a tenth of a second; the rest is for unpacking archives."""
 INSPECT_MEMORY_BYTES = 900 * 10**6
 OPEN_LIMITS = Limits(seconds=120.0, memory_bytes=4 * 10**9)
 MEMORY_PER_BYTE = 4
-"""More than that for a large file: ConvNeXtXLarge (1.4 GB) takes 4.9 GB, as Keras reads the whole archive first."""
+"""For a large file: ConvNeXtXLarge (1.4 GB) takes 4.9 GB, because Keras reads the whole archive first."""
 _MOST_NOTES = 20
 
 
 class FileRefused(Exception):
-    """The file is not taken; the text is a sentence for people. `is_unsafe`: by the allow-list alone."""
+    """The file is rejected; the message is a sentence for people. `is_unsafe`: only the allow-list rejects it."""
 
     def __init__(self, sentence: str, *, is_unsafe: bool = False) -> None:
         super().__init__(sentence)
@@ -41,8 +41,7 @@ class FileRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a good file is: its format, what goes in and comes out, the labels it holds, and `notes`: sentences worth
-    showing beside it."""
+    """What was found in a valid file: its format, signature and labels, and `notes`: sentences to show with it."""
 
     format: str
     signature: Signature
@@ -60,10 +59,10 @@ def check_file(
     graph_inputs: Sequence[str] = (),
     graph_outputs: Sequence[str] = (),
 ) -> Checked:
-    """Check the file at `path`. Raises FileRefused with a sentence. Nothing is left in the workspace.
+    """Check the file at `path`. Raises FileRefused with a sentence. The workspace is removed at the end.
 
-    `sandbox` is what PORTAL_SANDBOX says: with `require`, a host that cannot wall the children in refuses every file.
-    `graph_inputs` and `graph_outputs` choose the ends of a frozen graph.
+    `sandbox` is the value of PORTAL_SANDBOX: with `require`, a host without the full sandbox rejects every file.
+    `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph.
     """
     chosen = {"is_trusted": is_trusted, "graph_inputs": list(graph_inputs), "graph_outputs": list(graph_outputs)}
     try:
@@ -118,7 +117,7 @@ def _ask(
 
 
 def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
-    """What the children found, in the types that are expected: what they say is untrusted."""
+    """What the children found, with checked types, because their answers are untrusted."""
     try:
         labels, notes = _labels(facts["labels"])
         notes += [said_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
@@ -139,7 +138,7 @@ def _check_dtypes(signature: Signature) -> None:
 
 
 def _labels(said: object) -> tuple[list[str], list[str]]:
-    """Labels as everybody may send them; a note in the place of others: they would be in every answer."""
+    """The labels, checked as if a client had sent them, and notes; invalid labels are replaced by a note."""
     try:
         return parse_labels(said), []
     except ValidationFailed as refusal:

@@ -1,4 +1,4 @@
-"""What a checking child is asked: what a file is, without an engine, and whether an engine opens it."""
+"""The work of a checking child: find out what a file is, without an engine, or whether an engine can open it."""
 
 from __future__ import annotations
 

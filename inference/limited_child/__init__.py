@@ -1,4 +1,4 @@
-"""A killable child for work on somebody's file: inside the sandbox, with a clock and a memory limit.
+"""A child process for work on an uploaded file: inside the sandbox, with a time limit and a memory limit.
 
 Everything that parses, opens, converts or measures an uploaded file is started here. A timeout kills the process: an
 exception does not interrupt native code.
@@ -34,7 +34,7 @@ LIBRARIES_BYTES = 2 * 10**9
 OF_THE_FREE = 0.75
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
-_LOOK_EVERY_S = 0.02  # files were seen to take 0.3 GB in a second
+_LOOK_EVERY_S = 0.02  # some files took 0.3 GB within a second
 _TOLD_AT_ONCE = 100
 _TELL_EVERY_S = 0.25  # after those: who hears of the progress writes it into the database
 _TELL_AGAIN_S = 2.0  # who hears of it raises where the work is no longer wanted
@@ -46,14 +46,14 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may take: seconds of the clock, bytes of memory (PSS)."""
+    """What a child may take: seconds of wall-clock time, bytes of memory (PSS)."""
 
     seconds: float
     memory_bytes: int
 
     def grown_for(self, file: Path, *, memory_per_byte: int) -> Limits:
-        """Those of a file of which each byte may be in memory so many times; more memory than these only as far as that
-        leaves some of what is free to others. A gigabyte may take as long again."""
+        """These limits for work on `file`, whose bytes may be in memory `memory_per_byte` times. The memory limit grows
+        to at most OF_THE_FREE of what is free; each GB adds the same time again."""
         size_bytes = file.stat().st_size
         free_bytes = int(OF_THE_FREE * host_memory.free_bytes())
         wanted = min(LIBRARIES_BYTES + memory_per_byte * size_bytes, free_bytes)
@@ -76,7 +76,7 @@ def run_child(
     stage: tuple[int, str] | None = None,
     hear: Callable[[Said], None] | None = None,
 ) -> Said:
-    """What the function `work` of the module named `work` answers to `request` (JSON) in a child of its own.
+    """Call the function `work` of the module named `work` with `request` (JSON) in a child process; return its answer.
 
     `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
     PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
@@ -85,9 +85,9 @@ def run_child(
     few times a second, and always the last. While the child says nothing it is told the same every two seconds; if it
     raises, the child is killed. What the child says is untrusted beyond being JSON objects.
 
-    Raises ChildFailed, and SandboxMissing where the sandbox is required and the host does not have all of it. When this
-    returns or raises, the child and its process group are gone. Call it from a thread that lives as long as the child:
-    the kernel kills the child with that thread.
+    Raises ChildFailed, and SandboxMissing if the sandbox is required and the host lacks part of it. When this returns
+    or raises, the child and its process group are gone. Call it from a thread that lives as long as the child: the
+    kernel kills the child when that thread ends.
     """
     tmp = str(workspace.tmp_directory)
     own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **device}
@@ -117,7 +117,7 @@ def run_child(
 
 
 class _Conversation:
-    """What is said between a child's start and its end: lines of JSON with one of the keys below."""
+    """What a child says from start to end: lines of JSON with one of the keys in `_parsed`."""
 
     def __init__(
         self, limits: Limits, progress: Progress, stage: tuple[int, str] | None, hear: Callable[[Said], None]
@@ -131,7 +131,7 @@ class _Conversation:
         self.unwalled = ""
 
     def hold(self, process: subprocess.Popen[bytes], request: bytes) -> None:
-        """Until the child closes its side. Raises ChildFailed beyond a limit."""
+        """Until the child closes its output. Raises ChildFailed if it exceeds a limit."""
         assert process.stdin is not None and process.stdout is not None
         self._tell(now=True)
         try:
@@ -183,7 +183,7 @@ class _Conversation:
 
 
 def _parsed(line: bytes) -> tuple[str, Any]:
-    """What kind of line it is, and its content in the types that are expected. Raises ChildFailed."""
+    """The kind of line, and its content converted to the expected types. Raises ChildFailed."""
     try:
         said = json.loads(line)
         if "progress" in said:
@@ -210,7 +210,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.stdout is not None:
         process.stdout.close()
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the pid cannot belong to another process
     except ProcessLookupError:
         pass
     process.wait()

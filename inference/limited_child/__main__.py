@@ -1,8 +1,8 @@
 """`python -m inference.limited_child PARENT MODE WORKSPACE MODULE`: the child's side of `run_child`.
 
-MODE is what PORTAL_SANDBOX says. Reads the request, ties its life to its parent's, enters the sandbox, and only then
-imports MODULE, whose function `work(request, report)` gives the answer. Lines on standard output are JSON objects with
-one of the keys `progress` (and `detail`), `part`, `answer`, `unwalled`.
+MODE is the value of PORTAL_SANDBOX. Arranges to die with its parent, reads the request, enters the sandbox, and only
+then imports MODULE, whose function `work(request, report)` returns the answer. Lines on standard output are JSON
+objects with one of the keys `progress` (and `detail`), `part`, `answer`, `unwalled`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     apply_limits()
     request = json.loads(sys.stdin.buffer.read())
     answer = os.dup(1)
-    os.dup2(2, 1)  # what libraries print must not mix with the answer
+    os.dup2(2, 1)  # keeps what libraries print apart from the answer
     report = Report(answer)
     try:
         level = enter_as(mode, Allowed.for_workspace(Workspace(Path(root)), descriptors=(answer,)))
@@ -37,7 +37,7 @@ def main() -> None:
         _leave()
     if level.missing:
         sys.stderr.write(f"sandbox {level.name}: {level.missing}\n")
-    # Only now: NumPy and the engines start threads, which would stay outside of Landlock, and no file is to be trusted.
+    # Only now: NumPy and the engines start threads, which would stay outside of Landlock, and files are untrusted.
     with importing():
         worker = importlib.import_module(module)
     found: dict[str, Any] = worker.work(request, report)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _leave() -> None:
-    """At once: destructors of an engine can take seconds."""
+    """Exit immediately: an engine's destructors can take seconds."""
     sys.stderr.flush()
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""What a limited child tells its parent while it works."""
+"""The messages of a limited child to its parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Report:
-    """Writes lines of JSON to the descriptor, each at once."""
+    """Writes lines of JSON to the descriptor, unbuffered."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -18,7 +18,7 @@ class Report:
         self.say(progress=percent, detail=detail)
 
     def part(self, **facts: Any) -> None:
-        """A part of the answer that counts even if this process does not live to the end."""
+        """A part of the answer that stays valid even if this process fails later."""
         self.say(part=facts)
 
     def say(self, **facts: Any) -> None:

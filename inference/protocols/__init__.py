@@ -1,4 +1,4 @@
-"""The protocols that existing clients speak, over the same runners: V2 and TensorFlow Serving.
+"""The protocols of existing clients, served by the same runners: V2 and TensorFlow Serving.
 
-Nothing here reads from the network or knows who asks: bytes and headers in, a question for the runners, bytes out.
+Nothing here uses the network or knows the user: request bytes become a question for the runners, outputs bytes again.
 """

@@ -1,4 +1,4 @@
-"""An answer of HTTP, and how both protocols say that something went wrong: {"error": text}."""
+"""An HTTP response, and the error response of both protocols: {"error": text}."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def json_answer(value: Any, status: int = 200) -> Answer:
 
 
 _STATUS = {409: 404, 422: 400}
-"""What these protocols have no word for: a model that is not loaded is not found, bad input is an invalid argument."""
+"""Statuses that these protocols lack: a model that is not loaded counts as not found, bad input as a bad request."""
 
 
 class Unsupported(PortalError):
-    """The protocol knows it, this server does not do it."""
+    """A feature of the protocol that this server does not offer."""
 
     code, status = "unsupported", 501
 
 
 def error_answer(error: PortalError) -> Answer:
-    """What is not loaded yet, and says when it will be, is unavailable: clients take a 404 for the last word."""
+    """The response for an error. NotLoaded with a `retry_after_s` becomes 503, because clients take a 404 as final."""
     status = _STATUS.get(error.status, error.status)
     if isinstance(error, NotLoaded) and error.retry_after_s is not None:
         status = Unavailable.status

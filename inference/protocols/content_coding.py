@@ -13,7 +13,7 @@ _PLAIN = frozenset({"", "identity"})
 
 
 class UnknownCoding(PortalError):
-    """415, with the codings that are `taken` in Accept-Encoding."""
+    """415; `taken` are the supported codings, sent in Accept-Encoding."""
 
     code, status = "unsupported_media_type", 415
 
@@ -27,13 +27,13 @@ class UnknownCoding(PortalError):
 
 
 def check_plain(coding: str | None) -> None:
-    """Raises UnknownCoding for a body (the header Content-Encoding) that does not come as it is."""
+    """Raises UnknownCoding if the header Content-Encoding says that the body is encoded."""
     if coding is not None and coding.strip().lower() not in _PLAIN:
         raise UnknownCoding("Send the body as it is: no Content-Encoding is taken at this address.", "identity")
 
 
 def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
-    """Raises UnknownCoding, TooLarge for more than `most_bytes`, ValidationFailed for what is damaged or cut off."""
+    """Raises UnknownCoding, TooLarge for more than `most_bytes`, ValidationFailed for a damaged or truncated body."""
     coding = coding.strip().lower()
     if coding in _PLAIN:
         return body
@@ -52,7 +52,7 @@ def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
 
 
 def chosen_coding(accept: str) -> Literal["gzip", "deflate"] | None:
-    """The coding for an answer to a client that accepts these (the header Accept-Encoding); None for none."""
+    """The coding for the response to a client that sends this Accept-Encoding; None for no coding."""
     if not accept:
         return None
     weights: dict[str, float] = {}

@@ -1,5 +1,5 @@
-"""V2's names of datatypes (open-inference-protocol, "Tensor Data Types"). BYTES to a model of pictures are encoded
-pictures, else texts."""
+"""V2's datatype names (open-inference-protocol, "Tensor Data Types"). BYTES are encoded pictures for a model that takes
+pictures, otherwise texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(dtype: str) -> str:
-    """V2's name of a dtype; BYTES of one that has none, which no version that was checked since has."""
+    """V2's name of a dtype; BYTES if it has none, which the check of uploaded files no longer allows."""
     return DATATYPES.get(dtype, "BYTES")
 
 

@@ -1,4 +1,4 @@
-"""JSON with the tokens NaN, Infinity and -Infinity, as TensorFlow Serving and Python's clients write and read them."""
+"""JSON with the tokens NaN, Infinity and -Infinity, which TensorFlow Serving and Python clients read and write."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def read(text: bytes | memoryview, what: str = "The body") -> Any:
-    """Raises ValidationFailed where `what` is read is no JSON. orjson first; Python's reader only for the tokens it
-    refuses."""
+    """Parse with orjson, or with Python's parser for the tokens that orjson refuses. Raises ValidationFailed; `what`
+    is in its message."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -31,8 +31,8 @@ def read(text: bytes | memoryview, what: str = "The body") -> Any:
 
 
 def _read_with_tokens(text: bytes) -> Any:
-    """Python's reader takes more than the tokens: halves of a surrogate pair, integers without end. What orjson refuses
-    with a 0 in place of each token is refused; a 0 within a text changes its letters only."""
+    """Python's parser accepts more than the tokens: lone surrogates, integers of any length. So orjson first checks the
+    text with each token replaced by 0; inside a string this changes letters only."""
     orjson.loads(text.replace(b"NaN", b"0  ").replace(b"Infinity", b"0       "))
     return json.loads(text, parse_int=_integer)
 
@@ -55,7 +55,7 @@ def write(value: Any) -> bytes:
 
 
 def numbers(array: np.ndarray[Any, Any]) -> Any:
-    """An array as `write` takes it: nested lists of numbers, those that are none as tokens; of texts as UTF-8."""
+    """An array in a form for `write`: nested lists of numbers, with tokens for NaN and infinities, or of strings."""
     if array.dtype.kind == "O":
         return texts.as_lists(array)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -64,7 +64,7 @@ def numbers(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not write itself: arrays without axes, numbers of half precision."""
+    """Convert what orjson cannot write: arrays without axes, half-precision numbers."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving says of a model: the states of its versions, and its signature as a SignatureDef."""
+"""A model's description in TensorFlow Serving: the states of its versions, and its signature as a SignatureDef."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ERRORS = {"failed": "INTERNAL", "rejected": "INVALID_ARGUMENT"}
 
 
 def version_status(number: int, state: str, detail: str = "") -> dict[str, Any]:
-    """One row of `model_version_status`. END with an error code is a load that failed, or a file that is not taken."""
+    """One row of `model_version_status`. END with an error code is a failed load or a rejected file."""
     code = _ERRORS.get(state, "OK")
     return {
         "version": str(number),
@@ -31,13 +31,13 @@ def version_status(number: int, state: str, detail: str = "") -> dict[str, Any]:
 
 
 def model_status(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """With `name` and `ready`, which clients of KServe V1 read at the same address."""
+    """With `name` and `ready` for clients of KServe V1, which read the same URL."""
     is_ready = any(row["state"] == "AVAILABLE" for row in rows)
     return {"name": name, "ready": is_ready, "model_version_status": list(rows)}
 
 
 def model_list(names: Sequence[str]) -> dict[str, Any]:
-    """KServe V1's list, and the one that clients of other servers look for beside it."""
+    """KServe V1's list in `models`, and in `data` the list that clients of other servers expect."""
     return {"models": list(names), "object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
@@ -55,7 +55,7 @@ def model_metadata(served: Served) -> dict[str, Any]:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    """A TensorInfo; sizes are text, -1 is a free one."""
+    """A TensorInfo; sizes are strings, "-1" is a free one."""
     sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape]
     return {
         "dtype": _DTYPES.get(spec.dtype, f"DT_{spec.dtype.upper()}"),

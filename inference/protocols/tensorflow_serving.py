@@ -1,7 +1,7 @@
-"""TensorFlow Serving's REST calls predict, classify and regress (its api_rest.md), and KServe V1 over the same.
+"""TensorFlow Serving's REST calls predict, classify and regress (its api_rest.md), also used for KServe V1.
 
-Row form: `instances`, answered by `predictions`; column form: `inputs`, answered by `outputs`. `{"b64": …}` to an image
-model is an encoded image. Every error of the request is a 4xx.
+Row form: `instances`, answered by `predictions`; column form: `inputs`, answered by `outputs`. For a model that takes
+pictures, `{"b64": …}` is an encoded picture. Every error in a request is a 4xx.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """`form` is how it was asked, which says how it is answered. `is_flat`: each example came as a single value."""
+    """`form` is the form of the request, which decides that of the response. `is_flat`: each example was one value."""
 
     question: Question
     form: Literal["rows", "columns", "classify", "regress"]
@@ -39,7 +39,7 @@ class PredictRequest:
 
 
 def read_predict(body: bytes, served: Served) -> PredictRequest:
-    """The body of `:predict`, whatever its Content-Type says. Raises ValidationFailed, BadInput or TooLarge."""
+    """Parse the body of `:predict`; Content-Type is ignored. Raises ValidationFailed, BadInput or TooLarge."""
     given = json_text.read_object(body)
     _check_signature(given, "predict")
     if ("instances" in given) == ("inputs" in given):
@@ -53,7 +53,7 @@ def read_predict(body: bytes, served: Served) -> PredictRequest:
 
 
 def read_examples(body: bytes, served: Served, verb: Literal["classify", "regress"]) -> PredictRequest:
-    """The body of `:classify` and `:regress`: examples of features, and a context that all of them share."""
+    """Parse the body of `:classify` or `:regress`: examples of features, and a context that all of them share."""
     given = json_text.read_object(body)
     _check_signature(given, verb)
     examples, context = given.get("examples"), given.get("context", {})
@@ -66,7 +66,7 @@ def read_examples(body: bytes, served: Served, verb: Literal["classify", "regres
 
 
 def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
-    """A feature is a value or a list; a list of one value is that value where the input takes no list."""
+    """The inputs of one example. A list of one value and a single value are converted to what the input takes."""
     row: dict[str, Any] = {}
     for spec in served.signature.inputs:
         if spec.name not in features:
@@ -81,16 +81,16 @@ def _example(features: Mapping[str, Any], served: Served) -> dict[str, Any]:
 
 
 def _check_signature(given: Mapping[str, Any], verb: str) -> None:
-    """Also a signature that is called after its verb, as the one of the documentation's example is."""
+    """Accepts the default signature, and one named after its verb, as in the documentation's example."""
     name = given.get("signature_name", SIGNATURE)
     if name not in (SIGNATURE, "", f"tensorflow/serving/{verb}"):
         raise ValidationFailed(f'Serving signature name: "{str(name)[:100]}" not found in signature def')
 
 
 def _single_values(values: Any, served: Served) -> list[Any] | None:
-    """The examples of `[1.0, 2.0]`, `[{"x": 1.0}, …]` or `{"x": [1.0, 2.0]}` to the input x (N, 1), None of all else.
+    """The examples of `[1.0, 2.0]`, `[{"x": 1.0}, …]` or `{"x": [1.0, 2.0]}` if the only input is x (N, 1), else None.
 
-    TensorFlow does not look at the shape of such an input, so its users leave the brackets out, and get none back.
+    TensorFlow does not check the shape of such an input, so clients leave the inner brackets out, and get none back.
     """
     specs = served.signature.inputs
     if len(specs) != 1 or specs[0].shape[1:] != (1,):
@@ -127,7 +127,7 @@ def _columns(inputs: Any, served: Served) -> Question:
             return _pictures([value])
         if isinstance(value, list) and any(map(is_encoded, value)):
             return _pictures(value)
-    if isinstance(inputs, dict) and not is_encoded(inputs):  # names that the model does not have are passed over
+    if isinstance(inputs, dict) and not is_encoded(inputs):  # names that the model does not have are ignored
         inputs = {name: inputs[name] for name in names if name in inputs}
     return Tensors(tensors.conform(tensors.from_columns(inputs, served.signature), served.signature))
 
@@ -150,7 +150,7 @@ def _pictures(values: Sequence[Any]) -> Pictures:
 
 
 def write_answer(request: PredictRequest, served: Served, outputs: Mapping[str, Array]) -> Answer:
-    """Raises BadInput where the outputs cannot be told apart by example, or have no classes to tell."""
+    """Raises BadInput if the outputs cannot be assigned to the examples, or lack the scores that the request needs."""
     answers = {spec.name: outputs[spec.name] for spec in served.signature.outputs if spec.name in outputs}
     if served.answer is not None and served.answer.name in answers:
         name = served.answer.name
@@ -182,16 +182,16 @@ def _predictions(answers: Mapping[str, Array]) -> Any:
 
 
 def _row(array: Array, index: int) -> Array:
-    return array[index : index + 1].reshape(array.shape[1:])  # array[index] of one axis would be no array
+    return array[index : index + 1].reshape(array.shape[1:])  # with one axis, array[index] would not be an array
 
 
 def _values(name: str, array: Array) -> Any:
-    """Texts of an output that is called so come as {"b64": …} (api_rest.md, "Encoding binary values")."""
+    """Texts of an output whose name ends with _bytes become {"b64": …} (api_rest.md, "Encoding binary values")."""
     return as_base64(array) if array.dtype.kind == "O" and name.endswith("_bytes") else json_text.numbers(array)
 
 
 def _scores(answers: Mapping[str, Array], served: Served) -> Array:
-    """(N, C) of the output that is the answer."""
+    """The output that is the answer, as (N, C)."""
     array = answers[served.answer.name] if served.answer is not None else next(iter(answers.values()))
     if array.ndim not in {1, 2} or not array.size or array.dtype.kind == "O":
         raise BadInput("The model gives no scores. Ask with predict.")

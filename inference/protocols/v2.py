@@ -1,7 +1,7 @@
-"""V2 / Open Inference Protocol: from a request to a question for the runners, from their outputs to the answer.
+"""V2 / Open Inference Protocol: turns a request into a question for the runners, and their outputs into the response.
 
-Rules of the request: kserve/open-inference-protocol, inference_rest.md, and the extensions of the server that
-tritonclient was written for: binary tensors, raw bodies, classification. Every error is a 4xx.
+Requests follow kserve/open-inference-protocol, inference_rest.md, and the extensions of the server that tritonclient
+was written for: binary tensors, raw bodies, classification. Every error in a request is a 4xx.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WantedOutput:
     name: str
     is_binary: bool
     classes: int
-    """How many classes are wanted as texts; 0: the tensor itself."""
+    """How many classes to return as texts; 0: return the tensor itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class InferRequest:
 
 
 def read_request(body: bytes, header_length: str | None, served: Served) -> InferRequest:
-    """What is asked. `header_length` is the header Inference-Header-Content-Length: 0 is a raw body."""
+    """Parse a request. `header_length` is the header Inference-Header-Content-Length: 0 means a raw body."""
     if header_length is None:
         return _read_parts(json_text.read_object(body), memoryview(b""), served)
     if not header_length.isascii() or not header_length.isdigit() or len(header_length) > 12:
@@ -140,7 +140,7 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 
 
 class _InputReader:
-    """Takes the inputs of one request in their order; binary ones take their bytes from `rest`."""
+    """Reads the inputs of one request in order; binary ones take their bytes from the front of `rest`."""
 
     def __init__(self, served: Served, rest: memoryview) -> None:
         self._served = served
@@ -171,7 +171,7 @@ class _InputReader:
             self._arrays[name] = _as_model_takes(_from_lists(item["data"], spec, shape), spec)
 
     def _binary(self, item: Mapping[str, Any], name: str) -> memoryview | None:
-        """The bytes of an input that comes in binary, None for one that comes as JSON."""
+        """The bytes of a binary input, None for one in JSON."""
         parameters = _parameters(item)
         if ("binary_data_size" in parameters) == ("data" in item):
             raise ValidationFailed(f"The input {name} has either data or the parameter binary_data_size.")
@@ -203,13 +203,13 @@ def _shape(item: Mapping[str, Any], name: str) -> list[int]:
 
 
 def _as_model_takes(array: Array, spec: TensorSpec) -> Array:
-    """Texts without the last axis of one that the model has not: MLServer's codec writes N texts as [N, 1]."""
+    """Drop an extra last axis of size 1 from texts: MLServer's codec writes N texts as [N, 1]."""
     has_more = spec.dtype == texts.DTYPE and array.ndim == len(spec.shape) + 1 and array.shape[-1] == 1
     return array.reshape(array.shape[:-1]) if has_more else array
 
 
 def _from_lists(data: Any, spec: TensorSpec, shape: Sequence[int]) -> Array:
-    """Nested or flat lists, row after row. Nested ones of no values end where an axis has none: [1, 0, 4] is [[]]."""
+    """An array from nested or flat, row-major lists. Nested lists end at an axis of size 0: [1, 0, 4] is [[]]."""
     if not isinstance(data, list):
         raise ValidationFailed(f"The data of the input {spec.name} is a list.")
     array = tensors.from_lists(data, spec)
@@ -229,7 +229,7 @@ def _are_alike(nested: Sequence[int], shape: Sequence[int]) -> bool:
 
 
 def _pictures(data: Any, binary: memoryview | None, shape: Sequence[int], name: str) -> list[bytes | memoryview]:
-    """Encoded pictures: elements of BYTES, or texts in base64 where they come as JSON."""
+    """Encoded pictures: elements of a binary BYTES tensor, or base64 strings in JSON."""
     count = math.prod(shape)
     if count > MOST_PICTURES:
         raise TooLarge.of_pictures(MOST_PICTURES)
@@ -244,7 +244,7 @@ def _pictures(data: Any, binary: memoryview | None, shape: Sequence[int], name: 
 
 
 def _flat(data: Any, name: str) -> list[Any]:
-    """The elements of lists that may be nested, such as [[a], [b]]."""
+    """The elements of a possibly nested list, such as [[a], [b]]."""
     if not isinstance(data, list):
         raise ValidationFailed(f"The data of the input {name} is a list.")
     elements: list[Any] = data
@@ -263,7 +263,7 @@ def _from_base64(text: Any, name: str) -> bytes:
 
 
 def _read_raw(body: memoryview, served: Served) -> InferRequest:
-    """The body is one plain encoded image or text, or the one tensor of a batch of one. All outputs are binary."""
+    """A body of one encoded picture, one text, or one tensor with batch size 1. All outputs are binary."""
     outputs = tuple(WantedOutput(spec.name, True, 0) for spec in served.signature.outputs)
     if len(served.signature.inputs) != 1:
         raise ValidationFailed("A raw body needs a model with one input.")
@@ -296,7 +296,7 @@ def _one_text(body: memoryview, spec: TensorSpec) -> Array:
 
 
 def write_answer(request: InferRequest, served: Served, outputs: Mapping[str, Array]) -> Answer:
-    """JSON, followed by the binary outputs where there are any."""
+    """JSON, followed by the binary outputs, if any."""
     described: list[dict[str, Any]] = []
     buffers: list[bytes] = []
     for wanted in request.outputs:
@@ -318,10 +318,10 @@ def write_answer(request: InferRequest, served: Served, outputs: Mapping[str, Ar
 
 
 def _describe(wanted: WantedOutput, array: Array, served: Served, buffers: list[bytes]) -> dict[str, Any]:
-    """What the JSON says of one output; its bytes go to `buffers` where it is binary."""
+    """The JSON description of one output; if it is binary, its bytes are appended to `buffers`."""
     if wanted.classes:
         labels = served.labels if served.answer is None or wanted.name == served.answer.name else ()
-        if array.ndim == 1 and takes_batches(served):  # a number for each example, not a row of classes
+        if array.ndim == 1 and takes_batches(served):  # one number per example, not one row of classes
             array = array[:, None]
         best, shape = v2_classification.classes(array, wanted.classes, labels, wanted.name)
         described: dict[str, Any] = {"name": wanted.name, "datatype": "BYTES", "shape": shape}

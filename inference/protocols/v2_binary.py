@@ -1,4 +1,4 @@
-"""V2's binary tensors: little endian, row major; BYTES are packed texts."""
+"""V2's binary tensors: little endian, row major; BYTES are packed as in texts.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 def read_tensor(data: memoryview, dtype: str, shape: Sequence[int], name: str) -> Array:
-    """The tensor of a request. Raises ValidationFailed for a damaged one or one of another shape, TooLarge."""
+    """The tensor of a request. Raises ValidationFailed if it is damaged or does not fit its shape, TooLarge."""
     if dtype != texts.DTYPE:
         return _read_numbers(data, dtype, shape, name)
     check_count(math.prod(shape), name)
@@ -35,7 +35,7 @@ def write_tensor(array: Array) -> bytes:
 
 
 def _read_numbers(data: memoryview, dtype: str, shape: Sequence[int], name: str) -> Array:
-    """The tensor as a read-only view of `data`. Raises ValidationFailed where the sizes differ."""
+    """The tensor as a view of `data`, a copy for bool. Raises ValidationFailed if the sizes differ."""
     wanted = little_endian(dtype)
     size = math.prod(shape) * wanted.itemsize
     if size != len(data):
@@ -46,7 +46,7 @@ def _read_numbers(data: memoryview, dtype: str, shape: Sequence[int], name: str)
 
 
 def read_pictures(data: memoryview, most: int, name: str) -> list[memoryview]:
-    """The elements of a tensor of BYTES. Raises ValidationFailed for a damaged one, TooLarge for more than `most`."""
+    """The elements of a BYTES tensor. Raises ValidationFailed if it is damaged, TooLarge for more than `most`."""
     try:
         pictures = list(islice(texts.cut(data), most + 1))
     except texts.Damaged as error:

@@ -16,9 +16,9 @@ _MOST_ELEMENTS = 1_000_000
 
 
 def classes(array: Array, count: int, labels: Sequence[str], name: str) -> tuple[list[bytes], list[int]]:
-    """The texts, row after row, and their shape [batch, min(count, classes)]. Raises BadInput for what has no classes.
+    """The texts, row by row, and their shape: [batch, k], or [k] for one axis, with k = min(count, classes).
 
-    Always with a label, because NVIDIA's image client prints three parts: `class_17` where the model has none.
+    Raises BadInput if there are none. A missing label becomes `class_17`: NVIDIA's image client prints three parts.
     """
     if array.dtype.kind not in _KINDS or array.dtype.itemsize < 1 or array.ndim < 1 or not array.size:
         raise BadInput(f"The output {name} has no numbers to choose classes from.")
@@ -40,5 +40,5 @@ def label_of(labels: Sequence[str], index: int) -> str:
 
 
 def _value(number: np.generic) -> str:
-    """As C's %f prints it, whole numbers as such."""
+    """Floats as C's %f prints them, integers as they are."""
     return f"{number:f}" if number.dtype.kind == "f" else str(number)

@@ -1,4 +1,4 @@
-"""What V2 says of the server and of a model: metadata, and the configuration that image clients read."""
+"""V2's descriptions of the server and of a model: metadata, and the model configuration that image clients read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def platform(served: Served) -> str:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    """The batch is part of the shape; -1 is a free dimension. A batch fixed at one takes any number."""
+    """The shape includes the batch axis; -1 is a free dimension. A batch fixed at one is shown as free: it is split."""
     shape = [-1 if size is None else size for size in spec.shape]
     if shape and shape[0] == 1:
         shape[0] = -1
@@ -45,7 +45,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 
 def model_config(served: Served, numbers: Sequence[int]) -> dict[str, Any]:
-    """The model configuration extension. With `max_batch_size` above 0 the dimensions are those of one example."""
+    """The model configuration extension. If `max_batch_size` is above 0, `dims` leave out the batch axis."""
     is_batched = takes_batches(served)
     return {
         "name": served.model,
@@ -69,7 +69,7 @@ def model_config(served: Served, numbers: Sequence[int]) -> dict[str, Any]:
 
 
 def takes_batches(served: Served) -> bool:
-    """Whether a request may hold any number of examples: a free batch axis, or one fixed at one that is split."""
+    """Whether a request may hold any number of examples: the batch axis is free, or fixed at one and then split."""
     specs = served.signature.inputs
     return bool(specs) and all(spec.shape and spec.shape[0] in (None, 1) for spec in specs)
 

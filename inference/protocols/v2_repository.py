@@ -1,4 +1,4 @@
-"""V2's repository extension: what a request for index or load says, and the words for the states."""
+"""V2's repository extension: parses index and load requests, and names the states of versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.texts import from_base64
 _KNOWN = frozenset({"config", "instances"})
 _FILE = "file:"
 _SLICE = 2**20
-"""A multiple of four: letters of base64 that are decoded at once."""
+"""Base64 characters that are decoded in one call; a multiple of four."""
 _SETTINGS = ("labels", "preprocessing", "postprocessing", "options")
 STATES = {
     "loaded": "READY", "queued": "LOADING", "loading": "LOADING", "restarting": "LOADING", "unloading": "UNLOADING",
@@ -36,7 +36,7 @@ class LoadRequest:
 
 
 def read_index(body: bytes) -> bool:
-    """Whether only models that are ready are asked for. An empty body is an empty object."""
+    """Whether only ready models are asked for. An empty body counts as an empty object."""
     ready = json_text.read_object(body).get("ready", False) if body else False
     if not isinstance(ready, bool):
         raise ValidationFailed("ready is true or false.")
@@ -118,12 +118,12 @@ def _instances(config: Mapping[str, Any]) -> int:
 
 
 def _max_batch(config: Mapping[str, Any]) -> int | None:
-    """0 is what configurations say that leave it open."""
+    """The key `max_batch_size`; 0 means not set."""
     size = config.get("max_batch_size")
     return size if type(size) is int and size > 0 else None
 
 
 def index_row(name: str, version: int | None, state: str, reason: str) -> dict[str, str]:
-    """One version, or a model that has none. With state and reason, as MLServer's types want them."""
+    """One version, or a model without versions. MLServer's types require state and reason."""
     numbered = {} if version is None else {"version": str(version)}
     return {"name": name, **numbered, "state": STATES.get(state, "UNKNOWN"), "reason": reason}

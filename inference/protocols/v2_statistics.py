@@ -1,4 +1,4 @@
-"""V2's statistics extension: cumulative counts and nanoseconds since a process began, its true memory."""
+"""V2's statistics extension: counts and nanoseconds accumulated since the processes began, and their memory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PARTS = {"success": "success", "fail": "fail", "queue": "queue", "compute_input
 _NOTHING = {"count": 0, "ns": 0}
 _SIZE = re.compile(r"[0-9]{1,9}\Z")
 MOST_COUNTED = 2**56
-"""Two years in nanoseconds. The sum of all processes of a version still fits in 64 bits, as JSON is written here."""
+"""Two years in nanoseconds. The sum over a version's processes still fits in 64 bits, the most that orjson writes."""
 
 
 def model_statistics(served: Served, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row of `model_stats`. `told` is what the processes of the version counted (Runners.ask_statistics)."""
+    """One row of `model_stats`. `told` holds the statistics of the version's processes (Runners.ask_statistics)."""
     parts = {name: _sum(told, part) for name, part in _PARTS.items()}
     known_ns = sum(parts[name]["ns"] for name in ("queue", "compute_input", "compute_infer"))
-    success = parts["success"]  # the rest of its time is the answer's; perf_analyzer wants one count for all three
+    success = parts["success"]  # compute_output gets the rest of its time, and its count, as perf_analyzer expects
     parts["compute_output"] = {"count": success["count"], "ns": max(0, success["ns"] - known_ns)}
     return {
         "name": served.model,
@@ -62,7 +62,7 @@ def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _memory(instance: ServedInstance) -> list[dict[str, Any]]:
-    """Of the process that holds the model, and of nothing else."""
+    """The memory of only the process that holds the model."""
     usage = []
     if instance.memory_bytes is not None:
         usage.append({"type": "CPU", "id": 0, "byte_size": instance.memory_bytes})
@@ -73,11 +73,11 @@ def _memory(instance: ServedInstance) -> list[dict[str, Any]]:
 
 
 def _map(one: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """What a process says is untrusted: whatever is no object is an empty one."""
+    """The object at `key`, empty if there is none: a process's statistics are untrusted."""
     value = one.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int:
-    """Nonsense counts as nothing."""
+    """The count; 0 if it is invalid."""
     return cast(int, value) if is_integer(value, 0, MOST_COUNTED) else 0

@@ -1,7 +1,7 @@
 """`python -m inference.runner --listen FD --status FD`: becomes the process that holds one model.
 
-Reads its configuration from standard input, applies its limits, enters the sandbox, only then imports what serves (and
-with it NumPy and the engine). Reports on the status socket, one JSON object a line.
+Reads its configuration from standard input, applies its limits and enters the sandbox. Only then it imports the serving
+module (and with it NumPy and the engine). Reports on the status socket, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         status.say("failed", reason=str(error), is_final=True)
         sys.stderr.flush()
         os._exit(3)
-    # Only now: NumPy starts threads, which would stay outside of Landlock, and the engine is not to be trusted.
+    # Only now: NumPy starts threads, which would stay outside of Landlock, and the engine is untrusted.
     computing = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=give_way)
     with importing():
         serving = computing.submit(importlib.import_module, "inference.runner.serving").result()

@@ -1,21 +1,21 @@
-"""The queue in front of the engine: bounded, gathers requests that fit together, drops what is too late.
+"""The queue in front of the engine: bounded; batches requests that fit together, drops those past their deadline.
 
-The engine says how many threads call it (`Engine.callers`). While all of them run, requests gather for the next call;
-an idle engine starts at once (`max_wait_s` 0). So a single client never waits for a batch to fill, and many clients
-share one call. Where several threads take one row a call, they also make it (`submit_unmade`): a picture is then
-decoded and run without a change of threads, which saves 7 % of all processor time with MobileNetV2.
+The engine says how many threads call it (`Engine.callers`). While all are busy, requests gather for the next call; an
+idle engine starts immediately (`max_wait_s` 0). So a single client never waits for a batch to fill, and many clients
+share one call. Where several threads run calls of one row, they also make that row (`submit_unmade`): a picture is then
+decoded and run without a thread switch, which saves 7 % of all processor time with MobileNetV2.
 
-A request that comes alone finds most cores idle where each call takes one: it is run by `alone`, the same model on all
-of them, if there is one and no other came shortly before. Those that come meanwhile go to the engine, one a core.
+Where each call uses one core, a lone request would leave the others idle. So `alone`, if there is one, runs it unless
+others came shortly before: the same model on all cores. Requests that arrive meanwhile go to the engine.
 
-A tiny model without loops has no thread at all: whoever submits runs what waits (`run_waiting`), because handing a call
+A tiny model without loops has no threads: the event loop runs the queue itself (`run_waiting`), because handing a call
 to a thread and its answer back takes longer than the call.
 
-A request of more rows than a call takes is cut as its turns come: of its parts one for each thread is queued, and the
-next when one is taken. So requests behind it wait for a call, not for millions of rows.
+A request with more rows than one call takes is split into parts step by step: one part per thread is queued, and the
+next when one is taken. So requests behind it wait for one call, not for millions of rows.
 
-On a GPU a call is filled up to a number of rows that was run at the load (`row_counts`): at each new one cuDNN tries
-its algorithms, for up to a second (docs/adr/0019).
+On a GPU each call is padded to a number of rows that was run at the load (`row_counts`), because for each new number
+cuDNN tries its algorithms, for up to a second (docs/adr/0019).
 """
 
 from __future__ import annotations
@@ -37,29 +37,30 @@ from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
 ALONE_FOR_S = 0.05
-"""Of two clients in turn each would find itself alone now and then, and the other's call would have one core less."""
+"""How long a request must have had no company to be run by `alone`. Otherwise one of two alternating clients would
+sometimes be, and take a core from the other's call."""
 _UNEQUAL = "The inputs hold different numbers of examples."
 
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One request: the moment (monotonic) after which nobody waits for it, and its parts as they are queued."""
+    """One request: its deadline (monotonic clock), and its parts that have been queued so far."""
 
     deadline: float
     parts: list[Part] = field(default_factory=list)
     uncut: Iterator[Part] = field(default_factory=lambda: iter(()))
-    """Its other parts. While there are some, one that is not run yet is among `parts`."""
+    """The parts not queued yet. While there are any, at least one of `parts` has not been run."""
     has_place: bool = False
     queued: int = 0
     """How many of its parts wait in the queue."""
     is_over: bool = False
-    """Answered, or nobody waits any more: what is still queued of it is not run."""
+    """It was answered, or nobody waits any more: parts still in the queue are not run."""
     queued_at: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
 class Part:
-    """What of a request is run in one call, and what came out: `outputs` by name, batch axis first, or `error`."""
+    """A part of a request that is run in one call, and its result: `outputs` by name, batch axis first, or `error`."""
 
     work: Work
     inputs: Mapping[str, Array]
@@ -71,12 +72,12 @@ class Part:
     began: float = 0.0
     ended: float = 0.0
     make: Callable[[], Mapping[str, Array]] | None = None
-    """Makes `inputs` on the engine's thread; what it raises is the part's error."""
+    """Makes `inputs` on the engine's thread; an exception becomes the part's `error`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the engine. `rows` 0: nothing was run, its parts were too late or could not be made."""
+    """One call of the engine. If `rows` is 0, nothing was run: its parts were late or their inputs failed."""
 
     parts: Sequence[Part]
     rows: int = 0
@@ -85,8 +86,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class BatchRules:
-    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: see below.
-    `is_brief`: a call takes so little time that it may be made where requests are read."""
+    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: rows of several
+    requests may share a call. `is_brief`: a call is so short that the event loop may make it."""
 
     max_batch: int
     max_wait_s: float = 0.0
@@ -95,10 +96,10 @@ class BatchRules:
 
 
 class Batcher:
-    """Runs an engine on threads of its own. All methods may be called from any thread.
+    """Runs an engine on its own threads, if `has_threads`. All methods may be called from any thread.
 
-    `on_done` is told of every call, on the thread that made it. A request takes its place in the queue by `reserve` or
-    `submit` and gives it back when its first part is run, or by `withdraw`.
+    `on_done` is called after every call, on its thread. A request takes a place in the queue by `reserve` or `submit`
+    and gives it back when its first part leaves the queue, or by `withdraw`.
     """
 
     def __init__(
@@ -138,12 +139,12 @@ class Batcher:
 
     @property
     def makes_inputs(self) -> bool:
-        """Whether the engine's threads should make the inputs: several of them, which take one row a call."""
+        """Whether the engine's threads should make the inputs: if there are several, and each call takes one row."""
         return self._threads > 1 and self._max_batch == 1
 
     @property
     def places(self) -> int:
-        """The most requests that can be here at once: those that wait, and a row each of those being run."""
+        """The most requests that can be here at once: the waiting ones, and those being run with one row each."""
         return self._queue_limit + self._threads * self._max_batch
 
     @property
@@ -153,26 +154,26 @@ class Batcher:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether each of the engine's threads has its next call waiting."""
+        """Whether at least as many requests wait as the engine has threads."""
         return self._waiting >= self._threads
 
     @property
     def running_s(self) -> float:
-        """Seconds since the oldest call that still runs began, 0 while idle."""
+        """Seconds since the oldest call still running began, 0 while idle."""
         began = [since for since in self._running_since if since is not None]
         return time.monotonic() - min(began) if began else 0.0
 
     def reserve(self, work: Work) -> None:
-        """Take a place for a request whose pictures are still decoded. Raises Busy at once where all are taken."""
+        """Take a place for a request whose pictures are still being decoded. Raises Busy, NotLoaded after `close`."""
         with self._changed:
             self._take_place(work)
 
     def submit(self, work: Work, inputs: Mapping[str, Array]) -> None:
-        """Queue the request. Raises Busy at once where the queue is full, NotLoaded after `close`, BadInput."""
+        """Queue the request. Raises Busy if the queue is full, NotLoaded after `close`, BadInput."""
         self._submit(work, self._split(work, inputs))
 
     def submit_unmade(self, work: Work, make: Callable[[], Mapping[str, Array]]) -> None:
-        """Queue a request of one row, whose inputs are made when its turn comes; see `makes_inputs`."""
+        """Queue a request of one row whose inputs `make` makes when its turn comes; see `makes_inputs`."""
         self._submit(work, iter([Part(work, {}, 1, (), make=make)]))
 
     def _submit(self, work: Work, parts: Iterator[Part]) -> None:
@@ -195,7 +196,7 @@ class Batcher:
             self._queue.append(part)
 
     def run_waiting(self, for_s: float) -> bool:
-        """Run what waits, on this thread, for about so long; for a batcher without threads. Whether more is left."""
+        """Run the queue on this thread for about `for_s` (batcher without threads). Returns whether any is left."""
         until = time.monotonic() + for_s
         try:
             while self._queue and time.monotonic() < until:
@@ -210,9 +211,9 @@ class Batcher:
         return bool(self._queue)
 
     def withdraw(self, work: Work) -> None:
-        """Nobody waits for it any more: its place is free, what is queued of it is let go at once.
+        """Nobody waits for it any more: free its place, and remove its parts from the queue immediately.
 
-        It would stay until the engine is free, and clients that give up early could send any amount meanwhile.
+        Otherwise they would stay until the engine is free, and clients that give up early could send any amount.
         """
         with self._changed:
             work.is_over = True
@@ -242,7 +243,7 @@ class Batcher:
             self._waiting -= 1
 
     def _split(self, work: Work, inputs: Mapping[str, Array]) -> Iterator[Part]:
-        """At most a batch each; one row each where the file fixes the batch at one."""
+        """Parts of at most one batch each; of one row each if the file fixes the batch at one."""
         size = self._max_batch if self._is_batchable else 1 if self._is_fixed_at_one else 0
         rows = next(iter(inputs.values())).shape[0] if size and inputs else 1
         if size and any(array.shape[0] != rows for array in inputs.values()):
@@ -275,7 +276,7 @@ class Batcher:
             self._on_bug(bug)
 
     def _take(self) -> tuple[list[Part], list[Part]]:
-        """The next parts to run as one, and those that are too late; both empty once closed and drained."""
+        """The next parts to run in one call, and those past their deadline; both empty once closed and drained."""
         with self._changed:
             while True:
                 while not self._queue:
@@ -289,7 +290,7 @@ class Batcher:
                     return batch, late
 
     def _linger(self) -> None:
-        """Wait for a batch to fill, at most as long as its first request has waited for `max_wait_s`."""
+        """Wait for a batch to fill, at most until its first request has waited `max_wait_s`."""
         until = self._queue[0].work.queued_at + self._max_wait_s
         while len(self._queue) < self._max_batch and not self._is_closed and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
@@ -316,7 +317,7 @@ class Batcher:
         return batch, late
 
     def _make_inputs(self, part: Part) -> bool:
-        """Where that is left to this thread. False where the part has an error instead."""
+        """Make the part's inputs if it has `make`. Returns False if the part has an error instead."""
         if part.make is not None:
             try:
                 part.inputs = part.make()
@@ -359,13 +360,13 @@ class Batcher:
         self._on_done(Call(batch, rows, ended - began))
 
     def _filling(self, rows: int) -> int:
-        """How many rows make a call of so many one of those that were run at the load."""
+        """How many rows to add so that the call has a number of rows that was run at the load."""
         if not rows or not self._row_counts:
             return 0
         return self._row_counts[bisect.bisect_left(self._row_counts, rows)] - rows
 
     def _engine_at(self, now: float) -> Engine:
-        """`alone` where nobody waits, no other thread runs a call or makes its inputs, and that for a while."""
+        """`alone` if for ALONE_FOR_S no request has waited and no other thread has had work; else the engine."""
         if self._alone is None:
             return self._engine
         if self._waiting or self._queue or sum(self._has_work) > 1:
@@ -379,17 +380,17 @@ def is_batchable(signature: Signature) -> bool:
 
 
 def is_filled_up(engine: Engine) -> bool:
-    """Whether its calls are of few numbers of rows, because a new one costs more than some rows for nobody."""
+    """Whether calls are padded to a few numbers of rows, because a new number costs more than unused rows do."""
     return engine.device != "cpu"
 
 
 def row_counts(most: int) -> list[int]:
-    """The numbers of rows that a call is filled up to: powers of two, and the most that it takes."""
+    """The numbers of rows that calls are padded to: powers of two, and `most`."""
     return [*(2**n for n in range((most - 1).bit_length())), most]
 
 
 def has_fixed_sizes(signature: Signature) -> bool:
-    """Whether nothing but the number of rows differs from call to call, so that all take about the same time."""
+    """Whether only the number of rows differs between calls, so that all take about the same time."""
     return all(None not in spec.shape[1:] for spec in signature.inputs)
 
 
@@ -399,7 +400,7 @@ def is_batch_of_one(signature: Signature) -> bool:
 
 
 def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -> Exception:
-    """What the client is told of an error of the engine."""
+    """The error for the client after the engine failed."""
     if isinstance(error, BadInput):
         return error
     of_examples = [spec.name for spec in signature.inputs if spec.shape and spec.shape[0] is None]
@@ -409,7 +410,7 @@ def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -
 
 
 def _stack(batch: Sequence[Part], filling: int) -> Mapping[str, Array]:
-    """All rows below each other; the last one so many times more, as it is a row that the model takes."""
+    """All rows in one batch, padded with `filling` copies of the last row, as that is one that the model accepts."""
     if len(batch) == 1 and not filling:
         return batch[0].inputs
     last = batch[-1].inputs

@@ -1,4 +1,4 @@
-"""What the owner tells a runner at its start, as JSON on standard input."""
+"""A runner's configuration, which its owner writes as JSON to its standard input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_BATCH = 16
-"""Rows in a call of the engine, unless the version's options say more."""
+"""The most rows in a call of the engine, unless the version's options set `max_batch`."""
 DEFAULT_QUEUE_LIMIT = 128
 MOST_PICTURES = 64
 """In one request, whatever the protocol."""
@@ -17,7 +17,7 @@ MOST_PICTURES = 64
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
-    """Everything a runner may know. No secret is among it."""
+    """Everything that a runner may know; it holds no secrets."""
 
     model_path: str
     format: str
@@ -25,28 +25,28 @@ class RunnerConfig:
     preprocessing: dict[str, Any] = field(default_factory=dict)
     signature: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    """What a conversion had to call otherwise: the converted file's names → the original's."""
+    """Names that a conversion had to change: the converted file's names → the original's."""
     precision: str = "f32"
     threads: int | None = None
-    """How many calls the engine computes side by side; None: what is faster here."""
+    """The most threads that the engine uses; None: what is fastest here."""
     cache_directory: str = ""
-    """Where the engine keeps what it compiled, inside of the runner's own folders; the owner says it."""
+    """Where the engine keeps what it compiled, inside the runner's own folders; set by the owner."""
     max_batch: int | None = None
-    """Rows in a call; None: what is faster here."""
+    """The most rows in a call; None: what is fastest here."""
     max_wait_ms: float = 0.0
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     memory_limit_bytes: int | None = None
     predict_timeout_s: float = 30.0
     graph_inputs: tuple[str, ...] = ()
     graph_outputs: tuple[str, ...] = ()
-    """The ends of a frozen graph where its own are not meant."""
+    """Tensors chosen for a frozen graph instead of its own."""
     is_trusted: bool = False
-    """Somebody answers for the file: it may bring Python code, inside the sandbox."""
+    """Somebody vouches for the file: it may bring Python code, which runs inside the sandbox."""
     owner_pid: int = 0
     is_spare: bool = False
-    """Import the engine, say warm, then wait on the status socket for the configuration of the model to load."""
+    """Import the engine, report "warm", then wait on the status socket for the configuration of the model to load."""
     sandbox: str = "auto"
-    """What PORTAL_SANDBOX says: auto, require or off."""
+    """The value of PORTAL_SANDBOX: auto, require or off."""
 
     def encode(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()

@@ -1,4 +1,4 @@
-"""Threads that decode pictures. Pillow leaves Python's lock while it decodes, so several cores are used."""
+"""Threads that decode pictures. Pillow releases Python's global lock while it decodes, so several cores are used."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Job = Callable[[], None]
 
 
 class Decoders:
-    """As many threads as this process may use cores, two at least: one large picture does not hold up all others.
+    """One thread per core that this process may use, but at least two, so that one large picture does not block others.
 
-    A queue of its own instead of a pool of futures: half of the time that a small picture takes. A job that raises is a
-    bug and goes to `on_bug`.
+    Uses its own queue instead of an executor with futures, which halves the time of a small picture. An exception
+    raised by a job is a bug and goes to `on_bug`.
     """
 
     def __init__(self, on_bug: Callable[[BaseException], None]) -> None:

@@ -1,7 +1,7 @@
-"""The runner's end of a connection: cuts what arrives into frames, writes a frame with one call (inference/wire.py).
+"""The runner's end of a connection: splits incoming data into frames, and writes frames (inference/wire.py).
 
-A protocol instead of streams: a small model answers within microseconds, and a task, a lock and three awaits for each
-frame cost more than that. Lengths are checked before anything is allocated.
+An asyncio protocol instead of streams: a small model answers within microseconds, and a task, a lock and three awaits
+per frame cost more than that. Lengths are checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ logger = logging.getLogger("runner")
 
 _BUFFER_BYTES = 2**18
 _JOIN_BYTES = 2**18
-"""Up to this size a frame is copied into one piece: cheaper than a second system call."""
+"""Up to this size a frame's parts are joined before writing: cheaper than a second system call."""
 
 
 class FrameConnection(asyncio.BufferedProtocol):
-    """One client, who is greeted with a frame. Frames that fit the buffer are copied out of it; a larger one is read
-    into memory of its own."""
+    """The connection of one client, which first gets a greeting. Frames that fit the buffer are copied out of it; a
+    larger one is read into its own memory."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def send(self, header: Mapping[str, Any], body: Sequence[wire.Buffer] = ()) -> None:
-        """Write a frame; does nothing where the client is gone."""
+        """Write a frame; does nothing if the client is gone."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -69,7 +69,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        """The client does not take its answers: it gets no more before it does."""
+        """The client does not read its answers: read no more of its requests until it does."""
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -98,7 +98,7 @@ class FrameConnection(asyncio.BufferedProtocol):
     # ---- frames
 
     def _cut(self) -> None:
-        """Hand out every whole frame in the buffer and move what is left to its front."""
+        """Pass on every complete frame in the buffer and move the rest to its front."""
         at = 0
         while self._end - at >= wire.PREFIX.size:
             header_bytes, body_bytes = wire.read_sizes(self._view[at : at + wire.PREFIX.size], self._limits)

@@ -1,8 +1,8 @@
-"""Ended calls on their way from the engine's threads to the loop that answers them: in a crowd several at once.
+"""Hands ended calls from the engine's threads to the event loop that answers them; under load several at a time.
 
-Whatever runs after a model finds the caches filled by it: the loop, the web and the client take three to six times as
-long for an answer by itself as for one behind another (docs/adr/0018). So while each of the engine's threads has its
-next call waiting, ended ones are gathered for a moment, as a network card gathers packets for one interrupt.
+A model fills the CPU caches, so after it the loop, the web process and the client take three to six times as long for a
+single answer as for one that directly follows another (docs/adr/0018). So while each of the engine's threads has its
+next call waiting, ended calls are held back for a moment, as a network card gathers packets for one interrupt.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from inference.runner.batching import Call
 
 MOST_CALLS = 8
 MOST_S = 0.025
-"""So long an answer is kept at most; a call that takes longer by itself is answered at once."""
+"""The longest that calls are gathered; a call that itself took longer than this is answered immediately."""
 SHARE_OF_WAIT = 0.4
-"""And at most this much of the time that its request has waited in the queue."""
+"""And they are gathered for at most this share of the time that the first request waited in the queue."""
 LONGEST_S = 0.05
-"""After this the loop takes it even if the call that was to take it along still runs."""
+"""After this the loop takes ended calls even if the next call, which would trigger that, still runs."""
 
 
 class Gathering:
-    """`add` is called by the engine's threads, `take` by the loop's."""
+    """`add` is called by the engine's threads, `take` by the event loop's thread."""
 
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
         self._until = 0.0
 
     def add(self, call: Call, *, is_crowded: bool) -> bool:
-        """Keep an ended call. Whether the loop is to take all that are here now; if not, one that ends soon says so."""
+        """Store an ended call. Returns whether the loop should take all stored calls now, or wait for a later one."""
         now = time.monotonic()
         if not self._calls:
             waited_s = now - call.seconds - call.parts[0].work.queued_at
@@ -40,6 +40,6 @@ class Gathering:
         return not is_crowded or is_full or now >= self._until or call.seconds > MOST_S
 
     def take(self) -> Iterator[Call]:
-        """What is here, the oldest first."""
+        """Remove and yield the stored calls, oldest first."""
         while self._calls:
             yield self._calls.popleft()

@@ -1,9 +1,9 @@
-"""Whether a model answers each of its rows by itself: only then may rows of several requests go into one call.
+"""Tests whether a model answers each row independently: only then may rows of several requests share a call.
 
-A free first axis does not say so. A model of pairs (each picture against each text) or one that looks at the whole
-batch (`x - mean(x, axis=0)`, `x / max(x)`, BatchNorm as in training) answers a row otherwise beside others: somebody
-would get numbers that depend on rows of strangers, or columns that belong to them. No file tells which it is, so it is
-tried: two rows of different mean, spread, least and largest value by themselves, then together.
+A free first axis does not guarantee that. A model of pairs (each picture against each text), or one that computes over
+the whole batch (`x - mean(x, axis=0)`, `x / max(x)`, BatchNorm as in training), answers a row differently beside other
+rows: clients would get numbers that depend on other clients' rows, or columns that belong to them. No file says which
+it is, so it is tried: two rows of different mean, spread, minimum and maximum, first each alone, then together.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ Array = np.ndarray[Any, Any]
 Rows = Mapping[str, Array]
 
 TOLERANCE = 0.02
-"""Of the largest value of an output: engines round otherwise for another number of rows, bf16 by up to 1 %. Statistics
-over two different rows move the values by a tenth and more."""
+"""Allowed difference relative to an output's largest value: rounding differs with the number of rows, in bf16 by up to
+1 %. Statistics over two different rows change the values by a tenth or more."""
 
 PIXEL = 255.0
-"""What a model divides by that takes pictures as they are: of values up to 1 its BatchNorm would see no difference."""
+"""Models that take unscaled pictures divide by this, so values up to 1 would make no difference to their BatchNorm."""
 TEXTS = (b"a", b"text of five other words")
-"""A model that knows none of the words still sees that their numbers differ. One that refuses words that it does not
-know cannot be tried."""
+"""A model that knows none of these words still sees different numbers of words. One that refuses unknown words cannot
+be tested."""
 
 
 def answers_rows_alone(engine: Engine, zeros: Rows, *, as_pixels: bool = True) -> bool:
-    """Whether two rows together are answered as each of them alone. `zeros`: two rows of the model's inputs.
+    """Whether two rows together get the same answers as each alone. `zeros` holds two rows of the model's inputs.
 
-    Where the model takes no such rows, it cannot be told: False. A model that answers one row otherwise each time, or
-    that takes no two rows in a call (`tuning.py` finds that out), loses nothing: True. Without `as_pixels` values as
-    large as theirs are left out: a loop may take long for them, and rounding may become another answer.
+    False if the model refuses the small test values, because then nothing is known. True if it answers the same row
+    differently each time, or takes only one row per call (`tuning.py` finds that out): nothing is lost then. Unless
+    `as_pixels`, values as large as pixels are not tried: a loop could take long, and rounding could change the answer.
     """
     small = _answers_alone(engine, {name: _varied(array, 1.0) for name, array in zeros.items()})
     if not small or not as_pixels or not any(array.dtype.kind == "f" for array in zeros.values()):
@@ -44,7 +44,7 @@ def answers_rows_alone(engine: Engine, zeros: Rows, *, as_pixels: bool = True) -
 
 
 def _answers_alone(engine: Engine, pair: Rows) -> bool | None:
-    """None: it does not take such rows; real requests say why."""
+    """None if the model refuses even single rows; real requests show why."""
     rows = [{name: array[i : i + 1] for name, array in pair.items()} for i in range(2)]
     try:
         alone = [engine.run(row) for row in rows]
@@ -58,7 +58,7 @@ def _answers_alone(engine: Engine, pair: Rows) -> bool | None:
 
 
 def _varied(zeros: Array, largest: float) -> Array:
-    """A row of low values close together and one of high ones; whole numbers are 0 and 1, as in every vocabulary."""
+    """One row of low values close together and one of high values; integers are 0 and 1, which every vocabulary has."""
     shares = np.random.default_rng(1).random(zeros.shape[1:])
     if zeros.dtype.kind == "f" or zeros.dtype == np.uint8:
         largest = largest if zeros.dtype.kind == "f" else PIXEL

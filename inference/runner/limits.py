@@ -1,4 +1,4 @@
-"""What one runner may take of the host. The kernel keeps these limits, whatever the model does."""
+"""Limits of one runner's use of the host. The kernel enforces them, whatever the model does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OOM_SCORE_ADJ = 500  # of 1000: the kernel ends a runner before the database and
 
 
 def apply_limits() -> None:
-    """Limit this process and its later children, for good. Call it in a fresh child, before the engine is imported.
+    """Limit this process and its later children permanently. Call it in a new child, before the engine is imported.
 
     A limit that is already tighter stays. A write beyond FILE_SIZE_BYTES raises OSError (EFBIG): Python ignores the
     signal that would end the process. No RLIMIT_AS: address space says little of memory in use, and CUDA maps far more

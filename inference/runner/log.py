@@ -1,8 +1,8 @@
-"""The runner's log lines: they go to the pipe that its owner reads, and never wait for it.
+"""Non-blocking log lines of the runner, written to the pipe that its owner reads.
 
-An owner that waits for the database, or is stopped, reads nothing. Once the 64 KiB of the pipe were full, the loop
-stood still in its next line, and with it every prediction. What an engine prints by itself may still wait, on the
-engine's thread.
+An owner that waits for the database, or is stopped, reads nothing. Once the pipe's 64 KiB were full, a blocking write
+would stop the event loop and with it every prediction. What an engine itself prints may still block the engine's
+thread.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 
 def open_anew(descriptor: int) -> int:
-    """The same pipe, where a full one is an error instead of a wait; `descriptor` itself where that cannot be had.
+    """Reopen the pipe so that writing to a full one fails instead of blocking; returns `descriptor` if that fails.
 
-    A descriptor of its own: what libraries print would otherwise fail too, and they do not expect that.
-    Before the sandbox is entered, which shuts /proc.
+    It needs a separate descriptor, because libraries that print do not expect their writes to fail. Call it before
+    entering the sandbox, which closes off /proc.
     """
     try:
         return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
@@ -27,7 +27,7 @@ def open_anew(descriptor: int) -> int:
 
 
 class DroppingHandler(logging.Handler):
-    """Writes each line to a descriptor at once, or drops it where there is no room."""
+    """Writes each line to a descriptor immediately, or drops it if there is no room."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class DroppingHandler(logging.Handler):
 
 
 class Rationed:
-    """Says so many lines a second. How many were left out is said with the first line that comes later."""
+    """Logs at most `most_a_second` lines. How many were left out is logged with the first line in a later second."""
 
     def __init__(self, say: Callable[[str], None], *, most_a_second: int, clock: Callable[[], float] = time.monotonic):
         self._say = say

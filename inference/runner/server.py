@@ -1,9 +1,8 @@
-"""Serves frames on the runner's socket: decode, queue, run, answer. Each request gets exactly one answer.
+"""Serves frames on the runner's socket: decode, queue, run, answer. A request gets one answer unless it is cancelled.
 
-One story, without a task or a lock for each request: the loop reads a frame and takes a place in the queue for it; the
-decoders make arrays of pictures (or the engine's threads do: see batching.py); the engine's threads run them; the loop
-puts the parts together and writes the answer.
-The loop's thread alone writes answers and counts.
+There is no task and no lock per request. The event loop reads a frame and takes a place in the queue for it; decoder
+threads turn pictures into arrays (or the engine's threads do: see batching.py); the engine's threads run them; the loop
+joins the parts and writes the answer. Only the loop's thread writes answers and counts.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
 BRIEF_TURN_S = 0.005
-"""So long calls are made where requests are read; then the loop reads, answers and says that it is alive."""
+"""How long the loop makes calls itself before it again reads, answers and sends heartbeats."""
 _QUIET = frozenset({"busy", "not_loaded"})
-"""Refused thousands of times a second under load: counted, not logged."""
+"""May occur thousands of times a second under load: counted, not logged."""
 REFUSALS_TOLD = 5
-"""Of the others, in a second: 200 lines are kept, and those of the load are worth more."""
+"""Others logged per second: only 200 lines are kept, and those about the load are worth more."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Request(Work):
-    """One frame on its way. Moments are monotonic."""
+    """One frame being processed. Moments are monotonic."""
 
     connection: FrameConnection
     number: Any = None
@@ -64,18 +63,18 @@ class Request(Work):
     is_counted: bool = True
     decode_s: float = 0.0
     bad: dict[str, str] | None = None
-    """Of pictures: what is wrong with those that cannot be read, by their place. None for tensors."""
+    """For pictures: error messages of the unreadable ones, by index. None for tensors."""
     ended_parts: int = 0
     answer_bytes: int = 0
-    """Of the parts that ended, while others are still computed."""
+    """Size of the outputs of ended parts, while others are still being computed."""
     undecoded: int = 0
     pictures: list[Array | BadImage | None] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
-    """Places of those that are the first of several in their file."""
+    """Indices of pictures that are the first of several in their file."""
 
 
 class Server:
-    """One model behind one listening unix socket. `drain` ends it: what was accepted is answered first."""
+    """One model behind one listening Unix socket. `drain` ends it after answering the accepted requests."""
 
     def __init__(self, engine: Engine, config: RunnerConfig, rules: BatchRules, alone: Engine | None = None) -> None:
         self._config = config
@@ -113,7 +112,7 @@ class Server:
         await self._loop.create_unix_server(self._connect, sock=listener)
 
     async def drain(self, grace_s: float) -> tuple[int, int]:
-        """Refuse what is new, finish what is there. Returns how many requests were finished and how many cut off."""
+        """Refuse new requests and finish the others. Returns how many were finished and how many were cut off."""
         self._is_draining = True
         waiting = self.in_flight
         deadline = time.monotonic() + grace_s
@@ -135,7 +134,7 @@ class Server:
         return connection
 
     def _lose(self, connection: FrameConnection) -> None:
-        """The client is gone: nobody waits for its requests."""
+        """The client is gone: drop its requests."""
         self._connections.discard(connection)
         for request in [request for request in self._requests if request.connection is connection]:
             self._forget(request)
@@ -168,20 +167,20 @@ class Server:
 
     def _forget(self, request: Request) -> None:
         self.batcher.withdraw(request)
-        request.parts = []  # they know the request: their arrays would stay until the next collection of cycles
+        request.parts = []  # breaks the reference cycle, which would keep their arrays until the next collection
         self._requests.discard(request)
         self._by_number.pop((request.connection, request.number), None)
 
     def _watch(self, request: Request) -> None:
-        """See to it that somebody looks when its time is over, and before at what is gathered."""
+        """Set the alarm for the request's deadline, or earlier for gathered calls."""
         until = request.deadline
         self._alarm.set(min(until, time.monotonic() + LONGEST_S) if self.batcher.has_threads else until)
 
     def _look_at_deadlines(self) -> None:
-        self._take_calls()  # whose crowd has gone meanwhile
+        self._take_calls()  # gathered calls that no later call has triggered
         now = time.monotonic()
         for request in [request for request in self._requests if request.deadline <= now]:
-            limit_s = round(request.deadline - request.began, 2)  # what was left of it when the web sent it
+            limit_s = round(request.deadline - request.began, 2)  # the time left when the web process sent it
             self._refuse(request, DeadlinePassed(f"The model did not answer within {limit_s:g} s."))
         if self._requests:
             self._watch(min(self._requests, key=lambda request: request.deadline))
@@ -211,7 +210,7 @@ class Server:
             raise ValidationFailed("The frame asks for something unknown.")
 
     def _begin_images(self, request: Request, header: Mapping[str, Any], body: memoryview) -> None:
-        """Pictures in, outputs out: one row for each picture that could be read, `bad` names the others."""
+        """Queue pictures. The answer has one row per readable picture; `bad` names the others."""
         plan, is_strict = self._plan, bool(header.get("strict", True))
         pictures = wire.split_body(header.get("sizes", ()), body)
         if not 0 < len(pictures) <= MOST_PICTURES:
@@ -220,7 +219,7 @@ class Server:
         if len(pictures) == 1 and self.batcher.makes_inputs:
             self.batcher.submit_unmade(request, functools.partial(self._make_inputs, request, pictures[0], plan))
             return
-        self.batcher.reserve(request)  # before the work of decoding: who finds no place learns it at once
+        self.batcher.reserve(request)  # before decoding, so that a full queue refuses immediately
         request.pictures = [None] * len(pictures)
         request.undecoded = len(pictures)
         for place, picture in enumerate(pictures):
@@ -233,7 +232,7 @@ class Server:
         return plan_image(parse_preprocessing(self._config.preprocessing), self._signature.inputs[0])
 
     def _make_inputs(self, request: Request, picture: memoryview, plan: ImagePlan) -> Mapping[str, Array]:
-        """On the engine's thread. The time that it takes is none of the queue's. Raises BadImage."""
+        """On the engine's thread. Its time does not count as queue time. Raises BadImage."""
         began = time.monotonic()
         decoded = images.decode_picture(picture, plan)
         inputs = {self._signature.inputs[0].name: decoded.values[None]}
@@ -244,7 +243,7 @@ class Server:
         return inputs
 
     def _decode(self, request: Request, place: int, picture: memoryview, plan: ImagePlan, is_strict: bool) -> None:
-        """On a decoder's thread. A single picture goes on to the queue from here, several come together in the loop."""
+        """On a decoder thread. A single picture is queued from here, several are collected in the loop."""
         if request.is_over:
             return
         try:
@@ -268,7 +267,7 @@ class Server:
             self._queue_pictures(request, is_strict)
 
     def _queue_pictures(self, request: Request, is_strict: bool) -> None:
-        """All pictures of the request are decoded. On any thread where the engine has its own, else the loop's."""
+        """Queue a request whose pictures are all decoded. Runs on the loop's thread if the engine has no threads."""
         request.decode_s = time.monotonic() - request.began
         decoded, request.pictures = request.pictures, []
         bad = {str(i): result.message for i, result in enumerate(decoded) if isinstance(result, BadImage)}
@@ -298,7 +297,7 @@ class Server:
             self._loop.call_soon(self._run_waiting)
 
     def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
-        """On a decoder's thread: one picture small, and as the model gets it, both as PNG."""
+        """On a decoder thread: a thumbnail, and the picture as the model gets it, both as PNG."""
         try:
             small, size = images.render_thumbnail(body)
             as_model = images.render_seen(images.decode_image(body, plan), plan)
@@ -315,7 +314,7 @@ class Server:
     # ---- from the engine to the client, on the loop's thread
 
     def _call_done(self, call: Call) -> None:
-        """On the thread that ran it."""
+        """On the thread that made the call."""
         if not self.batcher.has_threads:
             self._take_call(call)
         elif self._ended.add(call, is_crowded=self.batcher.is_crowded):
@@ -348,7 +347,7 @@ class Server:
                     wire.check_size(request.answer_bytes)
             except wire.WireError as error:
                 self._refuse(request, EngineFailed(f"The answer cannot be sent: {error}."))
-            except Exception as error:  # of outputs that cannot be sent: this request's, not the others'
+            except Exception as error:  # outputs that cannot be sent fail this request only
                 self._refuse(request, error)
 
     def _answer_outputs(self, request: Request) -> None:
@@ -374,13 +373,13 @@ class Server:
         self._answer(request, header, buffers)
 
     def _answer(self, request: Request, header: dict[str, Any], body: Sequence[wire.Buffer]) -> None:
-        """Write the answer, unless somebody did or nobody waits."""
+        """Write the answer, unless the request is answered already or dropped."""
         if request in self._requests:
             self._forget(request)
             request.connection.send({"id": request.number, **header}, body)
 
     def _refuse(self, request: Request, error: Exception) -> None:
-        """Answer with an expected failure; what is none is a bug, logged and answered with a constant text."""
+        """Answer with an error. If it is no PortalError it is a bug, logged and answered with a constant text."""
         if request not in self._requests:
             return
         if isinstance(error, PortalError):
@@ -397,7 +396,7 @@ class Server:
 
 
 def _joined(answers: list[Array]) -> Array:
-    """One output of all parts of a request. Raises BadInput where their shapes differ (as many boxes as were found)."""
+    """One output of all parts of a request. Raises BadInput if the shapes differ (such as one row per box found)."""
     try:
         return np.concatenate(answers)
     except ValueError:
@@ -405,6 +404,6 @@ def _joined(answers: list[Array]) -> Array:
 
 
 def _end_process(bug: BaseException) -> None:
-    """A thread met a bug of ours: no answer can be trusted any more, the owner starts a new process."""
+    """After a bug in a thread no answer can be trusted any more; the owner starts a new process."""
     logger.critical("a thread of the runner ended", exc_info=bug)
     os._exit(70)

@@ -1,6 +1,6 @@
 """What a runner does inside the sandbox: load the model, warm it up, say ready, serve until told to drain.
 
-NumPy and the engine start threads when they are imported: so this module is imported by a process that is walled in.
+NumPy and the engine start threads when they are imported, so import this module only inside the sandbox.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def serve_model(
     sandbox: str,
     computing: Executor,
 ) -> None:
-    """Load, say ready, serve; ends this process. `sandbox` is the level that it runs in.
+    """Load the model, report ready and serve; ends this process. `sandbox` is the level of its sandbox.
 
-    The engine is imported and the model loaded on the one thread of `computing`, which gives way to others; so do the
+    The engine is imported and the model loaded on the one thread of `computing`, which has a low priority, as have the
     threads that the engine starts there.
     """
     if config.is_spare:
@@ -90,9 +90,9 @@ def _fail_for_memory(status: StatusLine, error: Exception) -> NoReturn:
 
 
 def _wait_for_model(status_socket: socket.socket, status: StatusLine) -> RunnerConfig:
-    """Say that what every load pays is paid, and wait for a model; ends this process where the owner goes first.
+    """Report "warm" (the engine is imported) and wait for a model; ends this process if the owner goes away first.
 
-    The owner has moved the folders meanwhile: what the sandbox allows goes with them, their names do not.
+    The owner has moved the folders meanwhile: the sandbox still allows them, but their paths are new.
     """
     status.say("warm")
     line = bytearray()
@@ -123,7 +123,7 @@ def _open(config: RunnerConfig, streams: int, threads: int | None) -> Engine:
 
 
 def _zeros_for(config: RunnerConfig) -> Callable[[Engine, int, int], dict[str, Any]]:
-    """Inputs of so many rows and of this size where it is free, of the shapes that the model takes."""
+    """A function that makes inputs of zeros with `rows` rows and `free` as the size of free dimensions."""
 
     def zeros(engine: Engine, rows: int, free: int) -> dict[str, Any]:
         return {spec.name: _zeros(spec, _warm_up_shape(spec, config, rows, free)) for spec in engine.signature.inputs}
@@ -136,7 +136,7 @@ def _zeros(spec: TensorSpec, shape: list[int]) -> np.ndarray[Any, Any]:
 
 
 def _warm_up_shape(spec: TensorSpec, config: RunnerConfig, rows: int, free: int) -> list[int]:
-    """So many examples; free picture sizes as preprocessing makes them."""
+    """The shape of `rows` examples; free picture sizes are those of preprocessing."""
     first = spec.shape[:1]
     shape = [first[0] if first and first[0] is not None else rows, *(free if n is None else n for n in spec.shape[1:])]
     if image_axes(spec) is not None:
@@ -170,7 +170,7 @@ async def _serve(
         order = json.loads(line)
         finished, cut_off = await server.drain(float(order.get("grace_s", 30.0)))
         heartbeat.cancel()
-        _say_alive(server, status)  # the last counts, which nobody could ask for later
+        _say_alive(server, status)  # the final counts: nobody can ask for them later
         status.say("drained", drained=finished, failed=cut_off)
     _exit(0)
 
@@ -195,6 +195,6 @@ def _say_alive(server: Server, status: StatusLine) -> None:
 
 
 def _exit(code: int) -> NoReturn:
-    """Leave at once: destructors of an engine can take seconds, the kernel takes the memory back in milliseconds."""
+    """Exit immediately: an engine's destructors can take seconds, the kernel frees the memory in milliseconds."""
     sys.stderr.flush()
     os._exit(code)

@@ -1,9 +1,9 @@
-"""Whether an engine gave up for want of memory, and of whose: each says so in words of its own."""
+"""Whether an engine failed for lack of memory, and whether of the host or the GPU, judged by its error message."""
 
 from __future__ import annotations
 
 _NOT_COPIED = "dst tensor is not initialized"
-"""TensorFlow, where weights find no room on a GPU."""
+"""TensorFlow's message if weights do not fit on a GPU."""
 _WORDS = ("bad_alloc", "failed to allocate memory", "oom when allocating", "out of memory", "resource_exhausted")
 _OF_A_GPU = (_NOT_COPIED, "device:gpu", "cuda_error")
 
@@ -14,7 +14,7 @@ def is_for_memory(error: Exception) -> bool:
 
 
 def is_of_gpu(error: Exception) -> bool:
-    """Of one that is for memory: whether it was the GPU's, not the host's."""
+    """If `is_for_memory`: whether the GPU's memory was short, not the host's."""
     return any(word in _text(error) for word in _OF_A_GPU)
 
 

@@ -1,6 +1,6 @@
-"""What a runner counts of itself: for its owner once a second, for whoever asks by a frame of the kind `statistics`.
+"""The statistics of a runner: sent to its owner once a second, and to whoever sends a frame of the kind `statistics`.
 
-Only the loop's thread writes here, so that nothing is locked.
+Only the event loop's thread writes here, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPANS = ("queue", "decode", "inference", "total")
 
 @dataclass(slots=True)
 class Histogram:
-    """Seconds, counted by the least bound that is not below them; one count more than bounds."""
+    """Durations in seconds, each counted at the lowest bound that it does not exceed, else at the end."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     sum_s: float = 0.0
@@ -41,11 +41,11 @@ class Spans:
 
 @dataclass(slots=True)
 class Statistics:
-    """Counters since the process began; `latencies_s` holds the last 512 answers, refusals among them."""
+    """Counters since the process began; `latencies_s` is of the last 512 answers, including refusals."""
 
     requests: int = 0
     errors: int = 0
-    """Those that are not the sender's."""
+    """Without those caused by the sender."""
     errors_by_code: Counter[str] = field(default_factory=Counter)
     fail_s: float = 0.0
     rows: int = 0
@@ -80,7 +80,7 @@ class Statistics:
         self.latencies_s.append(total_s)
 
     def count_refused(self, requests: int, code: str) -> None:
-        """Requests that were refused before they came here, because the queue was known to be full."""
+        """Count requests that the web process refused on this runner's behalf, because its queue was full."""
         self.requests += requests
         self.errors_by_code[code] += requests
 
@@ -91,7 +91,7 @@ class Statistics:
         return round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] * 1000, 3)
 
     def as_json(self, *, queue_depth: int, in_flight: int) -> dict[str, Any]:
-        """Durations under `ns` in nanoseconds, in histograms in seconds."""
+        """Durations under `ns` are in nanoseconds, those in histograms in seconds."""
         succeeded = sum(self.histograms["total"].counts)
         sums = {name: self.histograms[name].sum_s for name in ("queue", "decode", "inference")}
         ns = {name: {"count": succeeded, "ns": _ns(seconds)} for name, seconds in sums.items()}

@@ -1,4 +1,4 @@
-"""What a runner tells its owner."""
+"""The reports of a runner to its owner."""
 
 from __future__ import annotations
 

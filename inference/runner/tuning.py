@@ -1,13 +1,13 @@
-"""How an engine is best asked on this machine: how many calls side by side, how many rows in each, and a lone one.
+"""Finds the fastest way to use an engine here: how many parallel calls, how many rows in each, and lone calls.
 
-OpenVINO computes calls side by side, a core each: on every model tried that was the fastest under load, whatever a
-short measurement of an idle machine says (one stream of two threads waits for the slower of the two, and spins
-meanwhile: MobileNetV2 then takes 9.5 ms of processor time a picture, not 7.5). Only the tiniest are asked one call at a
-time. But a request that comes alone finds the other cores idle: where it gains by them, the model is compiled once
-more, for one call on all cores.
+OpenVINO runs calls in parallel, one core each. With every model tried that was the fastest under load, whatever a short
+measurement of an idle machine says: one stream of two threads waits for the slower of the two, and spins meanwhile, so
+MobileNetV2 takes 9.5 ms of processor time per picture instead of 7.5. Only the tiniest models run one call at a time.
+But a lone request would leave the other cores idle. If using them is worth it, the model is compiled a second time, for
+one call on all cores.
 
-Both are measured at the load, after the warm-up, for about a second, and kept with what the engine compiled: the next
-load of the same file on as many cores does not measure again. What the version's options say is never touched.
+Both are measured at the load, after the warm-up, for about a second, and stored with what the engine compiled, so the
+next load of the same file with the same number of cores does not measure again. The version's options take precedence.
 """
 
 from __future__ import annotations
@@ -37,43 +37,43 @@ logger = logging.getLogger("runner")
 
 Array = np.ndarray[Any, Any]
 Open = Callable[[int, int | None], Engine]
-"""Loads the model for so many calls side by side, on so many threads (None: as the engine likes)."""
+"""Loads the model for this many parallel calls, on this many threads (None: as the engine chooses)."""
 
 BUDGET_S = 1.0
-"""Half of it ended at two rows for MobileNetV2 in TensorFlow on a busy machine: 4 or 8 in a call are a third faster."""
+"""With half of it, MobileNetV2 in TensorFlow on a busy machine ended up with two rows; 4 or 8 are a third faster."""
 WINDOW_S = 0.03
-"""Of each size, each time."""
+"""How long each batch size is measured per round."""
 WARM_UP_S = 0.01
 MAY_COST = 0.9
-"""Where one call takes all cores, more rows in it are taken while they keep this much of the best throughput: what
-waits is then run in fewer calls, and a short measurement on a busy machine does not end at one row by chance."""
+"""If one call uses all cores, more rows are taken while they keep this share of the best throughput: waiting requests
+then need fewer calls, and a short measurement on a busy machine does not end at one row by chance."""
 WORTH_MEMORY = 1.1
-"""But where the version limits the memory, more rows have to bring this much: each of them takes some."""
+"""If the version limits the memory, more rows must raise throughput by this factor, because each takes memory."""
 WORTH_MORE_ROWS_SIDE_BY_SIDE = 1.3
-"""And this much where calls run side by side, because a call of one row makes its inputs itself (batching.py). Large
-dense layers bring several times as much: their weights are read once for all rows."""
+"""If calls run in parallel, more rows must raise throughput by this factor, because only calls of one row make their
+inputs themselves (batching.py). Large dense layers gain several times as much: all rows share one read of weights."""
 TINY_S = 0.001
-"""A model this fast spends its time in calls and in threads: one call at a time, many rows in it, one thread. Other
-threads would spin between calls: in OpenVINO the 8×8 digits then cost 0.70 ms of processor time a request, not 0.42; in
-ONNX Runtime 4 and 16 clients got 1,314 and 2,050 a second, on one thread 2,086 and 2,892 (two cores)."""
+"""A model this fast spends its time on calls and threads: it gets one call at a time, with many rows, on one thread.
+More threads would spin between calls: in OpenVINO the 8×8 digits then took 0.70 ms of processor time a request, not
+0.42; in ONNX Runtime 4 and 16 clients got 1,314 and 2,050 a second, on one thread 2,086 and 2,892 (two cores)."""
 BRIEF_S = 0.001
 """A call this short, with all its rows, is made by the thread that reads the requests: nobody notices the wait."""
 WORTH_COMPILING_TWICE = 1.25
-"""How much faster a lone call has to be on all cores. MobileNetV2 on two: 4.5 ms on one, 2.3 on both (1.6 times where
-they are threads of one core), and it takes 27 MB and 0.05 s of the load."""
+"""How many times faster a lone call must be on all cores. MobileNetV2 with two: 4.5 ms on one, 2.3 on both (1.6 times
+faster if they are hyperthreads of one core); it costs 27 MB, and 0.05 s at the load."""
 MOST_REFUSALS = 3
-"""At so many loads it may be found not to be worth it: at one of them the other cores may just have been busy. Each
-takes 0.25 s."""
+"""It is tried at up to this many loads if found not worth it: at one of them the other cores may just have been busy.
+Each try takes 0.25 s."""
 MOST_COMPILED_TWICE_BYTES = 2**29
-"""The second compilation has weights of its own, so a larger file is compiled once."""
+"""A larger file is compiled only once: each compilation has its own copy of the weights."""
 _FILE = "tuned.json"
 _RULES = 12
-"""Counts the changes of what is measured: what older rules found is not taken."""
+"""Version of the measuring rules: results of older versions are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was found; `per_second` are rows, 0 where nothing was measured."""
+    """The result of tuning; `per_second` is in rows, 0 if nothing was measured."""
 
     streams: int
     max_batch: int
@@ -81,9 +81,9 @@ class Tuned:
     is_batchable: bool = True
     per_second: float = 0.0
     is_faster_alone: bool = False
-    """Whether a lone call on all cores is worth that the model is compiled once more."""
+    """Whether faster lone calls on all cores are worth a second compilation."""
     times_refused: int = 0
-    """At how many loads it was measured and was not."""
+    """At how many loads that was measured and found not to be so."""
 
     def rules(self, config: RunnerConfig) -> BatchRules:
         rows = config.max_batch or self.max_batch
@@ -99,7 +99,7 @@ class Tuned:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The model of a runner, warm. `alone` is the same, for a call beside which nothing else runs; see `Tuned`."""
+    """The warmed-up model of a runner. `alone` is the same model compiled for lone calls on all cores; see `Tuned`."""
 
     engine: Engine
     tuned: Tuned
@@ -107,7 +107,7 @@ class Loaded:
 
 
 def most_streams(engine: str, threads: int | None) -> int:
-    """How many calls side by side can be of use: one a core, or one a thread where the version says how many."""
+    """How many parallel calls can be useful: one per core, or per thread if the version limits threads further."""
     if engine not in PARALLEL_ENGINES:
         return 1
     cores = len(os.sched_getaffinity(0))
@@ -116,8 +116,8 @@ def most_streams(engine: str, threads: int | None) -> int:
 
 @dataclass(slots=True)
 class Tuning:
-    """Opens and measures the model of one runner. `zeros` makes so many rows for an engine, of a size where the file
-    leaves it free; `free` is the first of `free_sizes` that the model took."""
+    """Opens and measures the model of one runner. `zeros` makes inputs for an engine, with a number of rows and a size
+    for free dimensions; `free` is the first of `free_sizes` that the model accepted."""
 
     config: RunnerConfig
     open: Open
@@ -125,7 +125,7 @@ class Tuning:
     free: int = 0
 
     def load(self) -> Loaded:
-        """The model, and how to ask it. Raises ModelUnusable."""
+        """The model and how to use it. Raises ModelUnusable, MemoryError."""
         known = _recall(self.config)
         streams = known.streams if known else most_streams(self.config.engine, self.config.threads)
         engine = self.open(streams, self.config.threads or (known.threads if known else None))
@@ -154,14 +154,14 @@ class Tuning:
         return loaded
 
     def _warm_up(self, engine: Engine) -> float | None:
-        """Seconds of the fastest of a few predictions after the first, which pays for tracing. None: it takes none, so
-        that nothing is known of it; real requests say why themselves."""
+        """Seconds of the fastest of a few predictions after the first, which includes tracing. None if all fail; real
+        requests will show why. Raises MemoryError."""
         sizes = [self.free] if self.free else free_sizes(engine.signature.inputs)
         for size in sizes:
             try:
                 inputs = self.zeros(engine, 1, size)
                 outputs = engine.run(inputs)
-                if size == sizes[-1] or all(array.size for array in outputs.values()):  # else all was cut away
+                if size == sizes[-1] or all(array.size for array in outputs.values()):  # empty: the size was too small
                     self.free = size
                     return _best_call(engine, inputs, time.monotonic() + WARM_UP_S)
             except Exception as error:
@@ -175,13 +175,13 @@ class Tuning:
         return self.zeros(engine, rows, self.free)
 
     def _may_spin(self, engine: Engine) -> bool:
-        """Whether the engine chose several threads by itself, which spin. A large file is not opened again for that."""
+        """Whether the engine uses several threads that spin. False for a large file, which is not opened again."""
         if self.config.engine not in SPINNING_ENGINES or self._is_large:
             return False
         return engine.parallel > 1 or (self.config.threads is None and len(os.sched_getaffinity(0)) > 1)
 
     def _one_at_a_time(self, engine: Engine, until: float) -> Loaded:
-        """The tiny model in one stream and on one thread."""
+        """The tiny model in one stream, on one thread or `config.threads`."""
         threads = self.config.threads or 1
         single = self.open(1, threads)
         call_s = self._warm_up(single)
@@ -192,8 +192,8 @@ class Tuning:
         return Loaded(single, replace(self._measure(single, call_s, until), threads=threads))
 
     def _perhaps_alone(self, engine: Engine, tuned: Tuned) -> Loaded:
-        """With the model compiled once more for a lone call, where that is worth it. Both are measured in turn, as the
-        machine is busy now and then: four times, or once where a call takes long."""
+        """Compile the model a second time for lone calls, if that is worth it. Both are measured alternately, because
+        the machine may be busy at times: four times, or less often if a call takes long."""
         alone = self._open_alone() if self._may_compile_twice(engine) else None
         if alone is None:
             return Loaded(engine, tuned)
@@ -219,7 +219,7 @@ class Tuning:
         return self.config.path.stat().st_size > MOST_COMPILED_TWICE_BYTES
 
     def _open_alone(self) -> Engine | None:
-        """The model for one call on all cores that the version may use, warm. None where there is no memory for it."""
+        """The warmed-up model for one call on all cores that the version may use. None if it cannot be opened again."""
         try:
             alone = self.open(1, self.config.threads)
             self._warm_up(alone)
@@ -229,8 +229,8 @@ class Tuning:
         return alone
 
     def _measure(self, engine: Engine, call_s: float, until: float) -> Tuned:
-        """The largest batch that is worth it, as far as the time allows. All sizes are measured twice, one after the
-        other, and the faster of both counts: a busy moment would otherwise end it, and be kept."""
+        """The largest batch size that is worth it, as far as the time allows. All sizes are measured in two rounds, and
+        the faster result counts: otherwise a busy moment would end the search for good."""
         if not is_batchable(engine.signature):
             return Tuned(engine.parallel, 1, per_second=1 / call_s)
         as_pixels = self.config.precision == "f32" and not engine.may_loop
@@ -248,7 +248,7 @@ class Tuning:
         return Tuned(engine.parallel, best, None, True, per_second)
 
     def _run_row_counts(self, engine: Engine, most: int) -> None:
-        """Once each. The first that fails, for memory say, is the last: requests of so many rows say so themselves."""
+        """Run each of `row_counts` once, up to the first that fails, for memory say: requests of that size show why."""
         for rows in row_counts(most):
             try:
                 engine.run(self._rows(engine, rows))
@@ -257,17 +257,17 @@ class Tuning:
                 return
 
     def _measure_sizes(self, engine: Engine, fastest: dict[int, float], worth: float, until: float) -> bool:
-        """One row in a call, two, four, as long as they are worth it: the fastest call of each. Whether the answers can
-        be told apart."""
+        """Measure calls of one row, two, four, while they are worth it, into `fastest`. Returns False if outputs and
+        inputs differ in rows."""
         batch = 1
         while batch <= (self.config.max_batch or MOST_BATCH):
-            cost_s = fastest.get(batch, 2 * fastest[max(1, batch // 2)])  # of one call, as far as can be told
+            cost_s = fastest.get(batch, 2 * fastest[max(1, batch // 2)])  # estimate for one call
             if time.monotonic() + 2 * cost_s > until:
                 break
             inputs = self._rows(engine, batch)
             try:
                 outputs = engine.run(inputs)
-            except Exception as error:  # more rows than there is memory for, or than the model takes
+            except Exception as error:  # more rows than fit in memory, or than the model accepts
                 if batch == 1:
                     raise
                 logger.info("%d rows in a call failed: %s", batch, str(error)[:200])
@@ -283,14 +283,14 @@ class Tuning:
         return True
 
     def _worth(self, engine: Engine) -> float:
-        """How the throughput has to change for twice as many rows."""
+        """The factor by which throughput must change for more rows to be accepted."""
         if engine.parallel > 1:
             return WORTH_MORE_ROWS_SIDE_BY_SIDE
         return WORTH_MEMORY if self.config.memory_limit_bytes else MAY_COST
 
 
 def _largest_worth(fastest: Mapping[int, float], worth: float) -> tuple[int, float]:
-    """Of the seconds of calls by their rows: the most rows that are worth it, and the most rows a second."""
+    """The most rows that are worth it, and the best rows per second; `fastest` holds seconds by the rows of a call."""
     best, per_second = 1, 1 / fastest[1]
     for batch, seconds in sorted(fastest.items()):
         if batch / seconds < worth * per_second and batch > 1:
@@ -324,7 +324,7 @@ def _key(config: RunnerConfig) -> list[Any]:
 
 
 def _recall(config: RunnerConfig) -> Tuned | None:
-    """What an earlier runner of this file found; None where it makes no sense or was found elsewhere."""
+    """The result of an earlier runner of this file; None if it is invalid or was measured in other conditions."""
     if not config.cache_directory:
         return None
     try:

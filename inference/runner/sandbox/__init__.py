@@ -1,8 +1,9 @@
-"""The walls around a process that opens a model: files, network, programs, other processes. No root, no container.
+"""The sandbox of a process that opens a model: files, network, programs, other processes. No root, no container.
 
-No loader's flag is a boundary: files have run code under every one of them. So the process gives up, before it imports
-an engine, what a model never needs: new privileges and capabilities, descriptors that it does not use, files outside of
-its own folders (Landlock), and system calls that start programs, use the network or touch other processes (seccomp).
+Safe-loading flags of engines are no security boundary: model files have run code despite every one of them. So before
+it imports an engine, the process gives up what a model never needs: new privileges and capabilities, unused
+descriptors, files outside of its own folders (Landlock), and system calls that start programs, use the network or
+affect other processes (seccomp).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from inference.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What stays open. Folders count with all that is beneath them.
+    """What stays accessible. Folders include everything beneath them.
 
-    `canary` is a file outside of them that can be read before: it must not be afterwards.
+    `canary` is a file outside of them, readable before the sandbox is entered; it must not be afterwards.
     """
 
     canary: Path
@@ -33,7 +34,7 @@ class Allowed:
 
     @classmethod
     def for_workspace(cls, workspace: Workspace, *, descriptors: tuple[int, ...] = ()) -> Allowed:
-        """What a process needs that opens the one model in this folder, on the device that its environment names."""
+        """What a process needs to open the model in this workspace, on the device that its environment names."""
         has_gpu = os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
         return cls(
             canary=workspace.canary,
@@ -54,7 +55,7 @@ class Level:
 
 
 class SandboxMissing(Exception):
-    """PORTAL_SANDBOX=require, and not all walls stand; the text is a sentence for people."""
+    """PORTAL_SANDBOX=require, but the sandbox is not complete; the message is for people."""
 
 
 def enter_as(mode: str, allowed: Allowed) -> Level:
@@ -73,10 +74,10 @@ def enter_as(mode: str, allowed: Allowed) -> Level:
 
 
 def enter(allowed: Allowed) -> Level:
-    """Wall this process in, for good, and say how far that went. What was tried afterwards decides, not what was asked.
+    """Put this process into the sandbox permanently, and return the level reached, which is tested by trying to escape.
 
-    Call it in a fresh process that has one thread: other threads would stay outside of Landlock. NumPy starts threads
-    when it is imported. Raises FileNotFoundError for a path in `allowed` that is not there.
+    Call it in a new process with one thread: other threads would stay outside of Landlock. NumPy starts threads when it
+    is imported. Raises FileNotFoundError for a path in `allowed` that does not exist.
     """
     missing = []
     if _count_threads() > 1:

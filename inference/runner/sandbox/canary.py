@@ -1,4 +1,4 @@
-"""Trying what must not work, in the process that was just walled in: what counts is what the kernel does."""
+"""Tests the sandbox from inside by trying what must not work: what counts is how the kernel responds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = "other processes can be signalled"
 
 
 def is_readable(canary: Path) -> bool:
-    """Whether the file can be read. Without a wall it must be, or it proves nothing."""
+    """Whether the file can be read. Outside of the sandbox it must be, or the test proves nothing."""
     try:
         with canary.open("rb") as file:
             return bool(file.read(1))
@@ -25,7 +25,7 @@ def is_readable(canary: Path) -> bool:
 
 
 def find_holes(canary: Path) -> list[str]:
-    """What still works of reading and writing `canary`, using the network, starting programs, signalling the parent."""
+    """Which of these still work: reading or writing `canary`, network, starting programs, signalling the parent."""
     attempts: list[tuple[str, Callable[[], object]]] = [
         (FILES, lambda: _open(canary, os.O_RDONLY)),
         (FILES, lambda: _open(canary, os.O_WRONLY)),
@@ -52,7 +52,7 @@ def _open(path: Path, mode: int) -> None:
 
 
 def _execute(path: Path) -> None:
-    """The file is not there, so that this process goes on where nothing stops it."""
+    """The file does not exist, so that this process goes on even if nothing blocks the call."""
     os.execv(path, [str(path)])
 
 

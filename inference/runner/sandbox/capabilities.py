@@ -1,4 +1,4 @@
-"""Giving up what root may do beyond its own files. Without root there is nothing to give up."""
+"""Gives up the special rights of root (capabilities). Without root there is nothing to give up."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class _Sets(ctypes.Structure):
 
 
 def forbid_new_privileges() -> None:
-    """No setuid program gives this process or its children anything any more. Landlock and seccomp ask for it."""
+    """From now on setuid programs give this process and its children no rights. Landlock and seccomp require this."""
     syscalls.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def drop_all() -> str:
-    """Empty every set of capabilities of this thread. Returns a sentence where that failed, else nothing.
+    """Empty every capability set of this thread. Returns a sentence if that failed, else "".
 
-    Taking away only: so the signal at the parent's death, which a gain of capabilities would clear, stays set.
+    Capabilities are only removed: gaining some would clear the parent-death signal.
     """
     for capability in range(_MOST_CAPABILITIES):
         try:
             syscalls.prctl(_PR_CAPBSET_DROP, capability)
         except OSError as error:
-            if error.errno == errno.EINVAL:  # the last one that this kernel knows is behind us
+            if error.errno == errno.EINVAL:  # beyond the last one that this kernel knows
                 break
             # EPERM: not root. The bounding set means nothing where nothing can be executed.
     try:
         syscalls.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError:
-        pass  # cleared with the permitted set anyway
+        pass  # emptying the permitted set clears it anyway
     machine = syscalls.architecture()
     number = None if machine is None else syscalls.number("capset", machine)
     try:

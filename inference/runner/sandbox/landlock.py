@@ -1,6 +1,6 @@
 """Landlock: the kernel's own wall around files, TCP ports, signals and abstract sockets. Needs no root.
 
-linux/landlock.h. The wall holds for the calling thread and what it starts later: threads that run already stay outside.
+See linux/landlock.h. It restricts the calling thread and what it starts later; other existing threads stay outside.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1 << 0, 1 << 1
 
 READING = READ_FILE | READ_DIR
 WRITING = READING | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER | TRUNCATE
-"""No links by name, sockets or pipes: who looks into the folder from outside must not be led astray."""
+"""Without creating symbolic links, sockets or pipes, which could mislead a process that looks in from outside."""
 DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 ON_A_FILE = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
-"""What a rule on something that is no folder may hold; the kernel refuses the others there."""
+"""The rights that a rule for anything but a folder may contain; the kernel refuses others."""
 
 _VERSION = 1 << 0
 _RULE_PATH_BENEATH = 1
 
 
 class Unavailable(Exception):
-    """This kernel, or what this process runs in, has no Landlock; the text is a sentence for people."""
+    """This kernel or container offers no Landlock; the message is a sentence for people."""
 
 
 class _RulesetAttributes(ctypes.Structure):
@@ -57,16 +57,16 @@ def version() -> int:
 def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path]) -> None:
     """Wall the calling thread in, for good. Needs no_new_privs.
 
-    Only `read` may be read, only `write` changed; `devices` are read, written and asked by ioctl. Everything beneath
-    a folder counts with it; nothing may be executed. Raises Unavailable, and FileNotFoundError for a path that is not
-    there: a rule that is left out in silence would be found much later, by a model that fails.
+    Only `read` may be read, `write` read and changed, `devices` read, written and used with ioctl. Folders include
+    everything beneath them; nothing may be executed. Raises Unavailable, and FileNotFoundError for a path that does not
+    exist: a silently omitted rule would only be noticed much later, when a model fails.
     """
     abi = version()
     files = _files_known_to(abi)
     attributes = _RulesetAttributes(
         files, BIND_TCP | CONNECT_TCP if abi >= 4 else 0, SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if abi >= 6 else 0
     )
-    # Older kernels refuse a structure that is longer than the one they know unless the rest is zero, which it is here.
+    # Older kernels accept a structure longer than the one they know only if the rest is zero, as it is here.
     try:
         ruleset = syscalls.call(
             syscalls.LANDLOCK_CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0
@@ -87,7 +87,7 @@ def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[P
 
 
 def _files_known_to(abi: int) -> int:
-    """Every right on files that this ABI can take away: what is not handled stays allowed."""
+    """Every right on files that this ABI can restrict; those not listed in the ruleset would stay allowed."""
     known = (1 << 13) - 1
     for since, right in ((2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)):
         known |= right if abi >= since else 0
@@ -105,8 +105,8 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(descriptor)
         raise
     if not path.is_relative_to("/proc"):
-        # A rule belongs to an inode. /proc makes a new one when memory was short and the old one was dropped, and
-        # the rule would be lost with it: an open descriptor keeps the old one.
+        # Those of /proc stay open: a rule belongs to an inode, and when memory is short the kernel drops inodes of
+        # /proc that are not open, with their rules, and makes new ones later.
         with contextlib.suppress(OSError):
             os.close(descriptor)
 

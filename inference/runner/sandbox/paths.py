@@ -1,4 +1,4 @@
-"""What of the host a runner has to see so that Python and the engines work. Each line was missed by one of them."""
+"""The host's files that Python and the engines need. Each entry is here because one of them failed without it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _GPU_DEVICES = ("nvidia*", "nvidia-caps/*", "dri/*", "dxg")
 
 
 def standard_paths(*, has_gpu: bool = False) -> tuple[Path, ...]:
-    """Files and folders that are only read; those that this host has."""
+    """Files and folders that are only read, if they exist on this host."""
     libraries = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry.startswith("/")]
     named = [sys.prefix, sys.base_prefix, str(_PACKAGE), *libraries, *_SYSTEM, *(_GPU_SYSTEM if has_gpu else ())]
     return _present(Path(name) for name in named)
 
 
 def standard_devices(*, has_gpu: bool = False) -> tuple[Path, ...]:
-    """Devices that are read and written; those that this host has."""
+    """Devices that are read and written, if they exist on this host."""
     found = [Path(name) for name in _DEVICES]
     if has_gpu:
         found += [path for pattern in _GPU_DEVICES for path in sorted(Path("/dev").glob(pattern))]
@@ -57,6 +57,6 @@ def standard_devices(*, has_gpu: bool = False) -> tuple[Path, ...]:
 
 
 def _present(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Without the whole file system, which an odd prefix could name."""
+    """The existing paths, without "/", which an unusual prefix could name."""
     unique = dict.fromkeys(paths)
     return tuple(path for path in unique if path.exists() and path.resolve() != Path("/"))

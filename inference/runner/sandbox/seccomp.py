@@ -1,8 +1,8 @@
-"""A seccomp filter: what a model never needs is answered by the kernel with an error.
+"""A seccomp filter: the kernel answers system calls that a model never needs with an error.
 
-Landlock walls files off; this closes what it leaves open: starting programs, every kind of network, other processes,
-changing the mode, owner or times of files. A list of what is denied, not of what is allowed: engines use some hundred
-calls that differ between their versions, and none of these.
+Landlock restricts access to files; this blocks what Landlock does not: starting programs, every kind of network, other
+processes, changing the mode, owner or times of files. It lists denied calls, not allowed ones: engines use some hundred
+calls, which differ between their versions, and none of the denied ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _F_SETLEASE, _F_NOTIFY, _F_SETDELEG = 1024, 1026, 1040
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
-# linux/fs.h, linux/fsverity.h; those of 32 bits too
+# linux/fs.h, linux/fsverity.h, including the 32-bit variants
 _FS_SETFLAGS, _FS32_SETFLAGS, _FS_SETVERSION, _FS32_SETVERSION = 0x40086602, 0x40046602, 0x40087602, 0x40047602
 _FS_FSSETXATTR, _FS_ENABLE_VERITY = 0x401C5820, 0x40806685
 _FLAGS_OF_FILES = (
@@ -61,20 +61,20 @@ DENIED = (
     "delete_module", "keyctl", "add_key", "request_key", "acct", "quotactl", "quotactl_fd", "swapon", "swapoff",
     "reboot", "iopl", "ioperm", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname",
     "setdomainname", "syslog", "vhangup", "capset",
-    # files of others: `truncate` by path is not seen by Landlock before ABI 3; an open file can still be shortened
+    # other files: Landlock before ABI 3 does not check `truncate` by path; ftruncate of an open file stays allowed
     "truncate", "mknod", "mknodat", "fanotify_init", "fanotify_mark", "inotify_add_watch",
 )  # fmt: skip
 
 UNKNOWN = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register")
-"""As on a kernel without them: glibc then starts threads by `clone`, whose flags a filter can see."""
+"""These fail as on a kernel without them: glibc then starts threads by `clone`, whose flags a filter can check."""
 
 FOR_CUDA = ("socket", "bind")
-"""CUDA names a socket of its own when it starts (`@cuda-uvmfd-…`), and does not start without. So where there is a GPU
-these two are allowed for the kinds of socket on this machine that can send nothing before they are connected, and
-`connect` stays denied; names in the file system stay denied by Landlock."""
+"""CUDA binds a Unix socket of its own when it starts (`@cuda-uvmfd-…`), and fails without. So with a GPU `bind` is
+allowed, and `socket` for those kinds of Unix sockets that can send nothing before they are connected. `connect` stays
+denied, and Landlock still denies sockets in the file system."""
 
 PRETENDED = (
-    # Landlock does not see these. EPERM would break the cache of OpenVINO, which sets modes on its own files.
+    # Landlock does not check these. EPERM would break OpenVINO's cache, which sets modes on its own files.
     "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
     "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
     "fremovexattr", "removexattrat", "file_setattr",
@@ -87,7 +87,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instruction of classic BPF (struct sock_filter); jumps count the instructions that are left out."""
+    """One instruction of classic BPF (struct sock_filter); jumps are the number of instructions to skip."""
 
     code: int
     operand: int
@@ -96,7 +96,7 @@ class Step:
 
 
 def restrict(*, has_gpu: bool = False) -> None:
-    """Install the filter for all threads of this process, for good. Needs no_new_privs. Raises Unavailable."""
+    """Install the filter permanently for all threads of this process. Needs no_new_privs. Raises Unavailable."""
     machine = syscalls.architecture()
     if machine is None:
         raise Unavailable("Programs and the network are not denied: the filter knows no processor of this kind.")
@@ -104,7 +104,7 @@ def restrict(*, has_gpu: bool = False) -> None:
 
 
 def install(steps: Sequence[Step], machine: Architecture) -> None:
-    """Hand the kernel a filter, for all threads of this process. Raises Unavailable."""
+    """Give the kernel a filter for all threads of this process. Raises Unavailable."""
     code = b"".join(struct.pack("HBBI", step.code, step.if_true, step.if_false, step.operand) for step in steps)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(steps), ctypes.addressof(buffer))
@@ -132,7 +132,7 @@ def build(machine: Architecture, pid: int, *, has_gpu: bool = False) -> list[Ste
         Step(_RETURN, _KILL_PROCESS),
         Step(_LOAD, _NUMBER),
     ]
-    if machine is X86_64:  # the same calls under other numbers, with pointers of 32 bits
+    if machine is X86_64:  # x32: the same calls with other numbers and 32-bit pointers
         steps += [Step(_AT_LEAST, _X32_BIT, if_false=1), _answer(ENOSYS)]
     denied = [name for name in DENIED if not (has_gpu and name in FOR_CUDA)]
     for names, error in ((denied, EPERM), (UNKNOWN, ENOSYS), (PRETENDED, PRETEND)):
@@ -146,7 +146,7 @@ def build(machine: Architecture, pid: int, *, has_gpu: bool = False) -> list[Ste
 
 
 def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
-    """Calls that are denied or not by what they are given. Pointers cannot be followed, only seen to be there."""
+    """Calls that are denied depending on their arguments. The filter sees whether a pointer is null, not its target."""
     oneself = (0, pid)
     return [
         ("clone", _threads_only()),
@@ -160,28 +160,28 @@ def _by_arguments(pid: int) -> list[tuple[str, list[Step]]]:
         ("sched_setscheduler", _only_if(0, oneself, EPERM)),
         ("sched_setparam", _only_if(0, oneself, EPERM)),
         ("sched_setattr", _only_if(0, oneself, EPERM)),
-        # A thread is named by its own number, which the filter cannot know: engines that pin theirs go on unpinned.
+        # A thread is given by its own id, which the filter cannot know: engines that pin their threads run unpinned.
         ("sched_setaffinity", _only_if(0, oneself, PRETEND)),
-        # 0 names all processes of the user too, where not a process but a user is meant.
+        # Only with the first argument for a process: for a user, 0 means all of the user's processes.
         ("setpriority", [*_demand(0, _PRIO_PROCESS), *_only_if(1, oneself, EPERM)]),
         ("ioprio_set", [*_demand(0, _IOPRIO_WHO_PROCESS), *_only_if(1, oneself, EPERM)]),
         ("migrate_pages", _only_if(0, oneself, EPERM)),
         ("move_pages", _only_if(0, oneself, EPERM)),
         ("prctl", _unless(0, (_PR_SET_PDEATHSIG,))),
-        # A lease on a file that may only be read holds up for 45 s whoever else opens it.
+        # A lease, which needs only a readable file, delays whoever else opens that file for 45 s.
         ("fcntl", _unless(1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY, _F_SETDELEG))),
         ("ioctl", _unless(1, (_TIOCSTI, _FIOSETOWN, _SIOCSPGRP, *_FLAGS_OF_FILES))),
     ]
 
 
 def _when(name: str, machine: Architecture, body: Sequence[Step]) -> list[Step]:
-    """`body`, which must end in an answer, for the call `name`; nothing where there is no such call."""
+    """Apply `body`, which must end with an answer, to the call `name`; [] if the architecture has no such call."""
     number = syscalls.number(name, machine)
     return [] if number is None else [Step(_EQUAL, number, if_false=len(body)), *body]
 
 
 def _demand(argument: int, value: int) -> list[Step]:
-    """EPERM unless the argument (32 bits) is this value; what follows decides then."""
+    """EPERM unless the argument (32 bits) has this value; otherwise the following steps decide."""
     return [_low(argument), Step(_EQUAL, value, if_true=1), _answer(EPERM)]
 
 
@@ -192,7 +192,7 @@ def _only_if(argument: int, values: Sequence[int], error: int) -> list[Step]:
 
 
 def _unless(argument: int, values: Sequence[int]) -> list[Step]:
-    """EPERM if the argument (32 bits) is one of the values."""
+    """EPERM if the argument (32 bits) is one of the values, else allow."""
     checks = [Step(_EQUAL, value, if_true=len(values) - i) for i, value in enumerate(values)]
     return [_low(argument), *checks, Step(_RETURN, _ALLOW), _answer(EPERM)]
 
@@ -208,7 +208,7 @@ def _threads_only() -> list[Step]:
 
 
 def _unix_only(*kinds: int) -> list[Step]:
-    """Sockets of this machine and of these kinds. A datagram socket could send to the name of any other socket."""
+    """Allow Unix sockets of these kinds only. A datagram socket could send to any other socket by name."""
     return [
         _low(0),
         Step(_EQUAL, _AF_UNIX, if_false=2 + len(kinds)),

@@ -1,4 +1,4 @@
-"""Numbers of system calls, and calling one that no library wraps."""
+"""Numbers of system calls, and calls that no library wraps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import struct
 from dataclasses import dataclass
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
-"""The same on every architecture, as is every call from 424 on."""
+"""The same on every architecture, as are all call numbers from 424 on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """`audit` is the AUDIT_ARCH_… of linux/audit.h, `column` the place in NUMBERS."""
+    """`audit` is the AUDIT_ARCH_… of linux/audit.h, `column` the index into the entries of NUMBERS."""
 
     name: str
     audit: int
@@ -25,7 +25,7 @@ X86_64 = Architecture("x86_64", 0xC000003E, 0)
 AARCH64 = Architecture("aarch64", 0xC00000B7, 1)
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
-    # name: (x86_64 from asm/unistd_64.h, aarch64 from asm-generic/unistd.h); None where there is no such call
+    # name: (x86_64 from asm/unistd_64.h, aarch64 from asm-generic/unistd.h); None if there is no such call
     "acct": (163, 89), "add_key": (248, 217), "adjtimex": (159, 171), "bind": (49, 200), "bpf": (321, 280),
     "capset": (126, 91), "chmod": (90, None), "chown": (92, None), "chroot": (161, 51), "clock_adjtime": (305, 266),
     "clock_settime": (227, 112), "clone": (56, 220), "clone3": (435, 435), "connect": (42, 203),
@@ -63,14 +63,14 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 
 
 def architecture() -> Architecture | None:
-    """What this process runs as; None where the numbers are not known."""
+    """The architecture of this process; None if its call numbers are not known."""
     if struct.calcsize("P") != 8:
         return None
     return {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}.get(platform.machine().lower())
 
 
 def number(name: str, machine: Architecture) -> int | None:
-    """The number of a call, None where this architecture has no such call. KeyError for a name that is not listed."""
+    """The number of a call, None if this architecture lacks it. Raises KeyError for a name that is not listed."""
     return NUMBERS[name][machine.column]
 
 
@@ -89,7 +89,7 @@ def call(number: int, *arguments: object) -> int:
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """The result of prctl(2); what is not given is 0. Raises OSError."""
+    """The result of prctl(2); missing arguments are 0. Raises OSError."""
     given = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
     result = int(_libc.prctl(ctypes.c_int(option), *given))
     if result < 0:
