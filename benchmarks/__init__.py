@@ -1,1 +1,1 @@
-"""What the portal costs, measured on a real one: `python -m benchmarks`, or `make bench`. One file a measurement."""
+"""Benchmarks of a running portal: `python -m benchmarks`, or `make bench`. One file for each measurement."""

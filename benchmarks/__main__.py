@@ -61,7 +61,7 @@ def _rows_of_the_portal() -> list[Row]:
 
 
 def _prepare(portal: RunningPortal) -> Bench:
-    """The sample under four names, all checked."""
+    """Upload the sample under four names, all checked."""
     api = portal.client()
     api.checked("digits")
     for name in NAMES[1:]:
@@ -70,7 +70,7 @@ def _prepare(portal: RunningPortal) -> Bench:
 
 
 def _measure(bench: Bench, began: float) -> list[Row]:
-    """In this order: what each leaves loaded is what the next one needs."""
+    """The order matters: each step needs the models that the step before leaves loaded."""
     steps: list[Callable[[Bench], list[Row]]] = [
         loading.load_first,
         overhead.measure,

@@ -1,4 +1,4 @@
-"""What the check of a large file costs above the bare import of its engine and its hash."""
+"""The time that the check of a large file takes beyond importing its engine and hashing the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH = 5000
 
 @dataclass(frozen=True, slots=True)
 class CheckCost:
-    """Seconds of the whole check, of a process that imports the engine, of the file's SHA-256."""
+    """Seconds of the whole check, of a process that only imports the engine, and of the file's SHA-256."""
 
     check_s: float
     import_s: float
@@ -44,7 +44,7 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def check_cost() -> CheckCost:
-    """The import is measured after the check, so that both find the library in the page cache or it hides nothing."""
+    """The import is measured after the check, so that a library that was not in the page cache counts for the check."""
     with tempfile.TemporaryDirectory() as folder:
         path = _large_model(Path(folder) / "large.keras")
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""An ordinary keep-alive client of the standard library. Its own time counts: it is what a client sees."""
+"""An ordinary keep-alive client of the standard library. Its own time is included, as a client would see it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOUNDARY = "a-line-that-no-picture-holds"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One question and its answer; times in milliseconds. `beyond_ms` is the wall time less the engine's own."""
+    """The answer to one request; times in milliseconds. `beyond_ms` is the wall time less the engine's own."""
 
     is_right: bool
     wall_ms: float
@@ -26,7 +26,7 @@ class Answer:
 
 
 class Client:
-    """Asks one model about the pictures of the sample, over one connection."""
+    """Sends the sample's pictures to one model, over one connection."""
 
     def __init__(self, bench: Bench) -> None:
         self._portal = bench.portal
@@ -46,7 +46,7 @@ class Client:
         self._connection.close()
 
     def ask(self, number: int) -> Answer:
-        """The picture of `number` modulo 10. A failed request is an answer that is not right."""
+        """Send the picture of `number` modulo 10. A failed request counts as a wrong answer."""
         began = time.perf_counter()
         try:
             self._connection.request("POST", self._path, self._bodies[number % 10], self._headers)

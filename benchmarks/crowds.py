@@ -1,6 +1,6 @@
-"""Models beside each other, and too many clients at once. Starts a portal of its own, with OpenVINO.
+"""Several models at the same time, and too many clients. Starts a portal of its own, with OpenVINO.
 
-While a model loads and unloads, what becomes of another one's answers; twenty models in turn against one; two hundred
+Measures the answers of one model while another loads and unloads; twenty models in turn against one; two hundred
 clients on a queue of 64.
 """
 
@@ -29,19 +29,19 @@ CROWD = 200
 QUEUE = 64
 SECONDS = 4.0
 INTERVAL_S = 0.0002
-"""The clients that ask must not wait for the one that loads, with which they share Python's lock: it added 1.2 ms."""
+"""Python's switch interval: clients that ask must not wait for the GIL that the loading thread holds (1.2 ms more)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A portal's port and the whole requests that it is sent in turn."""
+    """A portal's port and the complete requests that are sent to it in turn."""
 
     port: int
     requests: list[bytes]
 
 
 def measure() -> list[Row]:
-    """Half a minute to two minutes after the models are made."""
+    """Takes half a minute to two minutes once the models are made."""
     with tempfile.TemporaryDirectory(prefix="portal-crowds-") as folder:
         files = models.make(Path(folder))
         with running_portal(Path(folder) / "data", PORTAL_SLOTS="24") as portal:
@@ -56,7 +56,7 @@ def measure() -> list[Row]:
 
 
 def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
-    """Loads and unloads of MobileNetV2 while four clients ask another model."""
+    """Load and unload MobileNetV2 while four clients ask another model."""
     api, target = portal.client(), _tensors(portal, [asked_name])
     api.load("large")  # converts and compiles it
     api.unload("large")
@@ -100,7 +100,7 @@ def _beside(portal: RunningPortal, asked_name: str) -> list[Row]:
 
 
 def _in_turn(portal: RunningPortal, names: list[str]) -> list[Row]:
-    """Twenty models in turn against one, interleaved; and what each takes."""
+    """Twenty models in turn against one, measured alternately; and the memory of each."""
     api = portal.client()
     for name in names:
         api.load(name)
@@ -182,7 +182,7 @@ def _picture(portal: RunningPortal, name: str) -> Target:
 
 
 def _target(portal: RunningPortal, names: list[str], content_type: str, body: bytes) -> Target:
-    """The same body to each of these models in turn."""
+    """Requests with the same body to each of these models in turn."""
     token = str(portal.client("predict").headers["Authorization"])
     heads = [
         f"POST /api/models/{name}/predict/ HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {token}\r\n"

@@ -1,7 +1,7 @@
-"""Many keep-alive clients in one thread, which waits for all connections at once: each client sends the next request as
-soon as it is answered.
+"""Many keep-alive clients in one thread, which polls all connections: each client sends the next request as soon as it
+is answered.
 
-Requests are whole before the clock runs, and nothing is judged before it has stopped, so that a request costs about
+Requests are built before the clock starts, and answers are checked after it has stopped, so that a request costs about
 0.03 ms of processor time.
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 OK, BROKEN = 200, 0
 GIVE_UP_AFTER_S = 15.0
-"""Beyond the end of the window: who has not answered by then counts as broken."""
+"""After the end of the window: requests not answered by then count as broken."""
 PAUSE_S = 0.05
-"""A client that is refused with 429 tries again, but not in a tight loop."""
+"""A client that is refused with 429 waits this long before its next request."""
 _LENGTH = re.compile(rb"[Cc]ontent-[Ll]ength: *(\d+)")
 _CLOSES = re.compile(rb"[Cc]onnection: *close")
 _SOCKET_BYTES = 2**20
@@ -28,8 +28,8 @@ _RECEIVED_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, known by its place in the list: the status (BROKEN: the connection broke), the answer's body,
-    seconds, and the moment of its end."""
+    """One request, known by its place in the list: the status (BROKEN: the connection broke), the response's body,
+    seconds, and the time when it ended."""
 
     number: int
     status: int
@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass(slots=True)
 class _Client:
-    """One connection and the request that is on its way on it."""
+    """One connection and its current request."""
 
     socket: socket.socket
     number: int = 0
@@ -53,8 +53,8 @@ class _Client:
 
 
 class HttpLoad:
-    """Sends these whole requests in turn. `asked`: what ended after the warm-up, also the last ones, after `until_s`;
-    `cpu_s`: what the window cost."""
+    """Sends these complete requests in turn. `asked`: those that ended after the warm-up, also after `until_s`;
+    `cpu_s`: this thread's processor time in the window."""
 
     def __init__(self, port: int, requests: Sequence[bytes]) -> None:
         self._address = ("127.0.0.1", port)
@@ -69,7 +69,7 @@ class HttpLoad:
         self.cpu_s = 0.0
 
     def run(self, clients: int, seconds: float, warm_up_s: float = 0.0) -> list[Asked]:
-        """All connect first: what is measured are answers."""
+        """All clients connect first, so that only answers are measured."""
         connected = [self._connect() for _ in range(clients)]
         self.from_s = time.perf_counter() + warm_up_s
         self.until_s = self.from_s + seconds
@@ -85,7 +85,7 @@ class HttpLoad:
         return self.asked
 
     def _wake_rested(self, now: float) -> float:
-        """Those that were refused ask again after a pause; when to look again."""
+        """Let refused clients send again after their pause; returns when to look next."""
         while self._resting and self._resting[0][0] <= now:
             _, number = heapq.heappop(self._resting)
             self._ask(self._clients[number])
@@ -93,7 +93,7 @@ class HttpLoad:
         return min(self.until_s, next_at, now + 0.05)
 
     def _wait_for_the_last(self) -> None:
-        """A server that never answers has failed."""
+        """Requests not answered in time count as broken."""
         for _, number in self._resting:
             self._leave(self._clients[number])
         deadline = self.until_s + GIVE_UP_AFTER_S
@@ -130,7 +130,7 @@ class HttpLoad:
         except BlockingIOError:
             sent = 0
         except OSError:
-            sent = len(rest)  # the read end says that it broke
+            sent = len(rest)  # reading will show that the connection broke
         had_rest, client.unsent = client.unsent is not None, rest[sent:] if sent < len(rest) else None
         if had_rest or client.unsent is not None:
             wanted = select.EPOLLIN | (select.EPOLLOUT if client.unsent is not None else 0)

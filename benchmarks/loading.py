@@ -1,4 +1,4 @@
-"""Seconds from the request to load until the model answers; then seconds until its process is gone again."""
+"""Seconds from the load request until the model answers, and from the unload request until its process is gone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def load_first(bench: Bench) -> list[Row]:
 
 
 def load_together(bench: Bench) -> list[Row]:
-    """All models at once. Afterwards each is unloaded alone, idle; so is the one that was loaded before."""
+    """Unload the model that was loaded, load all at the same time, then unload each alone, idle."""
     receipts = [_unload(bench, bench.first)]
     began = time.perf_counter()
     with ThreadPoolExecutor(len(bench.names)) as pool:

@@ -2,7 +2,7 @@
 
 Both are read at the same moment. PSS divides a shared page by its users, so any other TensorFlow process on the machine
 makes a figure smaller: read one after the other, the same two processes came out as 637 and 398 MB. So the ratio is of
-PSS; what each has resident (RSS, shared pages counted whole) is shown beside it and does not depend on others.
+PSS; shown beside it is each one's RSS, which counts shared pages whole and does not depend on other processes.
 """
 
 from __future__ import annotations

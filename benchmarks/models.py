@@ -1,4 +1,4 @@
-"""Models in OpenVINO for the measurements: the sample, and MobileNetV2 calibrated so that a wrong answer shows."""
+"""OpenVINO models for the measurements: the sample, and MobileNetV2 calibrated so that wrong answers are noticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OpenVinoModels:
 
 
 def make(folder: Path) -> OpenVinoModels:
-    """About a minute: TensorFlow writes and converts them."""
+    """Takes about a minute: TensorFlow writes and converts them."""
     command = [sys.executable, "-m", "tests.engine_models", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=WRITE_LIMIT_S)
     digits = converted(folder, ROOT / "samples" / "digits.keras", "keras", "openvino")

@@ -1,4 +1,4 @@
-"""What a prediction over REST takes beyond the engine's own time: web server, rights, decoding, the way and back."""
+"""Time of a prediction over REST beyond the engine's own: web server, permissions, decoding, transport both ways."""
 
 from __future__ import annotations
 

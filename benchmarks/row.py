@@ -1,4 +1,4 @@
-"""One figure, and what a measurement gets to work with."""
+"""One result (Row), and what a measurement gets to work with (Bench)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.running_portal import RunningPortal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `failures` counts what was answered wrongly or not at all."""
+    """One line of the table. `failures` counts requests that were answered wrongly or not at all."""
 
     what: str
     measured: str

@@ -1,4 +1,4 @@
-"""Throughput of MobileNetV2 in OpenVINO inside the sandbox and outside of it, in turns in one run."""
+"""Throughput of MobileNetV2 in OpenVINO inside and outside of the sandbox, measured alternately in one run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ END = "<!-- end of benchmarks, {part} -->"
 
 
 def machine(load_before: float) -> str:
-    """Cores, CPU, memory, GPU, date, and how busy the machine was (processes that wanted a core, one minute's mean)."""
+    """Cores, CPU, memory, GPU, date, and the machine's load averages of one minute before and after."""
     cpu, *gpus = list_devices(load_nvml())
     cores = len(os.sched_getaffinity(0))
     memory_gib = psutil.virtual_memory().total / 2**30

@@ -1,4 +1,4 @@
-"""Load of MobileNetV2 in TensorFlow: in a bare process, through the portal, into a warm spare."""
+"""Load time of MobileNetV2 in TensorFlow: in a bare process, through the portal, into a warm spare process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ for _ in range(2):
 
 
 def measure() -> list[Row]:
-    """About a minute and a half, once the model is made."""
+    """Takes about a minute and a half, once the model is made."""
     path = environments.material() / "mobilenet.keras"
     bare_s, cold_s, spare_s = [], [], []
     with tempfile.TemporaryDirectory(prefix="portal-tensorflow-") as folder:

@@ -24,7 +24,7 @@ def measure(bench: Bench) -> list[Row]:
                 number += 1
         return answers
 
-    bench.portal.client("predict")  # the key is made once, before the clocks run
+    bench.portal.client("predict")  # the API key is made once, before the clock starts
     began = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = [answer for part in pool.map(ask_until_over, range(CLIENTS)) for answer in part]

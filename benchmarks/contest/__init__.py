@@ -1,1 +1,1 @@
-"""The portal against its rivals: what they are asked, how, and the table that comes out."""
+"""Compares the portal with other servers (rivals): requests, clients, tables of results."""

@@ -1,4 +1,4 @@
-"""What the servers answer, each in its own form, as (index, score) of the best; and whether that is right."""
+"""Reads the servers' answers, each in its own form, as (index, score) of the best, and tells whether they are right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOLERANCE = 1e-3
 
 
 def is_right(body: bytes, form: str, right: Sequence[Sequence[float]]) -> bool:
-    """The same indices in the same order, scores within 1e-3. What cannot be read is not right."""
+    """Whether the indices are the same in the same order, and scores within 1e-3. An unreadable answer is wrong."""
     try:
         top = _READERS[form](body, len(right))
     except (ValueError, KeyError, IndexError, TypeError):

@@ -1,4 +1,4 @@
-"""The whole contest: start everybody, measure in turn, compare, end everybody."""
+"""The whole contest: starts all servers, measures them in turn, compares and ends them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.contest.window import Contestant
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`text` is Markdown. A rival that cannot be installed is no failure; a wrong answer is one."""
+    """`text` is Markdown. A rival that cannot be installed is no failure; a wrong answer is."""
 
     text: str
     has_failed: bool

@@ -1,4 +1,4 @@
-"""Who takes part: everything that is asked over HTTP, and the loop that is not."""
+"""The contestants: servers that are asked over HTTP, and the in-process loop that is not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARM_UP_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What is sent: the bodies, one for each right answer, and in which form the answers come."""
+    """The requests to send, with one body for each right answer, and the form of the answers (see answers.py)."""
 
     path: str
     bodies: Sequence[bytes]
@@ -74,7 +74,7 @@ class Served:
         return replace(Window(**json.loads(done.stdout)), server_cpu_s=cpu_seconds(self.pid) - before_s)
 
     def await_right_answers(self, process: subprocess.Popen[str] | None = None) -> None:
-        """Until everything is answered rightly once. Raises AssertionError with what came instead."""
+        """Wait until each request is answered rightly once. Raises AssertionError with the answer that came instead."""
         deadline = time.monotonic() + START_LIMIT_S
         for number, right in enumerate(self.post.right):
             while not is_right(said := self._ask(number), self.post.form, right):
@@ -95,7 +95,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """The limit; its process obeys lines (benchmarks/rivals/in_process.py)."""
+    """The limit for all servers; its process takes its orders as lines (benchmarks/rivals/in_process.py)."""
 
     name: str
     process: subprocess.Popen[str]

@@ -1,4 +1,4 @@
-"""Where the rivals live: a virtual environment each, in a cache outside the tree, made once for its requirements."""
+"""The rivals' virtual environments, one each, in a cache outside the tree, made once for their requirements."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _run(command: list[str], name: str) -> None:
 
 
 def material() -> Path:
-    """The folder with the model, the pictures and the right answers; made once for the module that makes it."""
+    """The folder with the model, the pictures and the right answers; made once for a version of material.py."""
     source = ROOT / "benchmarks" / "contest" / "material.py"
     digest = hashlib.sha256(source.read_bytes() + (ROOT / "samples" / "digits.keras").read_bytes()).hexdigest()[:16]
     folder = cache() / f"material-{digest}"

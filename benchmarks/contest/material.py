@@ -1,4 +1,4 @@
-"""What everybody is asked, and the right answers: python -m benchmarks.contest.material FOLDER
+"""Makes what all contestants are asked, and the right answers: python -m benchmarks.contest.material FOLDER
 
 A process of its own, because it needs TensorFlow. Writes mobilenet.keras, the same as mobilenet.xml and .bin, sixteen
 NN.jpg and answers.json: {"pictures": [[[index, score] × 5] …], "digits": the same with the winner only, "values": the
@@ -28,7 +28,7 @@ from tests.running_portal import ROOT
 
 PICTURES = 16
 WIDTH, HEIGHT = 500, 375
-"""Of an ordinary picture of ImageNet."""
+"""The size of an ordinary ImageNet picture."""
 GENERATOR = np.random.default_rng(11)
 
 

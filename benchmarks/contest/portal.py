@@ -1,4 +1,4 @@
-"""The portal as a contestant: the same model in two engines and a tiny one, asked by V2 and by its own address."""
+"""The portal as a contestant: the same model in two engines and a tiny one, asked over V2 and the portal's own API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY_PICTURE = "8×8 digits, V2 (picture, raw body)"
 
 @contextmanager
 def started(material: Path, folder: Path) -> Iterator[list[Served]]:
-    """A portal as `make run` starts it, with all models loaded, asked everything once."""
+    """A portal as `make run` starts it, with all models loaded and each request answered rightly once."""
     with running_portal(folder / "portal", PORTAL_SAMPLE="0") as portal:
         api = portal.client()
         for name, engine in (("mobilenet", "openvino"), ("mobilenet-tf", "tensorflow")):

@@ -44,7 +44,7 @@ def running(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """SIGTERM to the group, SIGKILL to what is left: some servers give their workers groups of their own."""
+    """SIGTERM to the group, then SIGKILL to all children left: some servers give workers groups of their own."""
     try:
         family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     except psutil.NoSuchProcess:
@@ -63,7 +63,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and all that it started have used since they began."""
+    """Processor time of a process and all its running children since they began."""
     whole = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
@@ -74,6 +74,6 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _inherited() -> dict[str, str]:
-    """Without what would reach into the other environments."""
+    """The variables that do not affect the rivals' own environments."""
     left_out = ("PYTHON", "VIRTUAL_ENV", "PORTAL_", "DJANGO_")
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}

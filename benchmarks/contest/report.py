@@ -1,4 +1,4 @@
-"""The tables of the contest: what was measured, and how it stands to what was aimed at."""
+"""The tables of the contest: the measurements, and how they compare with the aims."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ JSON = (("Content-Type", "application/json"),)
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """`environment` names its requirements; `command` is what its Python runs, in the folder that is given."""
+    """`environment` names its requirements; `command` gives the arguments of its Python for a port and a folder."""
 
     name: str
     environment: str
@@ -84,7 +84,7 @@ ALL = (
 
 @contextmanager
 def started(rival: Rival, material: Path, folder: Path) -> Iterator[Served]:
-    """The rival, warm and asked everything once. Raises CannotInstall, or AssertionError where it answers wrongly."""
+    """The rival, warm: each request was answered once. Raises CannotInstall, or AssertionError for wrong answers."""
     python = environments.environment(rival.environment)
     right = json.loads((material / "answers.json").read_text())["pictures"]
     bodies = [rival.body(path.read_bytes()) for path in sorted(material.glob("*.jpg"))]

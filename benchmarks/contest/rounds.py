@@ -1,4 +1,4 @@
-"""Everybody in turn, round after round, and the median of the rounds: a busy moment then hits one round of one."""
+"""Measures all contestants in turn, in several rounds, and takes medians: a busy moment spoils one round of one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.contest.window import Contestant, Window
 
 MANY = 16
 SHARE_OF_ONE_CLIENT = 0.3
-"""Of the window's seconds: one client's median needs less time than a rate."""
+"""The share of the window's seconds for one client: its median needs less time than a rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """BENCH_WINDOW_S and BENCH_ROUNDS, for a measurement that takes longer than the usual one."""
+    """Set BENCH_WINDOW_S and BENCH_ROUNDS for a measurement that takes longer than the usual one."""
 
     window_s: float = field(default_factory=lambda: float(os.environ.get("BENCH_WINDOW_S", "5")))
     rounds: int = field(default_factory=lambda: int(os.environ.get("BENCH_ROUNDS", "3")))
@@ -45,8 +45,8 @@ class Result:
 
     @property
     def cpu_ms(self) -> float:
-        """Processor time of the server for one request, with many clients. Unlike the rates it hardly depends on what
-        else the machine has to do."""
+        """Processor time of the server for one request, with many clients. Unlike the rates it hardly depends on other
+        load on the machine."""
         return statistics.median(window.server_cpu_s / max(1, window.asked) * 1000 for window in self.many)
 
     @property
@@ -63,7 +63,7 @@ class Result:
 
 
 def measure(contestants: Sequence[Contestant], plan: Plan) -> list[Result]:
-    """In the order of `contestants`; each round begins with another one."""
+    """Results in the order of `contestants`; each round begins with another contestant."""
     many: dict[str, list[Window]] = {contestant.name: [] for contestant in contestants}
     one: dict[str, list[Window]] = {contestant.name: [] for contestant in contestants}
     for number in range(plan.rounds):

@@ -8,8 +8,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`requests` were answered rightly or wrongly within `seconds`; `failures` of these, and those never answered.
-    `client_cpu_s` is what the load generator took; `asked` counts what was answered outside of the window too."""
+    """`requests` were answered within `seconds`, or never; `failures` of these were answered wrongly, or never.
+    `client_cpu_s` is the load generator's processor time; `asked` counts answers outside of the window too."""
 
     requests: int
     seconds: float
@@ -19,16 +19,16 @@ class Window:
     client_cpu_s: float
     asked: int = 0
     server_cpu_s: float = 0.0
-    """Of all processes of the server, for all that was asked."""
+    """Of all processes of the server, for all requests."""
 
     @property
     def per_second(self) -> float:
-        """Right answers."""
+        """Right answers a second."""
         return max(0, self.requests - self.failures) / self.seconds
 
 
 class Contestant(Protocol):
-    """Started and warm: it was asked everything once, and answered rightly."""
+    """A server or loop that is started and warm: it has answered all requests once, and rightly."""
 
     @property
     def name(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Encoded picture in, best five out, with Pillow and OpenVINO: what all rivals share, so only the servers differ."""
+"""From an encoded picture to the best five, with Pillow and OpenVINO: all rivals share this, so only servers differ."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def best(scores: np.ndarray[Any, Any]) -> Top:
 
 
 class Classifier:
-    """One compiled model; `classify` may be called from any thread, each has a request of its own.
+    """One compiled model; `classify` may be called from any thread, each has an infer request of its own.
 
-    CPU pinning is off: pinned, several processes would all bind to the same first cores.
+    CPU pinning is off: with it, several processes would all bind to the same first cores.
     """
 
     def __init__(self, *, streams: int, threads: int) -> None:

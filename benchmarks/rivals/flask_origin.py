@@ -1,4 +1,4 @@
-"""The Flask design of the origin: the threaded development server, `model.predict` behind a semaphore."""
+"""The original Flask design: the threaded development server, with `model.predict` behind a semaphore."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The limit: decode and infer in a loop on all cores, in one process, without any server.
+"""The limit for all servers: decode and infer in a loop on all cores, in one process, without any server.
 
-Of several ways the one that was the fastest at the start counts: so many threads, each with one picture at a time, or
-batches that one thread runs while others decode. For one client it is the one that answered soonest.
+Several ways are tried at the start, and the fastest is measured: threads with one picture each at a time, or batches
+that one thread runs while others decode. For one client it is the one that answered soonest.
 
-Obeys lines on standard input: {"clients": 16, "seconds": 5} → a line with what was measured. Each answer is kept, and
-judged after the window.
+Reads lines on standard input: {"clients": 16, "seconds": 5} → a line with what was measured. Each answer is kept, and
+checked after the window.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TensorFlowClassifier:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`rows` pictures in a call, on `threads` threads. With several rows all threads decode and one of them calls."""
+    """`rows` pictures in a call, on `threads` threads. With several rows all threads decode, one at a time calls."""
 
     classifier: Any
     threads: int
@@ -56,7 +56,7 @@ class Way:
 
 
 class Loop:
-    """One window of a way."""
+    """One window of measurement of a `Way`."""
 
     def __init__(self, way: Way, pictures: list[bytes], seconds: float) -> None:
         self._way = way
@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def ways_of(engine: str) -> tuple[list[Way], list[Way]]:
-    """What is tried for many clients, and for one."""
+    """The ways to try for many clients, and for one."""
     if engine == "tensorflow":
         model = TensorFlowClassifier()
         return [Way(model, CORES), Way(model, 2 * CORES), Way(model, CORES, 4), Way(model, CORES, 8)], [Way(model, 1)]

@@ -1,4 +1,4 @@
-"""LitServe: two workers, each with the model on one core, CPU pinning off; bodies as they come."""
+"""LitServe: two workers, each with the model on one core, CPU pinning off; the body is the picture."""
 
 import os
 from typing import Annotated, Any

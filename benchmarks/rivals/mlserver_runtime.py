@@ -1,6 +1,6 @@
 """MLServer: two parallel workers, each with the model on one core, CPU pinning off.
 
-Over HTTP it takes V2's JSON only, so a picture comes in base64.
+Over HTTP it accepts only V2's JSON, so the picture is in base64.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Comparing engines on one model: are the answers the same, how fast, how much memory. Each in a fresh process.
+"""Compares engines on one model: agreement of the answers, speed and memory, each in a fresh process.
 
-One at a time, because two that measure at once measure each other.
+One at a time, because two measured at the same time would slow each other down.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ Array = np.ndarray[Any, Any]
 
 LIMITS = Limits(seconds=180.0, memory_bytes=6 * 10**9)
 MEMORY_PER_BYTE = 4
-"""More than that for a large file, as at its check."""
+"""Raises the memory limit for a large file (`Limits.grown_for`), as in its check."""
 AGREES_BELOW = 1e-3
 LEAST_SCALE = 2**-22 / AGREES_BELOW
-"""Differences are relative to this at least, so that 2.4e-7 is none. ONNX Runtime's logistic function is 1.1e-7 off
-near zero, a fifth of what it gives for -15: heat maps of pictures that hold nothing differed by 60 %."""
+"""Differences are divided by at least this, so that 2.4e-7 does not count. ONNX Runtime's logistic function is 1.1e-7
+off near zero, a fifth of what it gives for -15: heat maps of empty pictures differed by 60 %."""
 AS_FAST = 0.8
-"""Who reaches this share of the highest throughput counts as equally fast: from run to run the same engine differs by
-as much on a shared machine (MobileNetV2 in OpenVINO: 315 to 417 a second)."""
+"""An engine that reaches this share of the highest throughput counts as equally fast: on a shared machine, the same
+engine differs by as much from run to run (MobileNetV2 in OpenVINO: 315 to 417 a second)."""
 REQUEST_S = 2e-4
-"""What a request takes beside its example: reading, checking and answering it (README.md, the 8×8 digits). An engine
-that computes a tiny model in 9 µs serves no more of them than one that takes 23."""
+"""Time that a request takes besides the model: reading, checking and answering it (README.md, the 8×8 digits). An
+engine that computes a tiny model in 9 µs serves no more requests than one that takes 23 µs."""
 OF_MANY_ROWS = 1 / 3
-"""But requests of many examples feel the difference: below this share of the highest throughput none is as fast."""
+"""But requests of many examples show the difference: below this share of the highest throughput none is as fast."""
 MAX_INPUT_ROWS = 64
 MAX_OUTPUT_BYTES = 2**30
 _NUMBERS = "fiub"
 _BLOCK = 2**20
-"""Numbers that are compared at once."""
+"""How many numbers are compared in one step."""
 _OTHERWISE_TOGETHER = "It answers several rows in one request otherwise than the reference."
 
 
@@ -66,7 +66,7 @@ FULL = Effort(latency_s=3.0, batch_s=1.5)
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An engine at a precision with the file that it runs; `names` as in Converted, `signature` as in EngineSettings,
-    `gpu` where it is to run on one, the last three as in convert."""
+    `gpu` if it shall run on one, the last three as in convert."""
 
     engine: str
     path: Path
@@ -83,9 +83,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one engine did. The relative difference is the largest difference in one example's output, divided by the
-    largest value of the reference there: small scores beside a large one must not look like errors. `same_winner` is
-    the share of examples with the same largest class, or one that ties with it; None where no output is (N, two or
+    """The results of one engine. The relative difference is the largest difference in one example's output, divided by
+    the largest value of the reference there: small scores beside a large one must not look like errors. `same_winner`
+    is the share of examples with the same largest class, or one that ties with it; None where no output is (N, two or
     more). `device` is where the engine says that it ran."""
 
     engine: str
@@ -103,15 +103,15 @@ class Row:
     device: str = "cpu"
 
     def as_json(self) -> dict[str, Any]:
-        """Infinite differences, which JSON cannot hold, as null; `error` says why."""
+        """Infinite differences, which JSON cannot hold, become null; `error` says why."""
         values = dataclasses.asdict(self)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Outputs by name: of the examples one call after the other, and of two rows in one request, empty where the model
-    does not take two."""
+    """Outputs by name: `alone` of the examples, one call after the other; `together` of two rows in one request, empty
+    where the model does not take two."""
 
     alone: Mapping[str, Array]
     together: Mapping[str, Array]
@@ -137,12 +137,12 @@ def compare(
     effort: Effort = BRIEF,
     max_batch: int = 16,
 ) -> Comparison:
-    """Measure each candidate, the first is the reference. All are asked the first of the `examples` that it answers,
-    and with numbers; they have its names and dtypes, batch first.
+    """Measure each candidate; the first is the reference. All get the first of the `examples` that the reference
+    answers with numbers (see `_first_answered`); examples have its names and dtypes, batch first.
 
     An engine that fails has a row with an error; nothing is raised. One that does not use the GPU it was given, and was
-    measured on the CPU already, has no second row. Nothing is left in the workspace. `sandbox` is what PORTAL_SANDBOX
-    says.
+    measured on the CPU already, has no second row. The workspace is removed at the end. `sandbox` is the value of
+    PORTAL_SANDBOX.
     """
     rows: list[Row] = []
     reference: Answers | None = None
@@ -170,8 +170,8 @@ def compare(
 def _first_answered(
     ask: Callable[[Mapping[str, Array]], tuple[Row, Answers | None]], examples: Iterable[Mapping[str, Array]]
 ) -> tuple[Sequence[Mapping[str, Array]], Row, Answers | None]:
-    """The first examples that are answered with numbers, or the second that are answered with anything; else one that
-    is not refused, or the last. As the only ones left, and what comes of them."""
+    """The first examples that are answered with finite numbers, or the second with any output; else the last that are
+    answered at all, or the last. Returned as a list of one, with the row and the answers."""
     tried: list[tuple[Sequence[Mapping[str, Array]], Row, Answers | None]] = []
     answered = []
     for given in examples:
@@ -240,10 +240,10 @@ def measure(
 def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     """The engine for `auto` and why. The first row is the reference.
 
-    The fastest at f32 whose relative difference is below 1e-3 and that names the same winner on all examples; the
-    reference where none does. Of those that serve requests of one example equally fast, the one that answers a single
-    one soonest; where that is equal too, one that computes calls side by side: there no request waits for another
-    one's batch. An engine that was measured on a GPU is loaded there, so what it does on the CPU does not count.
+    The fastest at f32 whose relative difference is below 1e-3 and that has the same winner on all examples; the
+    reference where there is none. Of those that serve requests of one example equally fast, the one with the lowest
+    latency; where that is equal too, one that computes several calls at the same time: there no request waits for
+    another one's batch. An engine that was measured on a GPU is loaded there, so its results on the CPU do not count.
     """
     reference = rows[0]
     on_gpu = {row.engine for row in rows if row.device != "cpu"}
@@ -269,7 +269,7 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def _as_fast_as_the_fastest(rows: Sequence[Row]) -> list[Row]:
-    """Those that serve as many requests as the fastest, and compute many rows not much slower."""
+    """The engines that serve as many requests as the fastest, and are not much slower with many rows."""
     seconds = {row: 1 / row.per_second for row in rows if row.per_second}
     least = min(seconds.values())
     return [
@@ -292,7 +292,7 @@ def _named(row: Row) -> str:
 
 
 def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
-    """`as_fast` are the other engines that serve so; `has_equals`: one of them answers as soon too."""
+    """`as_fast` are the other engines that serve requests as fast; `has_equals`: one of them answers as soon too."""
     per_second = best.per_second or 0.0
     speed = f"{speed_words(per_second)} examples a second"
     if reference.per_second:
@@ -322,8 +322,8 @@ def _measured(bare: Row, said: Said) -> Row:
 
 
 def _answers(path: Path, said: Said) -> Answers:
-    """What the child wrote; it is not to be trusted. Raises ValueError for what cannot be read, would not be read in a
-    moment, or fits in no memory, whatever its header says."""
+    """The outputs that the child process wrote; they are not trusted. Raises ValueError for a file that cannot be read,
+    is compressed or is too large."""
     if not is_plain_file(path):
         raise ValueError("no file")
     try:
@@ -341,15 +341,15 @@ def _answers(path: Path, said: Said) -> Answers:
 
 
 def _array(read: Any) -> Array:
-    """NumPy gives the bytes of what is no array."""
+    """NumPy returns the bytes of an entry that is no array."""
     if not isinstance(read, np.ndarray):
         raise ValueError("no array")
     return read
 
 
 def _judged(row: Row, answers: Answers, reference: Answers) -> Row:
-    """The row with its differences. A file that takes one row a call agrees on each, also where the model's answer to
-    a row depends on those beside it: so what agrees is compared on two rows in one request too."""
+    """The row with its differences. An engine that agrees is also compared on two rows in one request: a file that
+    takes one row a call would otherwise agree even where the model's answer to a row depends on the others."""
     row = _with_differences(row, answers.alone, reference.alone)
     if not reference.together or not _agrees(row):
         return row
@@ -385,8 +385,8 @@ def _with_differences(row: Row, outputs: Mapping[str, Array], reference: Mapping
 
 
 def _same_winners(got: Array, expected: Array) -> float:
-    """The share of examples, (N,classes), whose winner is the reference's or as good as it. A tie is decided by the
-    last bits, and a model fresh from its constructor answers little else."""
+    """The share of examples, (N,classes), whose winner is the reference's or ties with it. A tie is decided by the last
+    bits, and an untrained model gives little but ties."""
     winner, best = got.argmax(axis=1), expected.argmax(axis=1)
     rows = np.arange(len(expected))
     named, most = expected[rows, winner].astype(np.float64), expected[rows, best].astype(np.float64)
@@ -396,9 +396,9 @@ def _same_winners(got: Array, expected: Array) -> float:
 
 
 def _difference(got: Array, expected: Array) -> tuple[float, float]:
-    """Largest absolute difference, and largest relative to its example's largest value. In blocks: in float64, all at
-    once would take eight times the memory of some outputs, several times over."""
-    rows = len(expected) if expected.ndim and len(expected) <= MAX_INPUT_ROWS else 1  # more are no examples
+    """Largest absolute difference, and largest relative to its example's largest value. Computed in blocks: each of
+    several float64 copies of the whole would take eight times the memory of some outputs."""
+    rows = len(expected) if expected.ndim and len(expected) <= MAX_INPUT_ROWS else 1  # more cannot be examples
     apart, scale = np.zeros(rows), np.zeros(rows)
     step = _BLOCK // rows
     all_got, all_expected = got.reshape(rows, -1), expected.reshape(rows, -1)

@@ -1,8 +1,8 @@
-"""Examples to compare engines on, where nobody has real ones: seeded, and as much like real ones as can be known.
+"""Seeded examples to compare engines on where there are no real ones, as realistic as the signature allows.
 
-White noise alone proves little of a model of pictures. MobileNetV2 named the same class on all of it, with a
-probability of 1.0, and showed a difference of 1e-6 where rounding its weights to 10 bits moved the answers to
-photographs by 0.2. So most pictures have large shapes and small ones, as photographs do.
+White noise alone proves little for a model of pictures. MobileNetV2 gave the same class for all of it, with a
+probability of 1.0; rounding its weights to 10 bits then made a difference of 1e-6, but of 0.2 on photographs. So most
+pictures have large shapes and small ones, as photographs do.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MAX_BYTES = 2**28
 _FREE_PICTURE = 224
 _WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\xc3\xa9"])
 _SCALES = ((3, 0.27), (9, 0.18), (40, 0.10), (150, 0.04))
-"""Cells across a picture, and how far they move a value at most."""
+"""(Cells across a picture, the most by which they change a value.)"""
 _WHITE_NOISE_EVERY = 4
 _WIDE = ((2**31, 2**32), (2**32, 2**40))
 _WIDE_BY_DTYPE = {"uint32": _WIDE[:1], "int64": _WIDE, "uint64": _WIDE, "float64": _WIDE}
-"""Numbers that the dtype holds, and int32 or float32 does not."""
+"""Dtype → ranges of numbers that it can hold, but int32 or float32 cannot."""
 
 
 def make_examples(
@@ -40,10 +40,10 @@ def make_examples(
     free: int = 32,
     seed: int = 1,
 ) -> dict[str, Array]:
-    """Values for each input: pictures and floats over `value_range` (what preprocessing makes of pixels), numbers of
-    the vocabulary where it is known, else small integers, words; `free` for a size that the file leaves free, of
-    pictures 224; `count` examples, fewer where the file fixes the batch above one or where they are large. Raises
-    TooLarge where not even one has room."""
+    """Values for each input: pictures and floats in `value_range` (that of preprocessed pixels), indices of the
+    vocabulary where its size is known, else small integers; words for texts. A size that the file leaves free becomes
+    `free`, for pictures 224. `count` examples, fewer where they are large; a batch that the file fixes above one stays.
+    Raises TooLarge where one example exceeds MAX_BYTES."""
     one_bytes = sum(math.prod(_shape(spec, 1, free)) * _dtype(spec).itemsize for spec in signature.inputs)
     if one_bytes > MAX_BYTES:
         raise TooLarge(
@@ -57,9 +57,9 @@ def make_examples(
 
 
 def widened(examples: Mapping[str, Array], signature: Signature, *, seed: int = 1) -> dict[str, Array] | None:
-    """The examples with numbers beyond 32 bits in the last rows of the inputs that hold such; None where none does.
+    """The examples with numbers beyond 32 bits in the last rows of inputs whose dtype can hold them; None without such.
 
-    No file says whether they mean anything to it: as the number of a row in a table they do not.
+    No file says whether they are valid for its model: as indices of a table's rows they are not.
     """
     generator = np.random.default_rng(seed)
     wide = {
@@ -121,7 +121,7 @@ def _pictures(
 
 
 def _plane(generator: np.random.Generator, height: int, width: int) -> Array:
-    """One channel of a picture, (H,W) float32 from 0 to 1: noise of several sizes on a brightness of its own."""
+    """One channel of a picture, (H,W) float32 from 0 to 1: noise of several sizes on a random brightness."""
     plane = np.full((height, width), generator.uniform(0.3, 0.7), np.float32)
     for cells, weight in _SCALES:
         cell = generator.uniform(-weight, weight, (min(cells, height), min(cells, width))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a measuring child does: opens one file in one engine, asks it and times it."""
+"""The work of a measuring child process: opens one file in one engine, runs it and times it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOST_RUNS = 2000
 NO_HOPE = 0.7
 """Larger batches are not tried once one does less than this share of the best."""
 LONG_CALL_S = 2.0
-"""Nor once calls end this far apart: nobody would wait for a larger one. ConvNeXtXLarge takes 45 s for 16 rows."""
+"""Nor once calls end this far apart: a larger batch would take too long. ConvNeXtXLarge takes 45 s for 16 rows."""
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _measure(request: Said) -> dict[str, Any]:
     outputs = _answers(engine, inputs, rows, first)
     together = _answers_together(engine, _pair(inputs))
     np.savez(request["outputs"], *map(_storable, (*outputs.values(), *together.values())))
-    if (streams := most_streams(name, settings.threads)) > 1:  # as its runner would ask it under load
+    if (streams := most_streams(name, settings.threads)) > 1:  # as its runner would open it under load
         engine = open_engine(name, path, file_format, dataclasses.replace(settings, streams=streams))
     batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
     return {
@@ -101,7 +101,7 @@ def _inputs(request: Said) -> dict[str, Array]:
 
 
 def _storable(array: Array) -> Array:
-    """As a file of arrays holds it, which takes no objects: texts in one length."""
+    """The array as an npz file can hold it, without objects: texts get a fixed length."""
     return array.astype("S") if array.dtype.kind == "O" else array
 
 
@@ -110,7 +110,7 @@ def _stored(array: Array) -> Array:
 
 
 def _rows(engine: Engine, inputs: Tensors) -> int:
-    """Examples a call: as many as the file fixes, else one; all where an input has no batch in front."""
+    """Examples in a call: as many as the file fixes, else one; all where an input has no batch axis."""
     specs = engine.signature.inputs
     fixed = next((spec.shape[0] for spec in specs if spec.shape), None)
     if fixed is None and not (specs and all(spec.shape for spec in specs)):
@@ -127,7 +127,7 @@ def _filled(engine: Engine, inputs: Tensors, rows: int) -> dict[str, Array]:
 
 
 def _each(engine: Engine, inputs: Tensors, rows: int, take: Callable[[Array], Array]) -> dict[str, Array]:
-    """What is taken for so many examples; whole, what has no batch in front: a scalar, or an axis of its own size."""
+    """`take` applied to the inputs; those without a batch axis (a scalar, or an axis of another size) stay whole."""
     whole = {spec.name for spec in engine.signature.inputs if not spec.shape or spec.shape[0] not in (None, 1, rows)}
     return {name: array if name in whole else take(array) for name, array in inputs.items()}
 
@@ -139,7 +139,7 @@ def _answers(engine: Engine, inputs: Tensors, rows: int, first: dict[str, Array]
 
 
 def _joined(parts: list[Array]) -> Array:
-    """One after the other; as one row of all their values, where each has as many as were found in its example."""
+    """The parts concatenated; as one row of all values where sizes differ, as with what is found in each example."""
     if len({part.shape[1:] for part in parts}) > 1:
         parts = [part.reshape(1, -1) for part in parts]
         return np.concatenate(parts, axis=1)
@@ -147,7 +147,7 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def _answers_together(engine: Engine, pair: Tensors) -> dict[str, Array]:
-    """What a request of two rows is answered, asked as a runner does; nothing where the engine does not take it."""
+    """The outputs for a request of two rows, run as a runner would; empty where the engine does not take it."""
     try:
         if is_batch_of_one(engine.signature):
             return _answers(engine, pair, 1, engine.run(_cut(engine, pair, 0, 1)))
@@ -157,8 +157,8 @@ def _answers_together(engine: Engine, pair: Tensors) -> dict[str, Array]:
 
 
 def _pair(inputs: Tensors) -> dict[str, Array]:
-    """The first two rows, the second with values closer together and lower: a mean, a largest or a least value over
-    both rows is then not each row's own."""
+    """The first two rows, the second with values closer together and lower, so that a mean, maximum or minimum over
+    both rows is not each row's own."""
     return {name: _narrowed(array[:2]) if array.ndim else array for name, array in inputs.items()}
 
 
@@ -167,7 +167,7 @@ def _narrowed(pair: Array) -> Array:
     if not row.size or row.dtype.kind not in "fiu":
         return pair
     low, high = row.min(), row.max()
-    divide = np.divide if row.dtype.kind == "f" and (row % 1).any() else np.floor_divide  # numbers of words stay whole
+    divide = np.divide if row.dtype.kind == "f" and (row % 1).any() else np.floor_divide  # word indices stay whole
     return np.concatenate([pair[:1], low + divide(high - low, 10) + divide(row - low, 2)])
 
 
@@ -194,10 +194,10 @@ def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int)
 
 
 def _calls_per_second(engine: Engine, batch: Tensors, seconds: float) -> float:
-    """The best of a few windows, of one where a call takes as long as all of them: what else runs on the machine can
-    only make a window slower."""
+    """The best of a few windows, because other load on the machine can only make a window slower; one window where a
+    call takes as long as all of them."""
     began = time.perf_counter()
-    engine.run(batch)  # the first call of a new shape plans its memory
+    engine.run(batch)  # the first call of a new shape allocates its memory
     windows = WINDOWS if time.perf_counter() - began < seconds else 1
     return max(_calls_in_window(engine, batch, seconds / windows) for _ in range(windows))
 
@@ -211,7 +211,7 @@ def _calls_in_window(engine: Engine, batch: Tensors, seconds: float) -> float:
 
 
 def _timed(call: Callable[[], object], seconds: float) -> Iterator[float]:
-    """How long each call took: for `seconds`, but at least a few calls, not beyond four times the seconds."""
+    """Seconds of each call, for `seconds` in all; longer for the first few calls, but not beyond four times that."""
     began = time.perf_counter()
     for count in range(MOST_RUNS):
         before = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Converting a model file to other formats, in a limited child.
+"""Converts a model file to other formats, in a limited child process.
 
 The names of inputs and outputs stay the same in every format. Where a format cannot hold one, `Converted.names` has the
 converted file's name → the original name.
@@ -21,9 +21,9 @@ from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
 MEMORY_PER_BYTE = 16
-"""More than that for a large file: TensorFlow holds the weights ten times while it makes constants of them, as it does
-for TensorFlow Lite and frozen graphs. On the way to OpenVINO and ONNX the large ones stay out: ConvNeXtXLarge (1.4 GB)
-takes 3.9 and 7.4 GB, VGG16 (553 MB) 2.5 and 3.7, but 18 to TensorFlow Lite."""
+"""Raises the memory limit for a large file (`Limits.grown_for`). TensorFlow holds ten copies of weights while it makes
+constants of them, as for TensorFlow Lite and frozen graphs. For OpenVINO and ONNX the large weights stay out of that:
+ConvNeXtXLarge (1.4 GB) takes 3.9 and 7.4 GB, VGG16 (553 MB) 2.5 and 3.7, but 18 for TensorFlow Lite."""
 
 _FROM_TENSORFLOW = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
 TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {
@@ -35,16 +35,16 @@ TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "tflite": ("tflite", "openvino"),
     "openvino": ("openvino",),
 }
-"""Format → the formats that it can be had in; its own is the file itself."""
+"""Format → the formats that it can be converted to; for its own format, the file is copied."""
 
 
 class ConversionFailed(Exception):
-    """The conversion was stopped or its process died; the text is a sentence for people."""
+    """The conversion failed, was stopped or its process died; the text is a sentence for users."""
 
 
 class CannotConvert(Exception):
-    """The target cannot express the model: an answer, not a failure. `operation` is the one that stands in the way, as
-    the source calls it, or "" where it is not one operation; the text is a sentence for people."""
+    """The target format cannot express the model: a result, not a failure. `operation` is the source's name of the one
+    that it lacks, or "" where the reason is not one operation; the text is a sentence for users."""
 
     def __init__(self, operation: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -78,11 +78,11 @@ def convert(
     graph_outputs: Sequence[str] = (),
     is_trusted: bool = False,
 ) -> dict[str, Outcome]:
-    """Convert `source` to each of `targets`; what became of each. Nothing is raised for what a file does.
+    """Convert `source` to each of `targets`; returns each outcome. Nothing is raised for problems with the file.
 
-    The file is opened once for all targets. A child that dies or exceeds a limit loses the target it was at; the rest
-    is made in another one. `limits` are those of one child, unless given LIMITS grown for the file. `sandbox` is
-    what PORTAL_SANDBOX says. What was converted lies in the workspace, of which nothing is left where there is none.
+    The file is opened once for all targets. If the child dies or exceeds a limit, the current target fails, and another
+    child makes the rest. `limits` are those of one child, by default LIMITS grown for the file. `sandbox` is the value
+    of PORTAL_SANDBOX. Converted files are in the workspace, which is removed where there are none.
     """
     outcomes: dict[str, Outcome] = {
         target: CannotConvert("", f"The {source_format} file cannot be converted to {target}.")
@@ -112,7 +112,7 @@ def convert(
 
 @dataclass
 class _Attempt:
-    """One child and the targets that are still to be made; afterwards at least one of them has an outcome."""
+    """One child process and the targets still to be made. After `run`, at least one of them has an outcome."""
 
     workspace: Workspace
     targets: Sequence[str]
@@ -135,8 +135,8 @@ class _Attempt:
                 self._fail([target], f"The conversion to {target} ended early. {failure}")
 
     def _hear(self, part: Said) -> None:
-        """`{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot", "sentence"}`,
-        `{"target", "failed"}`."""
+        """The child sends `{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot",
+        "sentence"}`, `{"target", "failed"}`."""
         if "begun" in part:
             self.current = str(part["begun"])
             return

@@ -1,7 +1,7 @@
-"""A function of TensorFlow with constants in place of its variables, or of its small ones.
+"""Replaces the variables of a TensorFlow function, or only the small ones, by constants.
 
-TensorFlow holds a constant ten times until a graph is another format's, so large variables may stay: as inputs, which
-are replaced by constants of the other format (docs/adr/0020).
+TensorFlow holds ten copies of a constant until the graph is converted, so large variables may be kept: as inputs, which
+become constants in the target format (docs/adr/0020).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _INT32 = tf.int32.as_datatype_enum
 
 def freeze(function: Any, *, keep_large: bool) -> tuple[Any, Mapping[str, Any]]:
     """The function with calls inlined, and the variables that are kept, by the nodes that stand for them. Raises
-    ValueError for one that is written.
+    ValueError for a variable that is written.
 
-    TensorFlow's own function for it keeps none; what it is made of asks for each.
+    TensorFlow's own function for this keeps no variable; the parts of it that are used here decide for each.
     """
     # Loops stay functions: ONNX, TensorFlow Lite and OpenVINO read these better than Switch and Merge.
     freezing = _Freezing(function, keep_large=keep_large)
@@ -35,8 +35,8 @@ def freeze(function: Any, *, keep_large: bool) -> tuple[Any, Mapping[str, Any]]:
 
 
 class _Freezing(convert_to_constants._FunctionConverterDataInEager):  # type: ignore[misc]
-    """What becomes a constant. `kept` are the other variables, by their nodes: those that are read and no more, where
-    they are not handed to a loop, whose functions take no other type in their place."""
+    """Decides what becomes a constant. `kept` are the other variables, by their nodes: large ones that are only read,
+    and are not passed to a loop, whose functions accept no other type in their place."""
 
     def __init__(self, function: Any, *, keep_large: bool) -> None:
         self._keep_large = keep_large
@@ -62,7 +62,7 @@ class _Freezing(convert_to_constants._FunctionConverterDataInEager):  # type: ig
 
 
 class _Readers:
-    """What reads a variable in a graph, and what hands it on to others."""
+    """The nodes of a graph that read a variable, or pass it on to others."""
 
     def __init__(self, graph_def: Any) -> None:
         self._by_source: dict[str, list[Any]] = defaultdict(list)
@@ -79,17 +79,17 @@ class _Readers:
 
 
 def size_bytes(variable: Any) -> int:
-    """0 where that is not fixed."""
+    """0 where the shape is not fixed."""
     return int((variable.shape.num_elements() or 0) * variable.dtype.size)
 
 
 def _is_large(variable: Any) -> bool:
-    """And made of numbers that NumPy has by itself: bfloat16 and float8 are none."""
+    """Whether it is large and has a dtype of NumPy's own, which bfloat16 and float8 are not."""
     return size_bytes(variable) > SMALL_BYTES and np.dtype(variable.dtype.as_numpy_dtype).kind in _NUMBERS
 
 
 def read_as_tensors(graph_def: Any, kept: Mapping[str, Any]) -> None:
-    """Let the nodes that stand for variables be tensors instead, and what reads them take these."""
+    """Turn the nodes that stand for variables into tensors, and adapt the nodes that read them."""
     readers = _Readers(graph_def)
     nodes = {node.name: node for node in graph_def.node}
     for name, variable in kept.items():
@@ -104,7 +104,7 @@ def read_as_tensors(graph_def: Any, kept: Mapping[str, Any]) -> None:
 
 
 def _gather(graph_def: Any, node: Any, number: int) -> None:
-    """The axis of a GatherV2 is an input, and the first one behind those of the batch, as of a ResourceGather."""
+    """Turn a ResourceGather into a GatherV2, whose axis is an input: the first one after the batch axes."""
     batch_dims, indices = node.attr["batch_dims"].i, node.attr["Tindices"].type
     axis = graph_def.node.add(name=f"{node.name}/axis", op="Const")
     axis.attr["dtype"].type = _INT32
@@ -115,7 +115,7 @@ def _gather(graph_def: Any, node: Any, number: int) -> None:
 
 
 def _become(node: Any, operation: str, **types: int) -> None:
-    """`types`: the kinds of numbers of the operation."""
+    """`types` are the dtype attributes of the operation."""
     node.op = operation
     node.attr.clear()
     for attribute, number in types.items():

@@ -1,7 +1,7 @@
-"""From what the engine `tensorflow` holds to a SavedModel, a frozen graph, ONNX, OpenVINO or TensorFlow Lite.
+"""Converts the engine `tensorflow`'s model to a SavedModel, a frozen graph, ONNX, OpenVINO or TensorFlow Lite.
 
-All but the SavedModel are made from a frozen graph whose ends carry the names of the original. For ONNX and OpenVINO
-the large weights stay outside of it until the graph is theirs: TensorFlow holds a constant ten times on the way.
+All but the SavedModel are made from a frozen graph whose inputs and outputs have the original's names. For ONNX and
+OpenVINO the large weights are added after the conversion, because TensorFlow holds ten copies of a constant before it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _TOO_LARGE = (
 
 @dataclass(frozen=True, slots=True)
 class FrozenGraph:
-    """A graph whose nodes `inputs` and `outputs` are the ends, in the order of the signature. `weights`: node → the
-    variable that this placeholder stands for."""
+    """A graph with the names of its input and output nodes, in the order of the signature. `weights`: placeholder node
+    → the variable that it stands for."""
 
     graph_def: Any
     signature: Signature
@@ -58,12 +58,12 @@ class FrozenGraph:
 
     @property
     def has_twins(self) -> bool:
-        """Whether an output is called like an input, which few formats can hold."""
+        """Whether an input and an output have the same name, which few formats allow."""
         originals = [spec.name for spec in (*self.signature.inputs, *self.signature.outputs)]
         return len(set(originals)) < len(originals)
 
     def with_own_names(self) -> FrozenGraph:
-        """The same, called as its nodes are."""
+        """The same graph with the names of its nodes in the signature."""
         named = [
             tuple(replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
             for specs, names in ((self.signature.inputs, self.inputs), (self.signature.outputs, self.outputs))
@@ -72,7 +72,7 @@ class FrozenGraph:
 
 
 class TracedConversion:
-    """Writes one target after the other of one model, which is frozen once for all that take it in the same way."""
+    """Writes several targets of one model. Targets that need the same frozen graph share it."""
 
     def __init__(self, traced: Traced) -> None:
         self._traced = traced
@@ -103,7 +103,7 @@ class TracedConversion:
         return _frozen(self._traced, keep_large=True)
 
     def _write_named(self, write: Callable[[FrozenGraph, Path], None], path: Path) -> dict[str, str]:
-        """In a format that keeps the original names, unless two are the same."""
+        """Write a format that keeps the original names, unless two of these are the same."""
         frozen = self._without_weights
         if not frozen.has_twins:
             write(frozen, path)
@@ -120,7 +120,7 @@ def _concrete(traced: Traced) -> Any:
 
 def _frozen(traced: Traced, *, keep_large: bool = False) -> FrozenGraph:
     frozen = _freeze(traced, keep_large=keep_large)
-    collect_and_give_back()  # TensorFlow's functions refer to themselves and hold the weights ten times
+    collect_and_give_back()  # TensorFlow's functions are reference cycles and hold ten copies of the weights
     return frozen
 
 
@@ -132,7 +132,7 @@ def _freeze(traced: Traced, *, keep_large: bool) -> FrozenGraph:
     read_as_tensors(graph_def, kept)
     inputs, outputs = _end_names(traced.signature)
     placeholders = [tensor.op.name for tensor in function.inputs if tensor.op.name not in kept]
-    if len(placeholders) > len(inputs):  # what the model holds beside variables cannot be made a constant
+    if len(placeholders) > len(inputs):  # resources other than variables cannot become constants
         tables = (node.op for node in graph_def.node if node.op.startswith("LookupTable"))
         raise CannotConvert(next(tables, ""), _TABLES)
     weights = {f"weights/{i}": variable for i, variable in enumerate(kept.values())}
@@ -150,15 +150,15 @@ def _with_constants(function: Any, *, keep_large: bool = False) -> tuple[Any, Ma
     try:
         return freeze(function, keep_large=keep_large)
     except ValueError as error:
-        if "incompatible with expected resource" in str(error):  # what writes takes no constant
+        if "incompatible with expected resource" in str(error):  # operations that write accept no constant
             raise CannotConvert("", _CHANGES) from error
         raise
 
 
 def _inlined(function: Any) -> Any:
-    """The frozen function without calls of what XLA shall compile: Keras' grouped convolutions (its `_conv_xla`).
+    """The frozen function with functions that are marked for XLA inlined: Keras' grouped convolutions (`_conv_xla`).
 
-    What is called gets another name, because TensorFlow knows the old one with the marks.
+    The functions get other names, because TensorFlow has the old names registered with the marks.
     """
     graph_def = function.graph.as_graph_def()
     called = graph_def.library.function
@@ -179,7 +179,7 @@ def _inlined(function: Any) -> Any:
 
 
 def _between(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """The function of a graph between tensors."""
+    """The part of a graph between these tensors, as a function."""
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     element = wrapped.graph.as_graph_element
     return wrapped.prune([element(name) for name in inputs], [element(name) for name in outputs])
@@ -208,7 +208,7 @@ def _renamed(tensor_name: str, names: Mapping[str, str]) -> str:
 
 
 def _end_names(signature: Signature) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names that a node and a Python argument can have, each once."""
+    """Unique names that a node and a Python argument can have."""
     taken: set[str] = {"graph"}
     chosen: list[str] = []
     for spec in (*signature.inputs, *signature.outputs):
@@ -237,7 +237,7 @@ def _serialized(frozen: FrozenGraph) -> bytes:
 
 def _named_function(call: Callable[..., Any], frozen_names: tuple[tuple[str, ...], tuple[str, ...]],
                     signature: Signature) -> Any:  # fmt: skip
-    """A concrete function with named arguments and a dict of named answers."""
+    """A concrete function with named arguments that returns a dict of named outputs."""
     inputs, outputs = frozen_names
 
     def named(**tensors: Any) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def _write_tflite(frozen: FrozenGraph, path: Path) -> None:
 
 
 def _one_at_a_time(traced: Traced) -> Traced:
-    """The batch fixed at one, as usual for this format: recurrent layers of a free batch cannot be expressed in it."""
+    """Fix the batch at one, as usual for TensorFlow Lite: it cannot express recurrent layers with a free batch."""
     specs = (*traced.signature.inputs, *traced.signature.outputs)
     if not all(spec.shape and spec.shape[0] is None for spec in specs):
         return traced

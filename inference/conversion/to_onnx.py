@@ -1,4 +1,4 @@
-"""From a frozen graph of TensorFlow to ONNX, by way of tf2onnx."""
+"""Converts a frozen TensorFlow graph to ONNX with tf2onnx."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from inference.signature import Signature
 ONNX_OPSET = 18
 _OPERATION = re.compile(r"(?:op|operation|type)[ =:]*\[?['\"]?(\w+)")
 _OF_A_WEIGHT = frozenset({"Cast", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""What stands between a weight and the operation that it is for. ONNX Runtime would compute it at each load; where that
-makes the weight larger (int8 to float32), it does."""
+"""Operations between a weight and its use. ONNX Runtime would compute them at each load, so they are computed during
+the conversion, unless they make the weight larger (int8 to float32)."""
 
 
 def write_onnx(
@@ -37,8 +37,7 @@ def write_onnx(
     weights: Mapping[str, Any],
 ) -> None:
     """Write the file at `path`. `inputs` and `outputs` are the nodes in the order of the signature, whose names the
-    result gets; `weights` (variables) become constants in the place of the inputs of those names. Raises
-    CannotConvert."""
+    result gets; `weights` (variables) replace the inputs of these names as constants. Raises CannotConvert."""
     taken, answered = ([f"{name}:0" for name in names] for names in (inputs, outputs))
     originals = [spec.name for spec in (*signature.inputs, *signature.outputs)]
     outside = {f"{name}:0": weight for name, weight in weights.items()}
@@ -66,8 +65,8 @@ def write_onnx(
 
 @contextlib.contextmanager
 def _old_graphs_collected() -> Iterator[None]:
-    """tf2onnx copies the whole graph before each of its passes. A graph refers to itself, so each copy would stay until
-    a full collection: ResNet50 (100 MB) took 8.8 GB and 28 s, with a collection at each pass 3.2 GB and 14 s."""
+    """tf2onnx copies the whole graph before each of its passes. Graphs are reference cycles, so each copy would stay
+    until a full collection: ResNet50 (100 MB) took 8.8 GB and 28 s, with a collection at each pass 3.2 GB and 14 s."""
     run_pass = GraphOptimizerBase.optimize
 
     def collect_and_run(optimizer: Any, graph: Any, iteration: int) -> Any:
@@ -100,7 +99,7 @@ def _is_onnx(node: Any, opsets: dict[str, int]) -> bool:
 
 
 def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
-    """Make constants of the inputs that are called as one of `weights` (variables)."""
+    """Replace the inputs that are named in `weights` (variables) by constants."""
     graph = model.graph
     constants = {constant.name: constant for constant in graph.initializer}
     arrays = {entry.name: weights[entry.name].numpy() for entry in graph.input if entry.name in weights}
@@ -127,7 +126,7 @@ def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
 
 
 def _read_names(graph: Any) -> Iterator[str]:
-    """Of what is read in the graph, and in those of its loops and branches, as often as it is read."""
+    """The name of each value read in the graph and in those of its loops and branches, once for each read."""
     yield from (output.name for output in graph.output)
     for node in graph.node:
         yield from node.input

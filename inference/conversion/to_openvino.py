@@ -1,6 +1,6 @@
-"""To OpenVINO's own format: model.xml and model.bin in a zip, unpacked and aligned, so that weights can be mapped.
+"""Converts to OpenVINO's own format: model.xml and model.bin in a zip, uncompressed and aligned for memory mapping.
 
-OpenVINO's readers are used, not its conversion tool: the tool reports its use over the network. Weights stay f32.
+OpenVINO's readers are used, not its conversion tool, which sends telemetry over the network. Weights stay f32.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def write_openvino(
     weights: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the zip at `path`. `inputs` and `outputs` are the file's names in the order of the signature, whose names
-    the result gets; `quantised` tensors get their scale and zero point into the graph, so that it takes float32;
-    `weights` (variables) become constants in the place of the inputs of those names."""
+    the result gets; the scale and zero point of `quantised` tensors become part of the graph, so that it takes float32;
+    `weights` (variables) replace the inputs of these names as constants."""
     try:
         model = ov.Core().read_model(str(source))
     except Exception as error:
@@ -77,7 +77,7 @@ def write_openvino(
 
 
 def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
-    """What the reader has put between a weight and its operation is computed here, not at each load."""
+    """Insert the weights. Operations that the reader put between a weight and its use are computed now, not at load."""
     for parameter in model.get_parameters():
         names = {name.removesuffix(":0") for name in parameter.output(0).get_names()} & weights.keys()
         if names:
@@ -91,7 +91,7 @@ def _fill_in(model: Any, weights: Mapping[str, Any]) -> None:
 
 
 def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[str]) -> None:
-    """Give each port its original name; by name, and by place where the reader has not kept names."""
+    """Give each port its original name, found by its name in the file, or by position if the reader lost the names."""
     for i, port in enumerate(ports):
         known = {name.removesuffix(":0") for name in port.get_names()}
         place = next((at for at, name in enumerate(file_names) if name.removesuffix(":0") in known), i)
@@ -100,7 +100,7 @@ def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[s
 
 
 def _part_ends(model: Any) -> None:
-    """An output that is an input as it came is one tensor with that: it gets one of its own, for names of its own."""
+    """Copy each output that is an unchanged input: both are one tensor, which cannot have the names of both."""
     for result in model.get_results():
         source = result.input_value(0)
         if source.get_node().get_type_name() == "Parameter":
@@ -109,8 +109,8 @@ def _part_ends(model: Any) -> None:
 
 
 def _widen_products(model: Any) -> None:
-    """TensorFlow's product of int8 tensors is int32; OpenVINO's reader leaves the type of the factors, and −1187 would
-    become −128. Keras' quantised layers (model.quantize("int8")) multiply so."""
+    """Make products of int8 tensors int32, as in TensorFlow: OpenVINO's reader keeps the type of the factors, and −1187
+    would become −128. Keras' quantised layers (model.quantize("int8")) have such products."""
     narrow = (ov.Type.i8, ov.Type.u8)
     for node in model.get_ordered_ops():
         if node.get_type_name() not in _PRODUCTS:
@@ -161,7 +161,7 @@ def _pack(xml: Path, weights: Path, path: Path) -> None:
         archive.write(xml, XML)
         entry = zipfile.ZipInfo.from_file(weights, BIN)
         assert archive.fp is not None
-        # An extra field (identifier, length, zeros) fills up to the next multiple; zip64 files bring 20 bytes more.
+        # An extra field (identifier, length, zeros) pads to the next multiple; zip64 files have 20 bytes more.
         before = archive.fp.tell() + _LOCAL_HEADER_BYTES + len(BIN) + 4
         before += 20 if entry.file_size * 1.05 > zipfile.ZIP64_LIMIT else 0
         padding = -before % _ALIGNMENT_BYTES

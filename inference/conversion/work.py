@@ -1,4 +1,4 @@
-"""What a converting child does: opens the file once and makes one target after the other."""
+"""The work of a converting child process: opens the file once and makes one target after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Write = Callable[[str, Path], dict[str, str]]
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:
-    """Each target's outcome is a part, see inference.conversion; nothing is answered."""
+    """Report each target's outcome as a part (see `_Attempt._hear`); the result itself is empty."""
     paths = {str(target): Path(path) for target, path in dict(request["paths"]).items()}
     try:
         engine, write = _open(request, report)
@@ -42,13 +42,13 @@ def work(request: Said, report: Report) -> dict[str, Any]:
         except Exception as error:
             traceback.print_exc()
             report.part(target=target, failed=f"The conversion to {target} failed: {first_line(error)}")
-        collect_and_give_back()  # what is left of this target would count as the next one's
+        collect_and_give_back()  # memory left by this target would count against the next one
     report.progress(DONE_PERCENT, "Keeping what was converted.")
     return {}
 
 
 def _open(request: Said, report: Report) -> tuple[Any, Write]:
-    """The reference engine with the file, and what writes a target and returns the names that had to change."""
+    """The reference engine with the file, and a function that writes a target and returns the names it changed."""
     source, source_format = Path(request["source"]), str(request["source_format"])
     engine_name = ENGINES_BY_FORMAT[source_format][0]
     report.progress(5, f"Opening the file with {engine_name}.")

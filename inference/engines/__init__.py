@@ -1,4 +1,4 @@
-"""What executes a model: one small interface, one file an engine. Only a file in here imports an engine's library."""
+"""The engines that execute models: one interface, one file per engine. Only these files import an engine's library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "tflite": ("litert", "openvino"),
     "openvino": ("openvino",),
 }
-"""Format → engines that can run it, the reference first; the others run a converted file (`FORMAT_OF_ENGINE`)."""
+"""Format → engines that can run it, the reference first. Those not in DIRECT_ENGINES_BY_FORMAT run a converted file."""
 
 DIRECT_ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow",),
@@ -44,7 +44,7 @@ DIRECT_ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
 }
 """Format → engines that open the uploaded file itself, the reference first. OpenVINO's reader of TensorFlow Lite leaves
-quantised ends as they are stored; the conversion puts their scale into the graph."""
+quantised inputs and outputs as stored, so it needs the conversion, which puts their scale into the graph."""
 
 SUFFIX_OF_FORMAT: dict[str, str] = {
     "keras": ".keras",
@@ -55,7 +55,7 @@ SUFFIX_OF_FORMAT: dict[str, str] = {
     "tflite": ".tflite",
     "openvino": ".zip",
 }
-"""The ending that loaders want to see. A SavedModel is unpacked by its engine, inside of the sandbox."""
+"""Format → the file name ending that loaders expect. A SavedModel is unpacked by its engine, inside the sandbox."""
 
 FORMAT_OF_ENGINE: dict[str, str] = {"openvino": "openvino", "onnxruntime": "onnx", "litert": "tflite"}
 """Engine → the format that a file is converted to for it."""
@@ -72,13 +72,13 @@ PRECISIONS_BY_ENGINE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What a version asks of its engine.
+    """Settings of a model version for its engine.
 
-    `streams` is how many calls of `run` an engine may compute side by side; only OpenVINO takes more than one.
+    `streams` is how many calls of `run` an engine may compute at the same time; only OpenVINO takes more than one.
     `cache_directory` keeps what an engine compiled, for the next load. `names` are the names that a conversion had to
-    change, the converted file's → the original's. `graph_inputs` and `graph_outputs` choose the ends of a frozen graph
-    where its own are not meant. `is_trusted`: somebody answers for the file; it may bring Python code (Keras' Lambda).
-    `signature` is the reference's: its names are taken where the engine calls a tensor otherwise.
+    change, the converted file's → the original's. `graph_inputs` and `graph_outputs` replace the inputs and outputs of
+    a frozen graph that are taken by default. `is_trusted`: the file is trusted and may contain Python code (Keras'
+    Lambda). `signature` is the reference engine's: its tensor names replace those that differ.
     """
 
     precision: str = "f32"
@@ -93,27 +93,27 @@ class EngineSettings:
 
 
 _HEADING = re.compile(r"Exception from .*|Check '.*' failed at .*|FrontEnd API failed with \w+:")
-"""What OpenVINO says before its message."""
+"""Lines that OpenVINO puts before the actual message."""
 
 PARALLEL_ENGINES = frozenset({"openvino"})
-"""Those that compute several calls side by side, each in a stream of its own."""
+"""Engines that compute several calls at the same time, each in a stream of its own."""
 SPINNING_ENGINES = frozenset({"openvino", "onnxruntime", "litert"})
-"""Those whose threads spin for a while after a call, on cores that others would use meanwhile."""
+"""Engines whose threads spin for a while after a call, on cores that others could use meanwhile."""
 
 NARROW_ENGINES = frozenset({"openvino"})
-"""Those that compute whole numbers of any kind as int32, and 2^33 + 5 as 5 (see `tensors.check_width`); float64 as
+"""Engines that compute integers of any type as int32, so 2^33 + 5 as 5 (see `tensors.check_width`), and float64 as
 float32."""
 
 GPU_ENGINES = frozenset({"tensorflow"})
-"""Those that use a GPU where there is one; the others would only hold its device files open."""
+"""Engines that use a GPU where there is one; the others would only hold its device files open."""
 
 
 TEXT_ENGINES = frozenset({"tensorflow", "onnxruntime"})
-"""Those that run models with texts as inputs or outputs; the others need extensions for it that are not here."""
+"""Engines that run models with texts as inputs or outputs; the others need extensions that are not installed."""
 
 
 class ModelUnusable(Exception):
-    """The file cannot be loaded by this engine; the text is a sentence for people."""
+    """The file cannot be loaded by this engine; the text is a sentence for users."""
 
 
 class Engine(Protocol):
@@ -121,18 +121,17 @@ class Engine(Protocol):
 
     signature: Signature
     device: str
-    """Where it really runs: `cpu` or `gpu:0`, …"""
+    """Where the model really runs: `cpu` or `gpu:0`, …"""
     parallel: int
-    """How many calls are computed side by side, a core each (streams); 1: each call takes all cores that it can use."""
+    """How many calls are computed at the same time, a core each (streams); 1: each call uses all cores that it can."""
     callers: int
     """How many threads should call `run`, so that no core waits for Python or for the slowest part of another call."""
     may_loop: bool
-    """Whether the time of a call may depend on the values, because the file can repeat a part of itself; True where
-    nobody looked."""
+    """Whether the time of a call may depend on the values, because the graph may loop; True where this is unknown."""
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        """Outputs by name. Inputs have the signature's dtypes and count the batch; texts: inference/texts.py. Raises
-        BadInput where the library says that the values are not what the model takes, else what it raises."""
+        """Outputs by name. Inputs have the signature's dtypes and a batch axis; texts: see inference/texts.py. Raises
+        BadInput where the library says that the model does not take these values, else what the library raises."""
         ...
 
 
@@ -157,7 +156,7 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         engine = RenamedEngine(engine, settings.names, settings.names)
     if settings.signature is None:
         return engine
-    # TensorFlow runs the file itself, whose order stays, also where its tensors were once called otherwise.
+    # TensorFlow runs the uploaded file itself, so the order is the same even where tensors once had other names.
     have, wanted, has_same_order = engine.signature, settings.signature, name == "tensorflow"
     inputs = other_names(have.inputs, wanted.inputs, has_same_order=has_same_order)
     outputs = other_names(have.outputs, wanted.outputs, has_same_order=has_same_order)
@@ -174,7 +173,7 @@ def _check_texts(engine: Engine, name: str) -> None:
 
 
 def prepare_engine(name: str) -> None:
-    """Import the library and pay, where it can be paid before, for what every load of a model pays once."""
+    """Import the library and, where possible, do in advance what the first load of a model in a process would do."""
     module = _import(name)
     if (prepare := getattr(module, "prepare", None)) is not None:
         prepare()
@@ -182,15 +181,15 @@ def prepare_engine(name: str) -> None:
 
 def _import(name: str) -> ModuleType:
     module = f"inference.engines.{name}"
-    if module in sys.modules:  # nothing to import, and what an engine before this one left is still to be collected
+    if module in sys.modules:  # `importing` would exempt from garbage collection what an engine before this one left
         return sys.modules[module]
     with importing():
         return importlib.import_module(module)
 
 
 class RenamedEngine:
-    """An engine whose file had to call its inputs and outputs otherwise than the original did: the file's name → the
-    original's, of inputs and of outputs. One of each may have the same name."""
+    """An engine whose file has other tensor names than the original. `inputs` and `outputs` map the file's names to the
+    original's; an input and an output may have the same name."""
 
     def __init__(self, engine: Engine, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         self._engine = engine
@@ -217,11 +216,11 @@ def _renamed(spec: TensorSpec, names: Mapping[str, str]) -> TensorSpec:
 def other_names(
     ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec], *, has_same_order: bool = False
 ) -> dict[str, str]:
-    """What an engine calls otherwise than the reference did, its name → the reference's; empty where all agree. Of all
-    inputs, or of all outputs.
+    """Names of an engine that differ from the reference's → the reference's; empty where all agree. `ours` and `theirs`
+    are all inputs, or all outputs.
 
-    The order differs between engines, so only what differs in TensorFlow's `:0`, and then a single tensor that is
-    called otherwise, can be told, unless both are known to have the same order. Raises ModelUnusable for more.
+    The order differs between engines, so names are matched if they differ only in TensorFlow's `:0`, and then one
+    remaining name. More are matched only where both are known to have the same order. Raises ModelUnusable otherwise.
     """
     extra = sorted({spec.name for spec in ours} - {spec.name for spec in theirs})
     missing = sorted({spec.name for spec in theirs} - {spec.name for spec in ours})
@@ -244,7 +243,7 @@ def _kind(spec: TensorSpec) -> tuple[str, Sequence[int | None]]:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    """Whether this came of a full disk: an archive is unpacked into the process's own folder."""
+    """Whether a full disk caused the error: an archive is unpacked into the process's own folder."""
     at: BaseException | None = error
     while at is not None:
         is_full = isinstance(at, OSError) and at.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -255,14 +254,14 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def holds_text(path: Path, texts: Sequence[bytes]) -> bool:
-    """Whether one of them stands somewhere in the file, as the names of a graph's operations do. It is mapped."""
+    """Whether the file, which is memory-mapped, contains one of the texts, such as the name of an operation."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return any(content.find(text) >= 0 for text in texts)
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's message that says more than paths and where in its source the error is, short and
-    without those that it may name."""
+    """The first line of a library's message that says more than paths and the place in its source, shortened and with
+    its paths replaced by "…"."""
     lines = (
         " ".join(word if "/" not in word or len(word) < 2 else "…" for word in line.split())
         for line in str(error).splitlines()

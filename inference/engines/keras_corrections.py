@@ -1,6 +1,6 @@
-"""What Keras 3 computes otherwise than Keras 2 did under the same name, or than it says itself.
+"""Corrects what Keras 3 computes differently from Keras 2 under the same name, or from its own documentation.
 
-Importing this registers the one and mends the other. Read with Keras 3.15.1.
+Importing this registers Keras 2's function and patches Keras (3.15.1).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from keras.src.ops import image
 
 
 def old_hard_sigmoid(x: Any) -> Any:
-    """Keras 2's (its backend.py); Keras 3 has relu6(x + 3) / 6, up to 0.083 away. Old LSTMs have it at every gate."""
+    """Keras 2's (its backend.py), in each gate of its old LSTMs. Keras 3 has relu6(x + 3) / 6, up to 0.083 away."""
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def _counting_steps(call: Callable[..., Any]) -> Callable[..., Any]:
-    """TimeDistributed.call, but for a free number of steps: there Keras makes as many as the batch has examples
-    (time_distributed.py, `ops.arange(input_shape[0])`). All steps as rows of one batch give the same, as in Keras 2."""
+    """TimeDistributed.call, corrected for a free number of steps, where Keras takes the number of examples in the batch
+    for it (time_distributed.py, `ops.arange(input_shape[0])`). As in Keras 2, all steps become rows of one batch."""
 
     def corrected(self: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if inputs.shape[1] is not None:
@@ -41,8 +41,8 @@ def _counting_steps(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _free_sizes(resize: Callable[..., Any]) -> Callable[..., Any]:
-    """ops.image.resize, but for a size that is a tensor, as UpSampling2D asks for where height or width are free: Keras
-    asks whether it is positive (image.py), which a function that is being traced cannot say."""
+    """ops.image.resize, corrected for a size that is a tensor, as UpSampling2D gives where height or width are free:
+    Keras checks whether it is positive (image.py), which is not known while a function is traced."""
 
     def corrected(images: Any, size: Any, *arguments: Any, **keywords: Any) -> Any:
         call = image._resize if any(map(tf.is_tensor, size)) else resize
@@ -52,8 +52,8 @@ def _free_sizes(resize: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
-    """name_scope.__init__, but for names that TensorFlow takes for no scope (its tf.name_scope: letters of ASCII,
-    digits, and signs of which few may come first): a layer of a model that was trained on JAX may have any."""
+    """name_scope.__init__, corrected for names that tf.name_scope refuses (it takes ASCII letters, digits and some
+    signs, few of them in the first place): a layer of a model that was trained on JAX may have any name."""
 
     def corrected(self: Any, name: str, **keywords: Any) -> None:
         init(self, name, **keywords)

@@ -1,8 +1,8 @@
-"""CuDNNLSTM and CuDNNGRU of Keras 2, whose weights lie in HDF5 as cuDNN wants them, made LSTM and GRU.
+"""Converts CuDNNLSTM and CuDNNGRU of Keras 2, whose weights HDF5 holds in cuDNN's layout, to LSTM and GRU.
 
 Keras 2 did the same when such weights were loaded into the plain layers (`_convert_rnn_weights` in tf_keras 2.21,
-src/saving/legacy/hdf5_format.py): the kernel of each gate is transposed, that of the input into Fortran's order, and of
-the two biases an LSTM adds both and a GRU keeps both (`reset_after`).
+src/saving/legacy/hdf5_format.py): the kernel of each gate is transposed, the input kernel in Fortran order; an LSTM
+adds its two biases, a GRU keeps both (`reset_after`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class PlainLayer:
-    """One that was made for cuDNN: its name in the file, its class now, and its size."""
+    """A layer that was made for cuDNN: its name in the file, its new class, and its size."""
 
     name: str
     class_name: str
@@ -36,7 +36,7 @@ class PlainLayer:
 
 
 def made_plain(item: dict[str, Any]) -> PlainLayer | None:
-    """The layer that this description is of, changed to the plain one; None where it is another."""
+    """Change the description of a cuDNN layer to that of the plain layer; None for any other layer."""
     class_name, config = _PLAIN.get(item["class_name"]), item.get("config")
     if class_name is None or not isinstance(config, dict):
         return None
@@ -47,8 +47,8 @@ def made_plain(item: dict[str, Any]) -> PlainLayer | None:
 
 
 def convert_weights(file: h5py.File, layers: Sequence[PlainLayer]) -> None:
-    """Change the weights of these layers in the file. Raises ModelUnusable where they are not there."""
-    prefixes = ("", "forward_", "backward_")  # of a Bidirectional there are two
+    """Convert the weights of these layers in the file. Raises ModelUnusable where they are not found."""
+    prefixes = ("", "forward_", "backward_")  # a Bidirectional has two such layers
     by_group = {f"{prefix}{layer.name}": layer for layer in layers for prefix in prefixes}
     groups: list[h5py.Group] = []
     file["model_weights"].visititems(lambda _, item: _collect(item, by_group, groups))
@@ -68,7 +68,7 @@ def _last(group: h5py.Group) -> str:
 
 
 def _convert(group: h5py.Group, layer: PlainLayer) -> bool:
-    """Whether the weights lie in this group, and not in one of the same name in it."""
+    """Convert the weights in this group. False where they are in an inner group of the same name."""
     arrays = {key.partition(":")[0]: key for key, item in group.items() if isinstance(item, h5py.Dataset)}
     if set(arrays) != {"kernel", "recurrent_kernel", "bias"}:
         return False

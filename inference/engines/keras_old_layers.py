@@ -1,6 +1,6 @@
-"""What Keras 2 wrote about a layer otherwise than Keras 3 reads it: one rule each, on the layer's description.
+"""Rules for what Keras 3 would misread in Keras 2's description of a layer; each changes the description.
 
-The rules were found by loading files of Keras 2.15 (TensorFlow 2.15) and of earlier descriptions in Keras 3.15.
+The rules were found by loading files of Keras 2.15 (TensorFlow 2.15) and of earlier versions in Keras 3.15.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from inference.formats.keras_names import OLD_NAMES
 from inference.formats.keras_operations import OPERATION_LAYERS, OPERATIONS
 
 OLD_HARD_SIGMOID = "portal>hard_sigmoid"
-"""What inference/engines/keras_corrections.py registers."""
+"""Registered by inference/engines/keras_corrections.py."""
 
 OLD_OPERATION = "portal>operation"
-"""What inference/engines/keras_operations.py registers."""
+"""Registered by inference/engines/keras_operations.py."""
 
 EXPORT = "Export the model with the TensorFlow that made it (model.export('name')) and upload the folder as a zip."
 
@@ -30,7 +30,7 @@ _FIXED: dict[str, tuple[str, object]] = {
     **dict.fromkeys(_RECURRENT, ("time_major", False)),
     **dict.fromkeys(("Attention", "AdditiveAttention"), ("causal", False)),
 }
-"""Class → an argument that is gone, and its only value that Keras 3 still computes."""
+"""Class → an argument that Keras 3 no longer has, and its only value that Keras 3 still computes."""
 
 _IDLE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_SEPARABLE, ("kernel_initializer", "kernel_regularizer", "kernel_constraint")),
@@ -39,15 +39,15 @@ _IDLE: dict[str, tuple[str, ...]] = {
     "Softmax": ("robust_masking",),
     "Discretization": ("trainable",),
 }
-"""Class → arguments that are gone and changed no answer: they were for training, repeat what the inputs say, or
-choose one of two ways to mask, both of which give a masked place nothing (robust or not: tf_keras 2.21)."""
+"""Class → arguments that Keras 3 no longer has and that changed no output: they were for training, repeat the inputs'
+shapes, or choose between two ways of masking that both weigh masked positions zero (robust or not: tf_keras 2.21)."""
 
 _OF_APPLICATIONS = {
     "LayerScale": "convnext",
     "StochasticDepth": "convnext",
     "CustomScaleLayer": "inception_resnet_v2",
 }
-"""Keras finds them by their module."""
+"""Class → its module, by which Keras finds it."""
 
 _MISREAD = frozenset({"Attention", "LayerNormalization", "Normalization", "Softmax", "UnitNormalization"})
 _POLICIES = frozenset({"Policy", "PolicyV1"})
@@ -71,9 +71,9 @@ def repair_layer(item: dict[str, Any]) -> None:
     _drop_arguments(class_name, config)
     config.pop("rng_type", None)  # how tf_keras draws random numbers in training
     if class_name != "InputLayer":
-        config.pop("batch_input_shape", None)  # it stands in the input layer too
+        config.pop("batch_input_shape", None)  # the input layer has it too
     if class_name in _OF_APPLICATIONS:
-        item["module"] = _application(class_name)  # tf_keras calls it otherwise
+        item["module"] = _application(class_name)  # tf_keras has another name for it
     place_layer(item)
     _unpack_axis(class_name, config)
     _name_policy(config)
@@ -81,15 +81,15 @@ def repair_layer(item: dict[str, Any]) -> None:
     if class_name == "ReLU" and "theta" in config:
         config["threshold"] = config.pop("theta")  # of a ThresholdedReLU
     if class_name == "Discretization":
-        config.pop("dtype", None)  # of what comes out; Keras 3 makes what goes in whole numbers, all 0
+        config.pop("dtype", None)  # that of the output; Keras 3 would cast the input to integers, all 0
     if class_name in ("GRU", "GRUCell"):
-        config.setdefault("reset_after", False)  # Keras 2.1 did not know it; Keras 3 takes True
+        config.setdefault("reset_after", False)  # Keras 2.1 did not have it; Keras 3 defaults to True
     if isinstance(config.get("name"), str):
         config["name"] = config["name"].replace("/", "_")
 
 
 def _name_operation(item: dict[str, Any]) -> None:
-    """The portal's own, which computes no other functions, whoever trusts the file."""
+    """Use the portal's own operation, which computes only OPERATIONS even if the file is trusted."""
     name, function = str(item["config"].get("name")), str(item["config"].get("function"))
     if function not in OPERATIONS:
         raise ModelUnusable(
@@ -115,9 +115,9 @@ def _drop_arguments(class_name: str, config: dict[str, Any]) -> None:
 
 
 def place_layer(item: dict[str, Any]) -> bool:
-    """Say where a layer is found that HDF5 names no module for, if Keras 3 does not find it by itself (those of its
-    applications) or reads it otherwise: it loses an axis that is a list of several or null, and takes the mode "dot"
-    for a function (legacy/saving: saving_utils.py, serialization.py). Whether this is such a layer."""
+    """Add the module, which HDF5 leaves out, of a layer that Keras 3 would otherwise not find (those of its
+    applications) or misread: it loses an axis that is a list of several or null, and takes the mode "dot" for a
+    function (legacy/saving: saving_utils.py, serialization.py). Returns whether this is such a layer."""
     class_name = item["class_name"]
     if "module" in item or class_name not in (*_MISREAD, *_OF_APPLICATIONS):
         return False
@@ -130,7 +130,7 @@ def _application(class_name: str) -> str:
 
 
 def _unpack_axis(class_name: str, config: dict[str, Any]) -> None:
-    """Keras 2 wrote a list of one."""
+    """Keras 2 wrote a single axis as a list of one."""
     axis = config.get("axis")
     if class_name in ("BatchNormalization", "LayerNormalization") and isinstance(axis, list) and len(axis) == 1:
         config["axis"] = axis[0]
@@ -143,7 +143,7 @@ def _name_policy(config: dict[str, Any]) -> None:
 
 
 def _keep_hard_sigmoid(config: dict[str, Any]) -> None:
-    """The name stayed, the function did not."""
+    """Under this name, Keras 3 computes another function."""
     for key in ("activation", "recurrent_activation"):
         value = config.get(key)
         name = value.get("config") if isinstance(value, dict) and value.get("class_name") == "function" else value

@@ -1,7 +1,7 @@
-"""How Keras 2 wrote which layers a model has and which feeds which, said as Keras 3 reads it.
+"""Rewrites Keras 2's description of a model's layers and their connections as Keras 3 reads it.
 
-A reference [layer, call, tensor] names a tensor that a call of a layer gave. A call is written as the references that
-went in, and Keras 2 hung the other arguments on each of them: ["layer", 0, 0, {"training": false}].
+A reference [layer, call, tensor] names an output tensor of a call of a layer. A call is written as the references that
+went in, and Keras 2 attached the other arguments to each of them: ["layer", 0, 0, {"training": false}].
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _RECURRENT = frozenset({"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLS
 
 
 def repair_model(item: dict[str, Any]) -> None:
-    """Change the description of a model to what Keras 3 reads as the same model; its layers are left to others."""
+    """Change the description of a model to what Keras 3 reads as the same model. `repair_layer` repairs its layers."""
     module = item.get("module")
     if isinstance(module, str) and _OLD_ENGINE.fullmatch(module):
         item["module"] = _HOMES[item["class_name"]]
-    item.pop("compile_config", None)  # nobody trains here, and optimizers have changed
+    item.pop("compile_config", None)  # models are not trained here, and optimizers have changed
     if item["class_name"] == "Sequential":
         _wrap_list(item)
         _give_input(item["config"])
@@ -35,8 +35,8 @@ def repair_model(item: dict[str, Any]) -> None:
 
 
 def place_wrapped(item: dict[str, Any]) -> None:
-    """Say where a layer in a layer is found: there Keras 3 knows its own by their modules only, which Keras did not
-    write into HDF5 before 2.13. Of a TimeDistributed in another's place it wrote the innermost's shape afterwards."""
+    """Add the module of a layer inside another one, where Keras 3 finds its classes only by module; Keras did not write
+    it into HDF5 before 2.13. Drop build_config, which for a nested TimeDistributed has the innermost layer's shape."""
     config = item.get("config")
     if not isinstance(config, dict):
         return
@@ -49,10 +49,10 @@ def place_wrapped(item: dict[str, Any]) -> None:
 
 
 def check_order(item: dict[str, Any], model: Any) -> None:
-    """Raises ModelUnusable unless the layers of `model`, built of the description, stand as they do there.
+    """Raises ModelUnusable unless `model`, built from the description, has its layers in the same order.
 
-    Weights are found by that order. It follows the arguments of the calls, and Keras 2 wrote by name, in the order of
-    names, what had been given by place: `MultiHeadAttention(…)(query, value, key)` it misreads itself.
+    Weights are assigned by that order. It follows the arguments of the calls, and Keras 2 wrote positional arguments as
+    keywords sorted by name, so that it misreads `MultiHeadAttention(…)(query, value, key)` itself.
     """
     written = item["config"]["layers"]
     names = [one.get("name") or one["config"]["name"] for one in written]
@@ -70,14 +70,14 @@ def check_order(item: dict[str, Any], model: Any) -> None:
 
 
 def _wrap_list(item: dict[str, Any]) -> None:
-    """Before 2.2.3 Keras wrote the bare list of layers."""
+    """Wrap the bare list of layers that Keras wrote before 2.2.3."""
     if isinstance(item.get("config"), list):
         item["config"] = {"name": item.get("name", "sequential"), "layers": item["config"]}
 
 
 def _give_input(config: Any) -> None:
-    """Keras 2 long left the input out and wrote its shape into the first layer, where Keras 3 reads it without the
-    batch: as of one axis more."""
+    """Add the input layer that Keras 2 long left out. It wrote the input shape into the first layer, where Keras 3
+    expects no batch and reads one axis too many."""
     layers = config.get("layers") if isinstance(config, dict) else None
     first = layers[0] if isinstance(layers, list) and layers else None
     inner = first.get("config") if isinstance(first, dict) and first.get("class_name") != "InputLayer" else None
@@ -93,7 +93,7 @@ def _give_input(config: Any) -> None:
 
 
 def _rewrite_graph(config: dict[str, Any]) -> None:
-    """Names without "/", calls counted from 0 and written in Keras 3's form, a single end without a list around it."""
+    """Remove "/" from names, count calls from 0, write them as Keras 3 does, unwrap a single input or output."""
     layers = {one["name"]: one for one in config["layers"]}
     ends = [config["input_layers"], config["output_layers"]]
     calls = [one["inbound_nodes"] for one in layers.values()]
@@ -105,7 +105,7 @@ def _rewrite_graph(config: dict[str, Any]) -> None:
         return [names[name], call - first_calls[name], tensor]
 
     def moved_end(reference: list[Any]) -> list[Any]:
-        """Of an end, and only there, Keras 3 still takes off the 1 itself (functional.py, `get_tensor`)."""
+        """Add the 1 again, which Keras 3 itself subtracts for inputs and outputs only (functional.py, `get_tensor`)."""
         name, call, tensor = moved(reference)
         return [name, call + (layers[reference[0]]["class_name"] in ("Functional", "Model")), tensor]
 
@@ -121,7 +121,7 @@ def _rewrite_graph(config: dict[str, Any]) -> None:
 
 
 def _plain_names(names: list[str]) -> dict[str, str]:
-    """Keras 3 allows no "/", which DenseNet's and many converted files have. No two layers may end up with one name."""
+    """Name → unique name without "/", which Keras 3 does not allow and which DenseNet and many converted files have."""
     plain = {name: name for name in names if "/" not in name}
     for name in names:
         if name in plain:
@@ -134,8 +134,9 @@ def _plain_names(names: list[str]) -> dict[str, str]:
 
 
 def _first_calls(layers: dict[str, Any], graph: list[Any]) -> dict[str, int]:
-    """Where Keras 2 began to count the calls of each layer: at 1 for a model in the model, whose building was call 0
-    unless it had no input yet (its functional.py, `_should_skip_first_node`). Every call that counts is referred to."""
+    """The number of each layer's first call. Keras 2 counted from 1 for a model in the model, because building it was
+    call 0 unless it had no input yet (its functional.py, `_should_skip_first_node`). All counted calls are referred
+    to."""
     first = dict.fromkeys(layers, 0)
     counted: dict[str, list[int]] = {}
     for name, call, *_ in _references(graph, layers):
@@ -144,9 +145,9 @@ def _first_calls(layers: dict[str, Any], graph: list[Any]) -> dict[str, int]:
 
 
 def _call(call: Any, layer: dict[str, Any], names: dict[str, str], moved: Callable[[list[Any]], Any]) -> dict[str, Any]:
-    """In Keras 3's form; of the old one it reads tensors only where they are no keywords, as an attention's value is.
+    """The call in Keras 3's form, because Keras 3 reads no tensors in keywords of the old form (an attention's value).
 
-    The first states of a recurrent layer went in beside its sequence; Keras 3 takes them as a keyword.
+    The initial states of a recurrent layer were passed beside its sequence; Keras 3 takes them as a keyword.
     """
 
     def tensor(reference: list[Any]) -> dict[str, Any]:
@@ -167,12 +168,12 @@ def _call(call: Any, layer: dict[str, Any], names: dict[str, str], moved: Callab
     if isinstance(given, list) and len(given) > 1 and layer["class_name"] in _RECURRENT:
         keywords["initial_state"] = given[1:]
         given = given[:1]
-    keywords = {key: value for key, value in keywords.items() if value is not None}  # one of them, `constants`, is gone
+    keywords = {key: value for key, value in keywords.items() if value is not None}  # Keras 3 has no `constants`
     return {"args": given if isinstance(given, list) and len(given) == 1 else [given], "kwargs": keywords}
 
 
 def _operation_call(call: Any, names: dict[str, str], tensor: Callable[[list[Any]], Any]) -> dict[str, Any]:
-    """Of an operation: a list of one stays a list, a constant may stand for a tensor, null is an index too."""
+    """The call of an operation: a list of one stays a list, a constant may replace a tensor, null is an index too."""
 
     def given(value: Any) -> Any:
         if isinstance(value[0], list):
@@ -190,7 +191,7 @@ def _operation_call(call: Any, names: dict[str, str], tensor: Callable[[list[Any
 
 
 def _index(value: Any) -> Any:
-    """With `...` as a text: of Keras 2's dict Keras' reader of HDF5 makes what its reader of layers then refuses."""
+    """The index with `...` as text: Keras' HDF5 reader turns Keras 2's dict into what its layer reader refuses."""
     if isinstance(value, list):
         return [_index(one) for one in value]
     return "..." if value == ELLIPSIS else value
@@ -206,7 +207,7 @@ def _references(value: Any, names: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 def _replaced(value: Any, names: dict[str, Any], change: Callable[[list[Any]], Any]) -> Any:
-    """The same structure, with what `change` makes of each reference in its place."""
+    """The same structure with each reference replaced by what `change` makes of it."""
     if _is_reference(value, names):
         return change(value)
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""What Keras 2 wrote as TFOpLambda and SlicingOpLambda: a function of TensorFlow between two layers.
+"""Computes what Keras 2 wrote as TFOpLambda and SlicingOpLambda: a call of a TensorFlow function between two layers.
 
-Importing this registers it. TensorFlow's own function computes it, as in Keras 2, so that a constant takes the dtype of
-the tensor beside it and whole numbers divide as they did; in the traced graph it is what the function leaves there.
+Importing this registers the operation. It calls TensorFlow's own function, as Keras 2 did, so that a constant takes the
+dtype of the tensor beside it and integers divide as they did; the traced graph holds only the function's operations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inference.formats.keras_operations import OPERATIONS
 
 
 class OldOperation(keras.Operation):  # type: ignore[misc] # Keras has no types
-    """No layer: Keras 2 did not cast what went in, and its mask ended here."""
+    """Not a layer, because Keras 2 did not cast its inputs and did not pass on their mask."""
 
     def __init__(self, function: str, name: str | None = None) -> None:
         """Raises ValueError unless `function` is one of OPERATIONS."""
@@ -33,7 +33,7 @@ class OldOperation(keras.Operation):  # type: ignore[misc] # Keras has no types
 
 
 def _index(value: Any) -> Any:
-    """JSON has no slices and no `...`."""
+    """The index from JSON, which has no slices and no `...`."""
     if isinstance(value, list | tuple):
         return tuple(_index(one) for one in value)
     if isinstance(value, dict):

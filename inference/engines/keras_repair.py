@@ -1,8 +1,7 @@
-"""Files of Keras 2, and of Keras 3 where it misreads its own, read from a copy described as Keras 3 reads it.
+"""Repairs files of Keras 2, and those of Keras 3 that it misreads itself, in a copy that Keras 3 reads correctly.
 
-The copy is made next to the temporary files of the process and removed after loading. It holds only names that the
-file holds too, but for the portal's own `portal>hard_sigmoid` and `portal>operation`: what passed the allow-list stays
-what it was.
+The copy is a temporary file of the process and is removed after loading. The repair adds only classes of Keras and the
+portal's own `portal>hard_sigmoid` and `portal>operation`, so what passed the allow-list stays harmless.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _OF_IMAGES = (
     "SobelEdges",
 )  # fmt: skip
 SUBMODULES = {**dict.fromkeys(_OF_IMAGES, ".image"), "Rearrange": ".einops"}
-"""Operation → where Keras keeps it; all others are at hand in `keras.src.ops` itself."""
+"""Operation → its submodule of `keras.src.ops`; all others are found in `keras.src.ops` itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Readable:
 
 @contextlib.contextmanager
 def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
-    """The file itself, or a repaired copy that is removed after. Raises ModelUnusable."""
+    """The file itself, or a repaired copy that is removed on leaving the context. Raises ModelUnusable."""
     config, version = _description(path, format_name)
     is_old = version < 3
     of_cudnn: list[PlainLayer] = []
@@ -81,8 +80,8 @@ def readable_copy(path: Path, format_name: str) -> Iterator[Readable]:
 
 
 def repair(config: Any) -> list[PlainLayer]:
-    """Change a description of Keras 2, models in models included, to what Keras 3 reads as the same model. The layers
-    whose weights have to be changed too.
+    """Change a description of Keras 2, nested models included, to what Keras 3 reads as the same model. Returns the
+    layers whose weights have to be converted too.
 
     Raises ModelUnusable where Keras 3 cannot compute the same.
     """
@@ -98,8 +97,8 @@ def repair(config: Any) -> list[PlainLayer]:
 
 
 def _place_operation(item: dict[str, Any]) -> bool:
-    """Say where an operation between layers is found: HDF5 names no modules, and there Keras 3 looks for its own ones
-    among its layers, some of which have the same names. Whether this is one."""
+    """Add the module of an operation between layers: HDF5 leaves it out, and Keras 3 would look among its layers, some
+    of which have the same names. Returns whether this is such an operation."""
     name, config = item["class_name"], item.get("config")
     is_layer = not isinstance(config, dict) or "trainable" in config
     if name not in OPERATIONS or is_layer or "inbound_nodes" not in item or "module" in item:
@@ -112,14 +111,14 @@ def _place_operation(item: dict[str, Any]) -> bool:
 
 
 def _spell_out(tensor: Any, key: Any) -> None:
-    """Write `...` as the slices for which it stands: of HDF5 Keras 3 reads it before it can take it."""
+    """Replace `...` by the slices for which it stands: in HDF5, Keras 3 parses it before it can handle it."""
     if isinstance(key, list) and _ELLIPSIS in key:
         at, axes = key.index(_ELLIPSIS), sum(one is not None for one in key) - 1
         key[at : at + 1] = [_ALL] * (len(tensor["config"]["shape"]) - axes)
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Each dict that names a class, outermost first, so that what is done to it is seen in what lies inside."""
+    """Each dict with a class_name, outermost first, so that dicts added to it are visited too."""
     waiting = [config]
     while waiting:
         value = waiting.pop()
@@ -132,10 +131,10 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _description(path: Path, format_name: str) -> tuple[Any, int]:
-    """What the file says of its model, and the main version of the Keras that wrote it.
+    """The model's description, and the major version of the Keras that wrote it.
 
-    An HDF5 file that does not name it is older than all others. Where nothing can be read there is nothing to repair:
-    Keras says so in its own words.
+    An HDF5 file without a version counts as 1, older than all others. Where nothing can be read this is (None, 3), so
+    that nothing is repaired and Keras reports the error itself.
     """
     try:
         if format_name == "hdf5":

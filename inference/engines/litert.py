@@ -29,7 +29,7 @@ MAX_THREADS = 4  # more do not help the small models that this format is for
 
 @dataclass(frozen=True, slots=True)
 class LiteRtTensor:
-    """One end of the model: where it lies in the interpreter, and how its numbers are stored there."""
+    """An input or output: its index in the interpreter, and how its numbers are stored there."""
 
     spec: TensorSpec
     file_name: str
@@ -45,7 +45,7 @@ class LiteRtTensor:
         is_quantised = bool(scale) and stored.kind in "iu"
         shape = [int(n) for n in details["shape"]]
         free = details.get("shape_signature", shape)
-        # The batch stays as the file has it (one): changing it plans the memory anew for each request.
+        # The batch stays as the file has it (one): changing it would allocate memory anew for each request.
         seen = tuple(n if i == 0 or free[i] >= 0 else None for i, n in enumerate(shape))
         dtype = "float32" if is_quantised else texts.DTYPE if stored.kind in "SOU" else stored.name
         spec = TensorSpec(name, dtype, seen)
@@ -69,10 +69,10 @@ class LiteRtTensor:
 
 
 class LiteRtEngine:
-    """One interpreter. It holds its inputs and outputs itself, so calls wait for each other.
+    """One interpreter. It holds its inputs and outputs itself, so calls run one after the other.
 
-    Each call begins anew. `reset_all_variables` puts back to zero what a recurrent operation keeps, but no variables
-    of the file: one that writes into some is opened again (1 ms for a wake word of 60 kB).
+    No call sees state of an earlier one. `reset_all_variables` zeroes what a recurrent operation keeps, but not the
+    file's variables: if a file writes some, it is opened anew for each call (1 ms for a wake-word model of 60 kB).
     """
 
     parallel = callers = 1
@@ -128,7 +128,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine
 
 
 def _planned(interpreter: Any) -> Any:
-    """With its memory laid out. A file holds 1 for a free size, for which some networks cannot be planned."""
+    """The interpreter with its memory allocated. Files hold 1 for a free size, which is too small for some networks."""
     try:
         interpreter.allocate_tensors()
     except RuntimeError:
@@ -139,7 +139,7 @@ def _planned(interpreter: Any) -> Any:
 
 
 def _plan_for_one_of(sizes: Sequence[int], interpreter: Any, details: Sequence[Any]) -> None:
-    """The first of the sizes for which it can be planned."""
+    """Allocate memory for the first of the sizes that works."""
     for size in sizes:
         for one in details:
             free = one["shape_signature"]
@@ -162,7 +162,7 @@ def _tensors(details: list[Any], names: dict[int, str]) -> list[LiteRtTensor]:
 
 
 def _name(details: Any, names: dict[int, str]) -> str:
-    """The name in the file's signature; else the tensor's own, without the `serving_default_` and `:0` around it."""
+    """The name in the file's signature, else the tensor's own without `serving_default_` and `:0`."""
     if details["index"] in names:
         return names[details["index"]]
     return str(details["name"]).removeprefix("serving_default_").split(":")[0] or f"tensor_{details['index']}"

@@ -1,6 +1,6 @@
-"""The engine `onnxruntime`: ONNX files on the CPU, without extensions of their own.
+"""The engine `onnxruntime`: ONNX files on the CPU, without custom extensions.
 
-A file lies alone in its folder: weights beside it (ONNX external data) are only there if they came in its archive.
+A file is alone in its folder: weights in separate files (ONNX external data) exist only if they came in its archive.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _DTYPES = {
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 _ERRORS_ONLY = 3
 _REPEATING = (b"Loop", b"Scan", b"Search", b"Sampling", b"SequenceMap")
-"""In the names of operations that run a part of the graph as often as values say (Operators.md of ONNX, and
+"""Parts of the names of operations that loop over a part of the graph, depending on values (Operators.md of ONNX, and
 ContribOperators.md of ONNX Runtime: BeamSearch, GreedySearch)."""
 
 
 class OnnxRuntimeEngine:
     """One session. ONNX Runtime itself allows several threads in `run`, which share the session's thread pool; two of
-    them are 15 % slower than one, because those who wait for a part of their call spin."""
+    them are 15 % slower than one, because threads that wait for a part of their call spin."""
 
     parallel = callers = 1
     device = "cpu"
@@ -87,7 +87,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeE
 
 
 def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Texts as ONNX Runtime takes them. Raises BadInput for what is no UTF-8."""
+    """Texts as `str`, as ONNX Runtime takes them. Raises BadInput where one is not UTF-8."""
     words = array.copy()
     flat = words.reshape(-1)
     try:
@@ -135,6 +135,6 @@ def _sentence(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, without the code in front and without the node that met it."""
+    """The error message without the error code and the name of the node where it occurred."""
     said = str(error).rpartition("Status Message: ")[2]
     return first_line(Exception(re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", said)))

@@ -1,10 +1,10 @@
 """The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder), ONNX, frozen graphs.
 
-Pinning is off: pinned, each of several processes binds to the same first cores (two processes: 92–116 images a second,
-188 without). OpenVINO's conversion tool stays out: nothing here uses it, it takes three quarters of OpenVINO's import
-(271 ms with it, 64 without) and reports itself over the network.
+Thread pinning is off: with it, several processes all bind to the same first cores (two processes: 92–116 images a
+second, 188 without). OpenVINO's conversion tool is not imported: nothing here uses it, it takes three quarters of
+OpenVINO's import (271 ms with it, 64 without) and sends telemetry over the network.
 
-Its CPU plugin computes whole numbers as int32 and float64 as float32, whatever the file says: see NARROW_ENGINES.
+OpenVINO's CPU plugin computes integers as int32 and float64 as float32, whatever the file says: see NARROW_ENGINES.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ALIGNMENT_BYTES = 64
 _WITH_BODIES = ("Loop", "TensorIterator", "If")
 _CALLERS_PER_STREAM = 2
-"""While one's call is computed, the next one's is already there: with one each, 5 % of the cores stood still."""
+"""While one caller's call is computed, the other's is already queued: with one per stream, 5 % of the cores idled."""
 _READ_DIRECTLY = ("openvino", "onnx", "frozen_graph")
 _MISSING = re.compile(
     r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
@@ -52,10 +52,10 @@ _USED_OTHERWISE = re.compile(r"Conversion is failed for: (\w+)")
 
 
 class OpenVinoEngine:
-    """A compiled model with a small pool of requests: a call takes one of its own, so several threads may be in `run`.
+    """A compiled model with a small pool of infer requests: each call takes one, so several threads may be in `run`.
 
-    `parallel` calls are computed side by side, the others are queued in OpenVINO and start without Python's doing; more
-    than `callers` wait for a free request.
+    `parallel` calls are computed at the same time; more, up to `callers`, are queued in OpenVINO and start without
+    Python. Further calls wait for a free infer request.
     """
 
     def __init__(self, compiled: Any, weights: Array | None, *, may_loop: bool) -> None:
@@ -83,9 +83,9 @@ class OpenVinoEngine:
         given = [inputs[name] for name in self._input_names]
         request = self._free.get()
         try:
-            if self._remembers:  # what was asked before, which may have been another caller's
+            if self._remembers:  # the state of the last call, which may have been another client's
                 request.reset_state()
-            if self._takes_tensors:  # OpenVINO's own way from arrays to tensors takes longer than a small model
+            if self._takes_tensors:  # OpenVINO's own conversion of arrays to tensors takes longer than a small model
                 given = [array if array.flags.carray else array.copy() for array in given]
                 for i, array in enumerate(given):
                     request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
@@ -117,7 +117,7 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
 
 
 def refusal(error: Exception) -> str:
-    """Why OpenVINO does not take a file, as a sentence."""
+    """Why OpenVINO does not accept a file, as a sentence."""
     if operation := missing_operation(error):
         return f"OpenVINO has no operation for {operation}, which the model uses."
     if match := _USED_OTHERWISE.search(str(error)):
@@ -126,7 +126,7 @@ def refusal(error: Exception) -> str:
 
 
 def missing_operation(error: Exception) -> str:
-    """The operation of a file that OpenVINO has none for; empty where its message names none."""
+    """The operation that OpenVINO does not have, or "" where its message names none."""
     match = _MISSING.search(str(error))
     return match[1] if match else ""
 
@@ -146,7 +146,7 @@ def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
 
 
 def _in_float32(model: Any) -> Any:
-    """bf16, which numpy and the protocols do not have, goes in and comes out as float32."""
+    """Turn inputs and outputs in bf16, which numpy and the protocols do not have, into float32."""
     if all(port.get_element_type() != ov.Type.bf16 for port in (*model.inputs, *model.outputs)):
         return model
     ends = PrePostProcessor(model)
@@ -158,8 +158,8 @@ def _in_float32(model: Any) -> Any:
 
 
 def copied(source: Any) -> Any:
-    """A tensor's values as a tensor of their own. A conversion to the same type does where the shape is fixed (a scalar
-    cannot be broadcast), and broadcasting to the same shape where it is free: see `_copy_converted`."""
+    """A copy of a tensor: by conversion to the same type where the shape is fixed (a scalar cannot be broadcast), by
+    broadcasting to the same shape where it is free. See `_copy_converted`."""
     shape = source.get_partial_shape()
     if shape.rank.is_static and shape.is_dynamic:
         return ops.broadcast(source, ops.shape_of(source)).output(0)
@@ -167,9 +167,9 @@ def copied(source: Any) -> Any:
 
 
 def _copy_converted(model: Any) -> None:
-    """Copy what a conversion gives out, under its names: where one changes nothing (float32 to float32, or by way of
-    float16, which is computed in float32) and both ends are free in shape, the CPU plugin of 2026.4 reads freed memory
-    once the shape changes. It answers with what lies there or dies of SIGSEGV."""
+    """Copy outputs that come from a Convert, under the same names. Where that Convert changes nothing (float32 to
+    float32, or by way of float16, which is computed in float32) and its input and output are free in shape, the CPU
+    plugin of 2026.4 reads freed memory once the shape changes: it returns what is there or crashes with SIGSEGV."""
     for result in model.get_results():
         source = result.input_value(0)
         if source.get_node().get_type_name() == "Convert" and source.get_partial_shape().is_dynamic:
@@ -182,15 +182,15 @@ def _copy_converted(model: Any) -> None:
 
 
 def _spec_of(port: Any, otherwise: str, taken: frozenset[str] = frozenset()) -> TensorSpec:
-    """Name, dtype and shape of an input or output. `otherwise` names one that the file leaves without a name; one that
-    is `taken` by an input is no output's, as far as there is another: what is passed through has those of both."""
+    """Name, dtype and shape of an input or output. `otherwise` is the name where the file gives none. A name `taken` by
+    an input is used only if there is no other: a tensor that is passed through has the names of both."""
     shape = tuple(int(d.get_length()) if d.is_static else None for d in port.get_partial_shape())
     names = port.get_names()
     return TensorSpec(_shortest(names - taken) or _shortest(names) or otherwise, _dtype(port.get_element_type()), shape)
 
 
 def _is_plain(port: Any) -> bool:
-    """Whether an array of numpy's is a tensor of this input as it is: no texts, no scalar."""
+    """Whether a numpy array can be used as this input's tensor without conversion: no texts, no scalar."""
     kind = port.get_element_type()
     return kind.get_type_name() != "string" and bool(port.get_partial_shape().rank.get_length())
 
@@ -238,7 +238,7 @@ def _unpacked(path: Path) -> Path:
 
 
 def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
-    """Weights that lie unpacked and aligned in the archive (as ours do) are mapped, not copied."""
+    """Weights that are uncompressed and aligned in the archive (as a conversion writes them) are mapped, not copied."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
@@ -252,7 +252,7 @@ def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
                 weights = np.frombuffer(bytearray(archive.read(weights_name)), np.uint8)
     except (zipfile.BadZipFile, OSError) as error:
         raise ModelUnusable("The archive is damaged or was cut off. Upload the whole file.") from error
-    # As bytes: beside no weights, a text is taken for the path of a file.
+    # As bytes: without weights, OpenVINO takes a `str` for the path of a file.
     return core.read_model(text, ov.Tensor(weights, shared_memory=True) if weights.size else b""), weights
 
 
@@ -266,7 +266,7 @@ def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
         start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         if start % _ALIGNMENT_BYTES:
             return None
-        # OpenVINO shares only arrays that could be written to; nobody writes, so no page is ever copied.
+        # OpenVINO shares only writable arrays; nothing writes to this one, so no page is ever copied.
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return np.frombuffer(whole, np.uint8, entry.file_size, start)
 

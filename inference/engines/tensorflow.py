@@ -47,19 +47,19 @@ _AROUND = re.compile(
 )
 
 _CALLERS = 2
-"""A call's threads wait for the slowest of them at each operation; meanwhile those of the other call go on. MobileNetV2
-on two busy cores: 76 pictures a second with two callers, 52 with one, 72 with three; on a GPU, 16 in a call, 2,700
-with two, 1,500 with one."""
+"""At each operation, the threads of a call wait for the slowest one; those of another call work meanwhile. MobileNetV2
+on two busy cores: 76 pictures a second with two callers, 52 with one, 72 with three; on a GPU, with 16 pictures in a
+call, 2,700 with two, 1,500 with one."""
 
 SMALL_BYTES = 16 * 1024
 """A weight up to this size (normalisation of 4,096 channels) becomes a constant of the traced graph. TensorFlow keeps
-such a constant some ten times over, so larger weights stay variables."""
+about ten copies of such a constant, so larger weights stay variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What a file holds as one function: tensors in the order of the inputs → tensors in the order of the outputs.
-    `variables` are the weights behind it, also those that became constants; empty where the file has constants only."""
+    """A loaded file as one function, from tensors in the order of the inputs to tensors in the order of the outputs.
+    `variables` are its weights, also those that became constants; empty where the file has constants only."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature
@@ -67,7 +67,7 @@ class Traced:
     keep: Any = None
     """Whatever must live as long as the function: TensorFlow's functions do not hold their owners."""
     may_loop: bool = False
-    """See Engine. The loops of Keras' layers go over the steps of an input, whatever its values are."""
+    """See Engine. The loops of Keras' layers do not count: their rounds depend only on the number of steps."""
     callers: int = _CALLERS
 
 
@@ -95,8 +95,9 @@ class TensorFlowEngine:
         return [tf.convert_to_tensor(tensor) for tensor in self.traced.call(*tensors)]
 
     def _beside_python(self) -> AbstractContextManager[Any]:
-        """In here tensors are made in the host's memory; to a GPU they would be copied under Python's lock, which who
-        decodes pictures needs as well. On an H200, beside calls of 16 rows, 8 threads decode 620 a second, not 505."""
+        """Within this context, tensors are made in host memory: copying them to a GPU would hold Python's GIL, which
+        threads that decode pictures need. On an H200, beside calls of 16 rows, 8 threads decode 620 a second, not
+        505."""
         return nullcontext() if self.device == "cpu" else tf.device("/CPU:0")
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
@@ -110,8 +111,8 @@ class TensorFlowEngine:
 
 
 def _as_made(signature: Signature, outputs: Sequence[Any]) -> Signature:
-    """The signature with the dtypes that come, and as many axes: Keras says of a StringLookup's words that they are
-    numbers, and of a text's counts that they have an axis more."""
+    """The signature with the dtypes and numbers of axes of the traced outputs: Keras declares a StringLookup's words as
+    numbers, and the counts of a text with one axis too many."""
     specs = []
     for said, output in zip(signature.outputs, outputs, strict=True):
         has_its_axes = output.shape.rank in (None, len(said.shape))
@@ -136,9 +137,9 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> TensorFlowEn
 
 
 def prepare() -> None:
-    """Make the runtime start, and Keras and the tracer import what they import when they are first used.
+    """Start the runtime, and trigger the imports that Keras and the tracer do on first use.
 
-    It fixes how many threads TensorFlow takes: what is loaded afterwards cannot ask for another number.
+    This fixes TensorFlow's number of threads: a model loaded afterwards cannot change it.
     """
     _prepare_gpu()
     pixels = keras.Input((8, 8, 3))
@@ -154,10 +155,10 @@ def prepare() -> None:
 
 
 def _prepare_gpu() -> bool:
-    """Whether there is one; it computes in f32 and takes memory as it is needed.
+    """Whether there is a GPU; it is set to compute in f32 and to allocate memory as needed.
 
-    TensorFlow's default on newer GPUs is TF32, which keeps 10 bits of what is multiplied. On an H100 MobileNetV2 then
-    answered up to 0.06 off and named other best fives on 13 of 16 pictures, and was no faster; in f32 it is 2e-6 off.
+    TensorFlow's default on newer GPUs is TF32, which keeps 10 bits of each factor. On an H100 MobileNetV2's scores were
+    then up to 0.06 off, its top five differed on 13 of 16 pictures, and it was no faster; in f32 they are 2e-6 off.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices("GPU")
@@ -167,13 +168,13 @@ def _prepare_gpu() -> bool:
 
 
 def _reason(error: Any) -> str:
-    """The line that says what is wrong: after the trace of the operation, before its node."""
+    """The line of the message that says what is wrong: after the operation's trace, before its node."""
     lines = str(error.message).partition("[[{{node")[0].strip().splitlines()
     return " ".join(lines[-1].split())[:300] if lines else first_line(error)
 
 
 def _array(tensor: Any) -> np.ndarray[Any, Any]:
-    """A single text comes as bytes, which numpy would take for a text of fixed length."""
+    """The tensor as an array. A single text is `bytes`, which numpy would make a text of fixed length."""
     return np.array(tensor.numpy(), object) if tensor.dtype == tf.string else tensor.numpy()
 
 
@@ -181,7 +182,7 @@ def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
     match format_name:
         case "keras" | "hdf5":
             traced = _open_keras(path, format_name, is_trusted=settings.is_trusted)
-            return replace(traced, may_loop=settings.is_trusted)  # code of its own may do anything
+            return replace(traced, may_loop=settings.is_trusted)  # a trusted file's own code may do anything
         case "saved_model":
             return _of_graph(open_saved_model(path))
         case "frozen_graph":
@@ -190,7 +191,7 @@ def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
 
 
 def _in_float32(traced: Traced) -> Traced:
-    """bfloat16, which numpy and the protocols do not have, goes in and comes out as float32."""
+    """Turn inputs and outputs in bfloat16, which numpy and the protocols do not have, into float32."""
     taken = [spec.dtype for spec in traced.signature.inputs]
 
     def call(*tensors: Any) -> list[Any]:
@@ -240,11 +241,11 @@ def _of_keras(model: Any) -> Traced:
     small = [(weight, weight.numpy()) for weight in model.weights if _is_small(weight)]
 
     def call(*tensors: Any) -> list[Any]:
-        """`inputs` are the flattened `input`. Keras takes a list for a dict only where its keys are in order.
+        """Pack the tensors as `model.input` is structured: Keras takes a list for a dict only if its keys are sorted.
 
         Small weights are constants, so that TensorFlow computes once what depends on them alone: four of the six
-        operations of a normalisation. What a stateful layer writes is not there for the next call, which may be
-        somebody else's.
+        operations of a normalisation. What a stateful layer writes is dropped, because the next call may be another
+        client's.
         """
         given = tensors[0] if len(tensors) == 1 else keras.tree.pack_sequence_as(model.input, tensors)
         with keras.StatelessScope(state_mapping=small):
@@ -258,7 +259,7 @@ def _is_small(weight: Any) -> bool:
 
 
 def _vocabularies(model: Any) -> dict[int, int]:
-    """Id of a tensor → how many entries the smallest Embedding has that reads it."""
+    """Id of a tensor → the number of entries of the smallest Embedding that reads it."""
     sizes: dict[int, int] = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Embedding):
@@ -269,8 +270,8 @@ def _vocabularies(model: Any) -> dict[int, int]:
 
 
 def _output_names(model: Any, outputs: list[Any]) -> list[str]:
-    """The keys where the model answers a dict, else the layers that answer. A Sequential names neither; its tensors are
-    numbered anew by each process."""
+    """The keys where the model returns a dict, else the names of the output layers: tensors are numbered anew in each
+    process. A Sequential names neither, so its last layer is taken."""
     structure = getattr(model, "output", None)  # which a Sequential that was never called does not have
     if isinstance(structure, dict) and len(structure) == len(outputs):
         numbers = keras.tree.pack_sequence_as(structure, range(len(outputs)))
@@ -286,7 +287,7 @@ def _flatten(structure: Any) -> list[Any]:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Names as people know them, without `:0` and scopes; numbered where two are alike."""
+    """Names without `:0` and scopes; all are numbered where two are the same."""
     short = [_OUTPUT_NUMBER.sub("", name).split("/")[0] for name in names]
     if len(set(short)) == len(short):
         return short
@@ -309,7 +310,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The reason, which Keras wraps in what it was doing and in descriptions, once for each layer around."""
+    """The reason of an error, which Keras wraps in context and descriptions once for each enclosing layer."""
     text = _COLOURS.sub("", str(error))
     layer = "".join((_AT_LAYER.findall(text) or [""])[-1])
     reason = _AROUND.sub("", text.rpartition("Exception encountered:")[2]).strip()

@@ -1,4 +1,4 @@
-"""SavedModels and frozen graphs as functions of TensorFlow."""
+"""SavedModels and frozen graphs as TensorFlow functions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHOOSE = "Save it with a shape, or choose other outputs in the option graph_out
 @dataclass(frozen=True, slots=True)
 class GraphModel:
     """A function of tensors in the order of the signature; `keep` must live as long as it. `may_loop`: see Engine.
-    `remembers`: a call writes into variables, where another one at the same time would find it."""
+    `remembers`: a call writes to variables, which another call at the same time would see."""
 
     call: Callable[..., Sequence[Any]]
     signature: Signature
@@ -45,11 +45,11 @@ def open_saved_model(path: Path) -> GraphModel:
     with tempfile.TemporaryDirectory(prefix="saved-model-") as folder:
         _lay_out(path, Path(folder) / "model")
         root = _root_of(Path(folder))
-        return replace(_open_folder(root), may_loop=holds_text(root / _GRAPH, _REPEATING))  # the weights were read
+        return replace(_open_folder(root), may_loop=holds_text(root / _GRAPH, _REPEATING))  # weights are in memory
 
 
 def _lay_out(path: Path, folder: Path) -> None:
-    """A folder of ours: the files of an archive or a folder, or a lone saved_model.pb (a graph without variables)."""
+    """Fill `folder` with the files of an archive or a folder, or a lone saved_model.pb (a graph without variables)."""
     try:
         if path.is_dir():
             shutil.copytree(path, folder)
@@ -63,8 +63,8 @@ def _lay_out(path: Path, folder: Path) -> None:
 
 
 def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> GraphModel:
-    """A GraphDef whose variables are constants. Without names given, all go in and come out that may be meant. Raises
-    ModelUnusable with a sentence."""
+    """A GraphDef whose variables are constants. Inputs and outputs are chosen as in `find_ends`. Raises ModelUnusable
+    with a sentence."""
     graph_def = tf.compat.v1.GraphDef()
     try:
         graph_def.ParseFromString(path.read_bytes())
@@ -84,8 +84,8 @@ def open_frozen_graph(path: Path, inputs: Sequence[str] = (), outputs: Sequence[
 def _of_graph_def(
     graph_def: Any, feeds: Mapping[str, str], fetches: Mapping[str, str], shapes: Mapping[str, Any] | None = None
 ) -> GraphModel:
-    """The part of a graph between tensors, given by the names to show → the names of the tensors. `shapes` of outputs
-    are taken where known from elsewhere: a function called in a graph has lost its own."""
+    """The part of a graph between `feeds` and `fetches`, both public name → name of the tensor. `shapes` are those of
+    outputs where known from elsewhere: a function called in a graph has lost its own."""
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     pruned = wrapped.prune(
         [wrapped.graph.as_graph_element(name) for name in feeds.values()],
@@ -109,7 +109,7 @@ def _of_graph_def(
 
 
 def _try_ranks(function: Any) -> None:
-    """Where the graph does not say how many dimensions an output has (a loop has lost it), a try with zeros does."""
+    """Where an output's rank is unknown (a loop has lost it), find it by running the function on zeros."""
     shapes = [tensor.shape for tensor in function.inputs]
     if None in [shape.rank for shape in shapes] or None not in [tensor.shape.rank for tensor in function.outputs]:
         return
@@ -150,10 +150,10 @@ def _open_folder(folder: Path) -> GraphModel:
 
 
 def _written(function: Any) -> list[Any]:
-    """The variables that a call may write into.
+    """The variables that a call may write to.
 
-    TensorFlow notes at each call of a function which of its variables are only read there, since 2.2: in an older file
-    all count as written, which is believed where an operation that writes is there at all.
+    Since 2.2 TensorFlow records for each call of a function which variables it only reads. In older files all count as
+    written, so they are returned only if the graph has an operation that writes.
     """
     within: set[int] = set()
     for operation in function.graph.get_operations():
@@ -172,8 +172,8 @@ def _can_write(graph: Any) -> bool:
 
 
 def _load(folder: Path) -> Any:
-    """What `tf.saved_model.load` gives, or the model as a frozen graph: of TensorFlow 1, whose variables no converter
-    takes, and where nothing else reads the file; but not with tables, which are no constants."""
+    """What `tf.saved_model.load` returns, or the model as a frozen graph: for TensorFlow 1, whose variables no
+    converter accepts, and where nothing else reads the file. Not with tables, which cannot become constants."""
     try:
         loaded = tf.saved_model.load(str(folder))
     except (AttributeError, ValueError, KeyError):
@@ -190,8 +190,8 @@ def _load(folder: Path) -> Any:
 
 
 def _without_slots(folder: Path) -> Any:
-    """The SavedModel without what the optimizer kept for each weight (`SavedObject.slot_variables`). To put that back,
-    TensorFlow calls a method of Keras 2's optimizers that nobody has any more (`add_slot`)."""
+    """The SavedModel without the optimizer's values for each weight (`SavedObject.slot_variables`). To restore them,
+    TensorFlow calls a method of Keras 2's optimizers that no longer exists (`add_slot`)."""
     saved = saved_model_pb2.SavedModel.FromString((folder / _GRAPH).read_bytes())
     for meta_graph in saved.meta_graphs:
         nodes = meta_graph.object_graph_def.nodes
@@ -229,7 +229,7 @@ def _signature_key(signatures: Mapping[str, Any]) -> str:
 
 
 def _root_of(folder: Path) -> Path:
-    """The folder that holds `saved_model.pb`: this one, or the only one in it that does."""
+    """The folder that holds `saved_model.pb`: this one, or the only one below it that does."""
     found = [path.parent for path in sorted(folder.rglob(_GRAPH)) if path.is_file()]
     if len(found) != 1:
         raise ModelUnusable(f"The archive holds {len(found)} files called saved_model.pb; exactly one is expected.")

@@ -21,12 +21,12 @@ __all__ = ["FileFacts", "FileRejected", "inspect_file"]
 def inspect_file(
     path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
 ) -> FileFacts:
-    """The kind is told by content. Raises FileRejected with a sentence for whoever uploaded the file.
+    """Detect the format by content and check the file. Raises FileRejected with a message for the person who uploads.
 
-    Layers and operations are checked against the allow-lists; those of Keras' and TensorFlow's files not if
-    `is_trusted`. That a Keras model is loaded with compile=False is assumed. `inputs` and `outputs` choose the ends of
-    a frozen graph.
-    HDF5's reader runs for ever on some damaged files: call this in a process that a clock and a memory limit can end.
+    Layers and operations are checked against allow-lists; with `is_trusted`, those of Keras and TensorFlow files are
+    not. Keras models are assumed to be loaded with compile=False. `inputs` and `outputs` choose the inputs and outputs
+    of a frozen graph.
+    HDF5's reader never returns on some damaged files: call this in a process with a time and a memory limit.
     """
     match recognise(path):
         case "keras":

@@ -16,8 +16,8 @@ BEGINS_ANEW = (
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """`format` is one of the contract's names; `labels` are those inside the file, in the order of the scores; `notes`
-    are sentences worth showing beside a good file."""
+    """`format` is a `recognise.FormatName`; `labels` are those inside the file, in the order of the scores; `notes` are
+    sentences to show to the user although the file is accepted."""
 
     format: str
     labels: tuple[str, ...] = ()

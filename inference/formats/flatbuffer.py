@@ -14,8 +14,8 @@ MAX_NUMBERS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. Fields are counted from 0 in the order of the schema; every method raises FileRejected where an offset
-    leads out of the file or a limit is passed."""
+    """One table. Fields are numbered from 0 in the order of the schema. Every method raises FileRejected where an
+    offset points outside the file or a limit is passed."""
 
     raw: memoryview
     at: int
@@ -29,7 +29,7 @@ class Table:
         return self._place(field) is not None
 
     def number(self, field: int, code: str, default: int = 0) -> int:
-        """`code` is struct's."""
+        """`code` is a format character of the struct module."""
         place = self._place(field)
         return default if place is None else _unpack(self.raw, code, place)
 
@@ -63,7 +63,7 @@ class Table:
             yield Table(self.raw, place + _unpack(self.raw, "I", place), self.budget)
 
     def _place(self, field: int) -> int | None:
-        """Where the field lies, found through the table's vtable; None where it has its default."""
+        """The offset of the field, found through the table's vtable; None where it has its default."""
         self.budget.spend()
         vtable = self.at - _unpack(self.raw, "i", self.at)
         size = _unpack(self.raw, "H", vtable)

@@ -1,6 +1,6 @@
 """Frozen TensorFlow graphs (.pb): one GraphDef with its weights as constants, of TensorFlow 1 or 2.
 
-Such a file does not say what goes in and comes out: the inputs are its placeholders, the outputs what nobody consumes.
+Such a file does not name its inputs and outputs: its placeholders are the inputs, unconsumed nodes the outputs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import COUNTED_BY, OUTPUT_COUNTS, VARIABLE_OPS
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
-# They end a branch without being an answer.
+# Operations that may end a branch of the graph but are no outputs.
 _NO_ANSWERS = frozenset({"NoOp", "Assert", "Print", "PrintV2", "Const", "ControlTrigger"})
 _CONTROL_FLOW = frozenset({"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"})
 _TYPE_KEYS = ("dtype", "output_type", "out_type", "DstT", "T", "SrcT")
@@ -28,7 +28,7 @@ NOT_FROZEN = (
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The tensors that may be meant as inputs and outputs of a graph that does not say so, by name (`node:0`)."""
+    """The tensors that may be the inputs and outputs of a graph that does not name them, by name (`node:0`)."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -37,8 +37,8 @@ class Candidates:
 def inspect_frozen_graph(
     path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
 ) -> FileFacts:
-    """`inputs` and `outputs` are the tensors that somebody chose (`node` or `node:0`); without them, all that may be
-    meant are taken, and a note says so where they are several. Raises FileRejected."""
+    """`inputs` and `outputs` are the tensors that the user chose (`node` or `node:0`); without them, all candidates are
+    taken, and a note says so if there are several. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
         if not graph.nodes:
@@ -55,7 +55,7 @@ def inspect_frozen_graph(
 
 
 def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> Candidates:
-    """The tensors that go in and come out, as `inspect_frozen_graph` takes them. Raises FileRejected."""
+    """The inputs and outputs, chosen as in `inspect_frozen_graph`. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
         return Candidates(*_chosen(graph, _candidates(graph), inputs, outputs))
@@ -64,7 +64,7 @@ def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = (
 def _chosen(
     graph: GraphDef, candidates: Candidates, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What was chosen, and where nothing was, all that may be meant."""
+    """The chosen inputs and outputs. By default all candidates; of the inputs, those that the outputs need."""
     chosen_inputs = tuple(_tensor(graph, name, "input", candidates.inputs) for name in inputs)
     chosen_outputs = tuple(_tensor(graph, name, "output", candidates.outputs) for name in outputs) or candidates.outputs
     if not chosen_inputs:
@@ -93,13 +93,13 @@ def _candidates(graph: GraphDef) -> Candidates:
 
 
 def _is_left_behind(graph: GraphDef, node: Node) -> bool:
-    """Whether this end is of a loop or a branch of TensorFlow 1. Where the other branch is taken it holds nothing."""
+    """Whether this end belongs to a TensorFlow 1 loop or branch. It has no value where the other branch is taken."""
     source = graph.nodes.get(node_name(node.inputs[0])) if node.op == "Identity" and node.inputs else None
     return node.op in _CONTROL_FLOW or (source is not None and source.op == "Switch")
 
 
 def _driven_by(graph: GraphDef, placeholders: list[Node]) -> set[str]:
-    """The names of all nodes to which data from a placeholder comes."""
+    """The names of all nodes that data from a placeholder reaches."""
     consumers: dict[str, list[str]] = {}
     for node in graph.nodes.values():
         for source in node.inputs:
@@ -116,7 +116,7 @@ def _driven_by(graph: GraphDef, placeholders: list[Node]) -> set[str]:
 
 
 def _needed(graph: GraphDef, candidates: Candidates, outputs: Sequence[str]) -> tuple[str, ...]:
-    """Of the inputs those without which these outputs cannot be had, in the file's order."""
+    """The candidate inputs that these outputs depend on, in the file's order."""
     upstream = {node.name for node in graph.upstream(outputs)}
     return tuple(tensor for tensor in candidates.inputs if node_name(tensor) in upstream)
 
@@ -132,7 +132,7 @@ def _tensor(graph: GraphDef, name: str, word: str, candidates: Sequence[str]) ->
 
 
 def _check_complete(graph: GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """With these inputs there must be nothing left that the outputs wait for."""
+    """Raises FileRejected where the outputs depend on a placeholder that is not among the inputs."""
     upstream = graph.upstream(outputs, given=inputs)
     missing = [n.name for n in upstream if n.op in _PLACEHOLDERS and f"{n.name}:0" not in inputs]
     if missing:
@@ -143,7 +143,7 @@ def _check_complete(graph: GraphDef, inputs: Sequence[str], outputs: Sequence[st
 
 
 def _notes(inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
-    """What was taken although several may be meant."""
+    """A note where several inputs or outputs were taken because none were chosen."""
     return tuple(
         f"The graph does not say which {word} are meant; all were taken: {_in_short(names)}. "
         f"Name others in the option graph_{word}."
@@ -165,7 +165,7 @@ def _output_count(node: Node) -> int:
 
 
 def _check_end(graph: GraphDef, tensor: str) -> None:
-    """Raises FileRejected where what the graph says of its numbers and its shape is damaged."""
+    """Raises FileRejected where the dtype or shape that the graph declares for the tensor is damaged."""
     node, digits = graph.nodes[node_name(tensor)], tensor.partition(":")[2]
     number = int(digits) if digits.isdecimal() else 0
     if number >= len(node.dtypes("T")):

@@ -14,18 +14,18 @@ from inference.signature import Shape
 # Fields of AttrValue (attr_value.proto).
 _LIST, _TEXT, _INTEGER, _BOOL, _TYPE, _SHAPE, _TENSOR, _FUNCTION, _LIST_FUNCTION = 1, 2, 3, 5, 6, 7, 8, 10, 9
 PRINT_STREAMS = frozenset({"", "stderr", "stdout", "log(info)", "log(warning)", "log(error)"})
-# TensorFlow repeats the last number of a constant over its whole shape: some tens of megabytes so are usual.
+# TensorFlow repeats the last stored number of a constant to fill its shape: expanding to tens of megabytes is usual.
 MAX_EXPANSION = 20
 FREE_BYTES = 64 << 20
 _CONSTANTS = frozenset({"Const", "HostConst"})
-_TEXT_BYTES = 24  # what TensorFlow takes for one, however short
+_TEXT_BYTES = 24  # memory that TensorFlow uses for one string, however short
 _MOST_BYTES = 1 << 62
 ONLY_CALCULATIONS = "Export only the part of the model that calculates its answer."
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; `inputs` are `node`, `node:1` or, for an order without data, `^node`."""
+    """One operation; `inputs` are `node`, `node:1` or, for a control edge (order without data), `^node`."""
 
     name: str
     op: str
@@ -57,7 +57,7 @@ class Node:
         return self.attrs[key].integer(_INTEGER, default) if key in self.attrs else default
 
     def dtype(self, *keys: str) -> str:
-        """The dtype in the first of these attributes that is there, or ""."""
+        """The dtype in the first of these attributes that is present, or ""."""
         for key in keys:
             if key in self.attrs:
                 return DTYPES.get(self.attrs[key].integer(_TYPE), "")
@@ -79,7 +79,7 @@ class Node:
         return self.attrs[key].one(_TENSOR) if key in self.attrs else None
 
     def functions(self) -> Iterator[str]:
-        """The functions that the node may call: by its own operation's name, or named in its attributes."""
+        """The functions that the node may call: its operation itself, and those named in its attributes."""
         yield self.op
         waiting = list(self.attrs.values())
         while waiting:
@@ -120,8 +120,8 @@ class GraphDef:
         return cls(nodes, functions)
 
     def upstream(self, starts: Iterable[str], *, given: Collection[str] = ()) -> list[Node]:
-        """The nodes of the graph itself that these tensors or nodes need where the tensors `given` (`node:0`) are
-        there already. Raises FileRejected for a missing one."""
+        """The nodes of the graph itself that `starts` (tensors or nodes) need when the tensors `given` (`node:0`) are
+        supplied. Raises FileRejected for a missing node."""
         found: dict[str, Node] = {}
         waiting = [node_name(start) for start in starts]
         while waiting:
@@ -136,8 +136,8 @@ class GraphDef:
 
 
 class OpCheck:
-    """Walks what can run and refuses operations that are no plain calculations, unless a person trusts the file, and
-    constants that are together much larger than the `size_bytes` of the file. `ops` are those that it met."""
+    """Walks the nodes that can run. Refuses operations that are not plain calculations, unless the file is trusted, and
+    constants that together are much larger than the file (`size_bytes`). `ops` collects the operations met."""
 
     def __init__(self, graph: GraphDef, size_bytes: int, *, is_trusted: bool = False) -> None:
         self.graph = graph
@@ -157,10 +157,10 @@ class OpCheck:
         functions: Iterable[str] = (),
         also: Collection[str] = frozenset(),
     ) -> None:
-        """All that these nodes of the graph need besides what is `given`, and all that these functions of the library
-        call may only be PURE_OPS or `also`. Raises FileRejected that names the operation.
+        """Check the nodes that `starts` need besides `given`, and all that the library's `functions` call. Only
+        PURE_OPS and `also` are allowed. Raises FileRejected that names the operation.
 
-        In a function every node counts, because those with side effects run whether somebody needs them or not.
+        In a function every node is checked, because nodes with side effects run even if nothing needs their result.
         """
         waiting = list(functions)
         for node in self.graph.upstream(starts, given=given):
@@ -193,7 +193,7 @@ class OpCheck:
         return called
 
     def _check_constant(self, node: Node, function: str) -> None:
-        """Each counts once, however often the walk comes by."""
+        """Count the constant's size, once however often the walk meets it."""
         if (function, node.name) in self._counted:
             return
         self._counted.add((function, node.name))
@@ -207,7 +207,7 @@ class OpCheck:
 
 
 def _declared_bytes(node: Node) -> int:
-    """What the constant takes in memory, by its dtype and shape."""
+    """The memory that the constant takes, by its dtype and shape."""
     content = node.tensor("value")
     message = content.one(2) if content else None
     shape = read_shape(message) if message else None
@@ -233,7 +233,7 @@ def tensor_name(name: str) -> str:
 
 
 def read_shape(message: Message) -> Shape | None:
-    """A TensorShapeProto; None where the rank is open."""
+    """A TensorShapeProto; None where the rank is unknown."""
     if message.integer(3):
         return None
     sizes = [dimension.integer(1) for dimension in message.all(2)]
@@ -253,7 +253,7 @@ def _map_entry(entry: Message) -> tuple[str, Message | None]:
 
 
 def _twins(graph: GraphDef) -> dict[str, list[str]]:
-    """TensorFlow's optimizer may put one function for another that says it implements the same (LSTM on a GPU)."""
+    """Function → all functions with its `api_implements`; TensorFlow's optimizer may swap them (LSTM on a GPU)."""
     groups: dict[str, list[str]] = {}
     for name, function in graph.functions.items():
         for key, value in read_map(function, 5):

@@ -17,7 +17,7 @@ KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
 
 
 def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
-    """Raises FileRejected unless the file is a whole Keras model made only of Keras' own parts, or `is_trusted`."""
+    """Raises FileRejected unless this is a whole Keras model and, without `is_trusted`, only of Keras' own parts."""
     size_bytes = path.stat().st_size
     try:
         file = h5py.File(path, "r")
@@ -40,7 +40,7 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
 
 
 def _check_version(file: h5py.File) -> None:
-    """Raises FileRejected where the version of Keras, which stands in one of two places, is no text, or 1."""
+    """Raises FileRejected where the Keras version, stored in one of two places, is no text, or 0.x or 1.x."""
     version = _text_attribute(file, "keras_version") or _text_attribute(file["model_weights"], "keras_version") or b""
     if version.startswith((b"0.", b"1.")):
         raise FileRejected(

@@ -1,4 +1,4 @@
-"""Walks everything an HDF5 file holds, without reading its numbers and without following a link out of it."""
+"""Walks all objects of an HDF5 file without reading its numbers and without following links out of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.refusal import FileUnsafe
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 200_000
-# Weights hardly compress; 20 leaves room for pruned models, the rest for small files full of zeros.
+# Weights hardly compress; 20 leaves room for pruned models, FREE_BYTES for small files full of zeros.
 MAX_EXPANSION = 20
 FREE_BYTES = 16 << 20
 # gzip, shuffle, checksum, szip, nbit, scale-offset, lzf. Any other number makes HDF5 look for a plug-in to load.
@@ -32,10 +32,10 @@ class StoredWeights:
 
 
 def walk_tree(file: h5py.File, size_bytes: int, *, is_trusted: bool = False) -> StoredWeights:
-    """Visits each object once. `size_bytes` is the size of the file. `is_trusted`: links and numbers that are kept
-    elsewhere are passed over, not refused. Raises FileRejected.
+    """Visit each object once. `size_bytes` is the size of the file. With `is_trusted`, soft and external links are
+    skipped, and datasets stored elsewhere or with other filters accepted. Raises FileRejected.
 
-    HDF5's own reader runs for ever on some damaged files: call this where a clock can end the process.
+    HDF5's own reader never returns on some damaged files: call this in a process with a time limit.
     """
     try:
         return _walk(file, size_bytes, is_trusted)

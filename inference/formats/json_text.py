@@ -1,4 +1,4 @@
-"""JSON out of an uploaded file, measured before it is parsed: Python's parser recurses and builds objects."""
+"""JSON from an uploaded file, measured before parsing: Python's parser recurses and builds objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALF_CHARACTER = (
 
 
 def parse_config(raw: bytes) -> dict[str, Any]:
-    """The object in `raw` (UTF-8). Raises FileRejected, in time and memory that follow the number of bytes."""
+    """The object in `raw` (UTF-8), in time and memory proportional to its size. Raises FileRejected."""
     if len(raw) > MAX_CONFIG_BYTES:
         raise too_long(len(raw))
     try:
@@ -51,7 +51,7 @@ def too_long(size_bytes: int) -> FileRejected:
 
 
 def _measure(raw: bytes) -> None:
-    # Without escapes, every second piece between quotes is outside of a string.
+    # With escapes removed, every second piece between quotes is outside of strings.
     plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     too_many = FileRejected(
         "The description of the layers has more parts than any real model. "

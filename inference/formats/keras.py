@@ -26,7 +26,7 @@ from inference.formats.keras_scaling import scaling_notes
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
 MAX_ENTRIES = 10_000
 MAX_METADATA_BYTES = 1 << 20
-# Keras stores without compression; whoever packs again gains a few per cent, or some tenfold on pruned weights.
+# Keras stores without compression; repacking saves a few per cent, or makes pruned weights about ten times smaller.
 MAX_EXPANSION = 20
 FREE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
@@ -40,7 +40,7 @@ NO_WEIGHTS = (
 
 
 def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
-    """Raises FileRejected unless the archive is a whole Keras model made only of Keras' own parts, or `is_trusted`."""
+    """Raises FileRejected unless this is a whole Keras model and, without `is_trusted`, only of Keras' own parts."""
     size_bytes = path.stat().st_size
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -66,7 +66,7 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
 
 
 def check_entries(archive: zipfile.ZipFile, size_bytes: int) -> None:
-    """The table of contents: plain files with relative names, each once, not much larger than the archive."""
+    """Raises FileRejected unless all entries are plain, have unique relative names and unpack to a plausible size."""
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise FileRejected(f"The archive has {len(entries):,} entries; at most {MAX_ENTRIES:,} are read.")
@@ -149,7 +149,7 @@ def _copy(source: IO[bytes], target: IO[bytes], limit_bytes: int) -> None:
 
 
 class _Window(io.RawIOBase):
-    """A part of an open file, read in place: weights of gigabytes are looked at without a copy."""
+    """A part of an open file, read in place, so that gigabytes of weights are inspected without a copy."""
 
     def __init__(self, file: BinaryIO, start: int, length: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """The allow-list walk over Keras' own description of a model: config.json, or model_config in HDF5.
 
-Keras builds whatever the description names, and calls some of it, before anybody has asked for a prediction; its own
-safe mode stops only what is on its deny-list. So everything that is named must be on a list of ours. The walk assumes
-that the model is loaded with compile=False; the outermost compile_config is then never looked at.
+On loading, Keras builds whatever the description names and calls some of it; its own safe mode blocks only what is on
+its deny-list. So every name must be on an allow-list here. The walk assumes that the model is loaded with
+compile=False, where Keras ignores the outermost compile_config.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _FAMILIES = (
 _PUBLIC = re.compile(rf"keras(\.({_FAMILIES}|losses|metrics|optimizers|optimizers\.schedules))?")
 # Where Keras itself finds classes that it does not export: Functional, operations, layers of its applications.
 _PRIVATE = re.compile(rf"keras\.(src\.)?({_FAMILIES}|ops|applications|engine|losses|metrics|optimizers)(\.[a-z0-9_]+)+")
-# What Keras 2 and tf_keras, which is to be had beside Keras 3, name for what they do not export. The engine reads it as
-# Keras' own, and Keras itself never imports it.
+# Modules that Keras 2 and tf_keras (installable beside Keras 3) write for classes that they do not export. The engine
+# reads these as Keras' own classes, and Keras itself never imports the modules.
 _OF_KERAS_2 = frozenset({
     "tf_keras.src.engine.functional", "tf_keras.src.layers.core.tf_op_layer", "tf_keras.src.applications.convnext",
     "tf_keras.src.applications.inception_resnet_v2", "tensorflow.python.ops.init_ops_v2",
@@ -49,7 +49,7 @@ _TRAINING_FUNCTIONS = {
     "keras.metrics": names.TRAINING_FUNCTIONS,
     "builtins": names.ACTIVATIONS | names.TRAINING_FUNCTIONS,
 }
-# Known things that are no layers: their names do not tell a reader where in the model they stand.
+# Known classes that are not layers: their names do not tell a reader where in the model they are.
 _PARTS_OF_LAYERS = (
     (names.CLASSES | names.VALUES | names.TRAINING | {"function"}) - names.LAYERS - OPERATION_LAYERS - names.MODELS
 )
@@ -65,7 +65,7 @@ REBUILD = f"Build the model from Keras' own layers and save it again, or {EXPORT
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the model the walk stands, for sentences; `is_training` inside of an inner compile_config."""
+    """Where in the model the walk is, for error messages; `is_training` inside of an inner compile_config."""
 
     layer: str = ""
     is_training: bool = False
@@ -76,7 +76,7 @@ class _Place:
 
 def check_config(config: dict[str, Any], stored: StoredWeights, *, is_trusted: bool = False) -> None:
     """Raises FileRejected, naming the layer, unless `config` describes a model made only of known, harmless parts
-    that need no more numbers than the file holds. `is_trusted`: it need only describe a model."""
+    that need no more numbers than the file holds. With `is_trusted`, it need only describe a model."""
     if not isinstance(config.get("class_name"), str) or "config" not in config:
         raise FileRejected(
             "The file does not say which layers the model has. Save the whole model with model.save('name.keras') and "
@@ -104,7 +104,7 @@ def _check_parts(config: dict[str, Any], stored: StoredWeights) -> None:
         if layers > MAX_LAYERS:
             raise FileRejected(f"The model has more than {MAX_LAYERS:,} layers, which no real model has.")
         needed = numbers_needed(class_name, inner, item.get("build_config"), fed.get(id(item)))
-        # Four, because int4 weights lie two in a byte.
+        # Four, with a margin, because int4 weights are packed two to a byte.
         if needed > 4 * stored.numbers + FREE_NUMBERS:
             raise FileRejected(
                 f"{place} needs {needed:,} weights, but the file holds only {stored.numbers:,}. "
@@ -119,7 +119,7 @@ def _check_parts(config: dict[str, Any], stored: StoredWeights) -> None:
 
 
 def _named_parts(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Place]]:
-    """Each dict that names something to build, outermost first; all others are checked on the way. Not recursive."""
+    """Each dict with a class_name, outermost first; the values of every dict are checked on the way. Not recursive."""
     waiting: list[tuple[Any, _Place]] = [(config, _Place())]
     while waiting:
         value, place = waiting.pop()
@@ -210,7 +210,7 @@ def _foreign_class(item: dict[str, Any], place: _Place, *, is_root: bool) -> Fil
 
 
 def _full_name(item: dict[str, Any]) -> str:
-    """The class with what makes it a foreign one: the name it is registered under, or its module."""
+    """The class, by what makes it foreign: its own name, the name it is registered under, or its module and name."""
     class_name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
     if class_name not in _CLASSES_IN_TRAINING:
         return shown(class_name)
@@ -220,7 +220,7 @@ def _full_name(item: dict[str, Any]) -> str:
 
 
 def _check_operation(item: dict[str, Any], place: _Place) -> None:
-    """What Keras 2 made of a function of TensorFlow between two layers."""
+    """Check a layer that Keras 2 made of a call of a TensorFlow function."""
     inner, calls = item.get("config"), item.get("inbound_nodes", [])
     function = inner.get("function") if isinstance(inner, dict) else None
     if not isinstance(function, str) or function not in OPERATIONS:

@@ -1,10 +1,10 @@
 """The names of Keras that a model file may use: an allow-list, written out.
 
-Read off the exports of Keras 3.15.1, plus the names that Keras 2 used for the same things. What is missing is missing
-on purpose: classes that run code or read files (Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer, FlaxLayer), base
-classes, operations that take a function (Map, Scan, Cond, WhileLoop, VectorizedMap …), and every plain function of
-Keras that is not an activation, initializer, regularizer or constraint: `keras.config.set_epsilon` and
-`keras.utils.get_file` are functions of Keras too, and naming one in a config calls it.
+Taken from the exports of Keras 3.15.1, plus the names that Keras 2 used for the same things. Left out on purpose:
+classes that run code or read files (Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer, FlaxLayer), base classes,
+operations that take a function (Map, Scan, Cond, WhileLoop, VectorizedMap …), and every plain function of Keras that is
+not an activation, initializer, regularizer or constraint: `keras.config.set_epsilon` and `keras.utils.get_file` are
+functions of Keras too, and naming one in a config calls it.
 """
 
 # ruff: noqa: SIM905 (words in lines can be read and compared with Keras; one list literal of 206 strings cannot)
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from inference.formats.keras_operations import OPERATION_LAYERS
 
-# HDF5 holds the name of a layer's class: Keras exports GroupedQueryAttention as GroupQueryAttention.
+# HDF5 files hold the name of the class itself: GroupedQueryAttention, which Keras exports as GroupQueryAttention.
 LAYERS = frozenset(
     """
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
@@ -42,14 +42,14 @@ LAYERS = frozenset(
     """.split()
 )
 
-# Layers of keras.applications (ConvNeXt, InceptionResNetV2) that Keras itself finds again by their module.
+# Layers of keras.applications (ConvNeXt, InceptionResNetV2) that Keras itself finds by their module.
 APPLICATION_LAYERS = frozenset(
     """
     CustomScaleLayer LayerScale StochasticDepth
     """.split()
 )
 
-# Layers of keras.utils.FeatureSpace, found again in the same way; they hand on and put side by side.
+# Layers of keras.utils.FeatureSpace, found in the same way; they concatenate inputs or pass them on.
 FEATURE_LAYERS = frozenset(
     """
     TFDConcat TFDIdentity
@@ -58,7 +58,7 @@ FEATURE_LAYERS = frozenset(
 
 OLD_NAMES = {"Custom>CustomScaleLayer": "CustomScaleLayer", "ThresholdedReLU": "ReLU", "CuDNNLSTM": "LSTM",
              "CuDNNGRU": "GRU"}  # fmt: skip
-"""Under which Keras 2 knew, or registered as others do theirs, what Keras 3 has under this name."""
+"""Name of a class in Keras 2 (for one class, registered like a custom one) → its name in Keras 3."""
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
@@ -99,7 +99,7 @@ QUANTIZERS = frozenset(
 
 RANDOM = frozenset({"SeedGenerator"})
 
-# What `x + y` or `keras.ops.mean(x)` between layers becomes.
+# Classes that `x + y` or `keras.ops.mean(x)` between layers become.
 OPERATIONS = frozenset(
     """
     Absolute AdaptiveAveragePool AdaptiveMaxPool Add AffineTransform All AllClose Amax Amin Angle Any Append
@@ -131,8 +131,8 @@ OPERATIONS = frozenset(
     """.split()
 )
 
-# Losses, metrics and optimizers, only inside the compile_config of a model that stands in another one: Keras compiles
-# the inner one whatever the caller asks for.
+# Losses, metrics and optimizers, allowed only in the compile_config of a model nested in another one: Keras compiles
+# the inner model even with compile=False.
 TRAINING = frozenset(
     """
     AUC Accuracy Adadelta Adafactor Adagrad Adam AdamW Adamax BinaryAccuracy BinaryCrossentropy
@@ -202,7 +202,7 @@ CLASSES = (
     | OPERATIONS
 )
 
-# Plain values that JSON has no word for.
+# Plain values that JSON has no type for.
 VALUES = frozenset(
     {
         "__keras_tensor__",

@@ -1,9 +1,9 @@
-"""The functions of TensorFlow that may stand between the layers of a Keras 2 file, and what a call of one may give.
+"""The TensorFlow functions that may be called between the layers of a Keras 2 file, with the arguments allowed.
 
-Keras 2 wrote `tf.math.subtract(x, 1.0)`, and `x - 1.0` as well, as a layer TFOpLambda (with an index SlicingOpLambda):
-its `function` is the name in TensorFlow, its call holds the first argument and hangs all others on it by name. A call
-is [layer, call, tensor, {…}], a list of such where the first argument is one, ["_CONSTANT_VALUE", -1, value, {…}] where
-it is no tensor. The names are those that TensorFlow 2.15 writes.
+Keras 2 wrote `tf.math.subtract(x, 1.0)` and `x - 1.0` as a layer TFOpLambda, and indexing as SlicingOpLambda. Its
+`function` is the name in TensorFlow. A call holds the first argument, with all others attached by name:
+[layer, call, tensor, {…}], a list of these where the first argument is a list, or ["_CONSTANT_VALUE", -1, value, {…}]
+where it is no tensor. The names are those that TensorFlow 2.15 writes.
 """
 
 from __future__ import annotations
@@ -117,15 +117,15 @@ _TABLE = """
 """
 
 OPERATIONS = {line.split()[0]: frozenset(line.split()[1:]) for line in _TABLE.strip().splitlines()}
-"""Function → its arguments after the first. Each is computed by tensors alone: it reads and writes nothing else, calls
-no function that it is given, and answers the same each time."""
+"""Function → its arguments after the first. Each function only calculates with tensors: it reads and writes nothing
+else, calls no function passed to it, and returns the same result each time."""
 
 _WORDS = frozenset({
     "bool", "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
     "uint64", "area", "bicubic", "bilinear", "gaussian", "lanczos3", "lanczos5", "mitchellcubic", "nearest",
     "CONSTANT", "REFLECT", "SYMMETRIC", "NHWC", "NCHW", "euclidean",
 })  # fmt: skip
-"""All words that the arguments can mean: dtypes, ways to resize and to pad, orders of axes, a norm."""
+"""All strings allowed in arguments: dtypes, methods of resizing and padding, orders of axes, a norm."""
 
 _SLICE = {"start", "stop", "step"}
 
@@ -137,7 +137,7 @@ def is_plain_call(function: str, call: Any) -> bool:
 
 
 def _leaves(call: Any) -> Iterator[Any]:
-    """What the first argument consists of; whatever is no list that begins with a name is given as it is."""
+    """The parts of a call: non-empty lists that do not begin with a string are flattened, all else is kept as it is."""
     waiting = [call]
     while waiting:
         value = waiting.pop()

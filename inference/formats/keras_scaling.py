@@ -1,4 +1,4 @@
-"""Whether a Keras model scales its inputs itself: its first layers, as its description lists them."""
+"""Whether a Keras model scales its inputs itself, judged by the first layers in its description."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from inference.preprocessing import SCALES_ITSELF
 
 _MAX_LOOKED_AT = 50
 _PIXELS = 20.0
-"""Dividing by less than this is no scaling of pixels."""
+"""Dividing by less than this does not count as scaling pixels."""
 
 _MODELS = frozenset({"Sequential", "Functional", "Model"})
-# What may stand before the scaling and leaves values as they are, or nearly.
+# Layers that may come before the scaling; they leave values unchanged, or nearly.
 _PASS_ON = frozenset({
     "InputLayer", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Identity", "Cast",
     "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop", "RandomContrast",
@@ -41,7 +41,7 @@ def scaling_notes(config: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All layers in the order of the description, those of inner models in their place. Not recursive."""
+    """All layers in the order of the description, with inner models replaced by their layers. Not recursive."""
     waiting: list[Any] = [config]
     while waiting:
         item = waiting.pop()
@@ -66,14 +66,14 @@ def _rescaling(inner: dict[str, Any]) -> str:
 
 
 def _division(layer: dict[str, Any]) -> str:
-    """`x / 255` written in the model: the divisor stands among the arguments of the call."""
+    """For `x / 255` written in the model: the divisor is the second argument of the call."""
     node = _first_call(layer)
     arguments = node.get("args") if isinstance(node, dict) else None
     return _divided(arguments[1] if isinstance(arguments, list) and len(arguments) > 1 else None)
 
 
 def _operation(function: Any, layer: dict[str, Any]) -> str:
-    """What `preprocess_input(inputs)` and `x / 255` left in a model of Keras 2."""
+    """For the operations that `preprocess_input(inputs)` and `x / 255` became in a Keras 2 model."""
     node = _first_call(layer)
     given = node[3] if isinstance(node, list) and len(node) == 4 and isinstance(node[3], dict) else {}
     y, bias = given.get("y"), given.get("bias")

@@ -1,8 +1,8 @@
 """Follows shapes from layer to layer through a Keras description, as far as simple rules go.
 
-Keras 2 does not write down what a layer's input was, and a hostile file need not; without it, a Dense layer of 100,000
-units after another one looks as if it had 100,000 weights instead of 10,000,000,000. Rules are given for the layers
-that most models consist of; after any other the shape is unknown (None), which is never wrong.
+Keras 2 does not record the shape of a layer's input, and a hostile file may omit it; without it, a Dense layer of
+100,000 units after another one seems to have 100,000 weights instead of 10,000,000,000. There are rules for the layers
+that most models consist of; after any other layer the shape is unknown (None), which is never wrong.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _AXES = {"1D": 1, "2D": 2, "3D": 3}
 
 
 def input_shapes(model: dict[str, Any]) -> dict[int, Shape]:
-    """The input of each direct layer of a Sequential or Functional description, by the `id` of the layer's dict; with
-    the batch axis. Layers whose input is unknown are left out."""
+    """The input shape, with the batch axis, of each direct layer of a Sequential or Functional description, by the `id`
+    of the layer's dict. Layers whose input is unknown are left out."""
     config = model.get("config")
     layers = config.get("layers") if isinstance(config, dict) else config
     if not isinstance(layers, list):
@@ -52,7 +52,7 @@ def _in_line(layers: list[dict[str, Any]]) -> dict[int, Shape]:
 
 
 def _in_graph(layers: list[dict[str, Any]]) -> dict[int, Shape]:
-    """Layers may stand in any order; each is taken once all that feed its first call are settled."""
+    """Layers may come in any order; each is handled once all layers that feed its first call have been."""
     named = {str(layer.get("name", layer["config"].get("name"))): layer for layer in layers}
     sources = {name: [one for one in _first_call(layer) if one in named] for name, layer in named.items()}
     followers: dict[str, list[str]] = {name: [] for name in named}
@@ -80,7 +80,7 @@ def _in_graph(layers: list[dict[str, Any]]) -> dict[int, Shape]:
 
 
 def _first_call(layer: dict[str, Any]) -> list[str]:
-    """Names of the layers that feed the first call: [["name", 0, 0, {}], …] in Keras 2, tensors with a history in 3."""
+    """The layers that feed the first call: [["name", 0, 0, {}], …] in Keras 2, tensors with `keras_history` in 3."""
     nodes = layer.get("inbound_nodes")
     if not isinstance(nodes, list) or not nodes:
         return []

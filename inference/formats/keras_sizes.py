@@ -1,7 +1,8 @@
-"""How large the layers of a Keras description would be: lower bounds, from what the description says about itself.
+"""Lower bounds for the size of the layers in a Keras description.
 
-They are no estimate of memory. A layer whose input is unknown here counts as having one input, so that a real model
-always needs fewer numbers than its file holds. What slips through meets the memory limit of the process that loads it.
+They are no estimate of memory. A layer whose input is unknown here counts as having one input channel, so that a real
+model never seems to need more numbers than its file holds. A model that is too large all the same meets the memory
+limit of the process that loads it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MAX_COUNT = 1 << 31
 # Python refuses to print integers of more than 4,300 digits, which JSON may hold.
 PRINTABLE = 10**15
 _SHAPES = ("batch_shape", "batch_input_shape", "input_shape", "target_shape", "output_shape")
-# Kernel sizes, paddings, repetitions: a million of them belongs to no real layer.
+# Kernel sizes, paddings, repetitions: no real layer has a million.
 _STEPS = (
     *("kernel_size", "pool_size", "strides", "dilation_rate", "padding", "cropping", "size", "n", "height", "width"),
     *("multiples", "paddings", "block_size", "depth"),
@@ -33,7 +34,7 @@ _PER_CHANNEL = {"BatchNormalization": 2, "LayerNormalization": 1, "GroupNormaliz
 
 
 def check_sizes(value: dict[str, Any], place: str) -> None:
-    """Raises FileRejected for a declared size that no real layer has. `place` begins the sentence."""
+    """Raises FileRejected for a declared size that no real layer has. `place` begins the message."""
     for key in _SHAPES:
         if _product(value.get(key)) > MAX_SHAPE:
             raise _oversized(place, key, _product(value.get(key)))
@@ -46,7 +47,7 @@ def check_sizes(value: dict[str, Any], place: str) -> None:
 
 
 def numbers_needed(class_name: str, config: dict[str, Any], build_config: Any, fed: Shape | None) -> int:
-    """At least how many trained numbers a layer has; 0 where nothing can be said. `fed` is its input, if known."""
+    """A lower bound for a layer's number of weights; 0 where none is known. `fed` is its input shape, if known."""
     written = build_config.get("input_shape") if isinstance(build_config, dict) else None
     channels = max(_channels(config, written), _channels(config, list(fed) if fed else None))
     units, filters = _largest(config.get("units")), _largest(config.get("filters"))
@@ -72,7 +73,7 @@ def numbers_needed(class_name: str, config: dict[str, Any], build_config: Any, f
 
 
 def _kernel(class_name: str, value: Any) -> int:
-    """Keras repeats a single number over the axes, which the class name counts."""
+    """The numbers in a kernel. Keras uses a single size for every axis; the class name tells how many there are."""
     if isinstance(value, int) and not isinstance(value, bool):
         axes = next((int(char) for char in class_name if char in "123"), 1)
         return int(max(1, min(value, MAX_STEP)) ** axes)
@@ -80,7 +81,7 @@ def _kernel(class_name: str, value: Any) -> int:
 
 
 def _channels(config: dict[str, Any], shape: Any) -> int:
-    """The size of the axis that the layer works on, where `shape` is one; else 1."""
+    """The size of the axis that the layer works on; 1 if `shape` is no shape or leaves it open."""
     if not isinstance(shape, list) or not shape or not all(size is None or _is_count(size) for size in shape):
         return 1
     first = config.get("data_format") == "channels_first"

@@ -26,7 +26,7 @@ def labels_beside(archive: Archive, folder: str) -> tuple[str, ...]:
 
 
 def labels_of_text(text: str) -> tuple[str, ...]:
-    """By the rule for labels that somebody sends; nothing where those would be refused."""
+    """Labels by the rules for those that a client sends; () where these would be refused."""
     try:
         return tuple(parse_labels(text))
     except ValidationFailed:
@@ -34,8 +34,8 @@ def labels_of_text(text: str) -> tuple[str, ...]:
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """A JSON list, a dict from index to label in JSON's or Python's spelling (as YOLO writes it), or one label a line;
-    nothing where the text is none of these."""
+    """Labels from a list or a dict from index to label, in JSON or Python syntax (as YOLO writes it), or from one label
+    a line; () where the text is none of these."""
     text = text.strip()
     if not text or len(text) > MAX_LABEL_TEXT:
         return ()

@@ -1,5 +1,5 @@
-"""An ONNX model in an archive, with the files beside it that hold its weights: as PyTorch saves one now, and as every
-model of more than 2 GiB must be. Source: https://github.com/onnx/onnx/blob/main/docs/ExternalData.md."""
+"""ONNX models in an archive, with their weights in separate files, as PyTorch saves them now and as models of more than
+2 GiB must be saved. Source: https://github.com/onnx/onnx/blob/main/docs/ExternalData.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference.formats.facts import FileRejected, listed, shown
 from inference.formats.protobuf import DAMAGED, Message
 
 ENDING = ".onnx"
-# TensorProto.DataType → bits of one number. Texts (8) cannot lie in another file.
+# TensorProto.DataType → bits of one number. Strings (8) cannot be stored in another file.
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
@@ -23,7 +23,7 @@ _BITS = {
 
 
 def model_entry(archive: Archive) -> Entry:
-    """Raises FileRejected where there is not exactly one model."""
+    """The .onnx file. Raises FileRejected where there is not exactly one."""
     found = [entry for entry in archive.entries if entry.name.endswith(ENDING)]
     if not found:
         raise FileRejected(f"There is no {ENDING} file in the archive.")
@@ -35,8 +35,8 @@ def model_entry(archive: Archive) -> Entry:
 
 @contextmanager
 def opened_onnx(path: Path) -> Iterator[Path]:
-    """The .onnx file as engines read it: `path` itself, or out of an archive with what lies beside it. What an engine
-    has mapped of it stays. Raises FileRejected, OSError."""
+    """The .onnx file for an engine: `path` itself, or a temporary copy unpacked with the archive's other files. What an
+    engine has mapped into memory stays valid after this. Raises FileRejected, OSError."""
     if not is_archive(path):
         yield path
         return
@@ -48,7 +48,7 @@ def opened_onnx(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """The files below the model's folder: names as the model writes them → bytes. Other files do not exist for it."""
+    """The files below the model's folder: name relative to it, as the model refers to them → size in bytes."""
 
     sizes: Mapping[str, int]
 
@@ -64,7 +64,7 @@ class WeightFiles:
         )
 
     def check(self, tensor: Message) -> None:
-        """Raises FileRejected for a TensorProto whose numbers do not lie, all of them, in one of the files."""
+        """Raises FileRejected for a TensorProto whose numbers are not all in one of the files."""
         about = [(entry.text(1), entry.text(2)) for entry in tensor.all(13)]
         said = dict(about)
         location = said.get("location", "").removeprefix("./")

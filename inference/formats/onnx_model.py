@@ -1,4 +1,4 @@
-"""ONNX models (onnx.proto): one ModelProto, with everything inside or with its weights beside it in one archive."""
+"""ONNX models (onnx.proto): one ModelProto, with its weights inside or in separate files of the same archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Budget, Mes
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-# onnxruntime's own operations that only calculate; EPContext, for one, reads another file.
+# onnxruntime's own operations that only calculate (EPContext, for example, reads another file).
 _MICROSOFT = """
     Attention BeamSearch BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BifurcationDetector
     BitmaskBiasDropout BitmaskDropout CDist ComplexMul ComplexMulConj ConvTransposeWithDynamicPads CropAndResize
@@ -45,8 +45,8 @@ EXTERNAL = (
 
 
 def inspect_onnx(path: Path) -> FileFacts:
-    """Raises FileRejected for weights in files that do not lie in the same archive, and for operations that onnxruntime
-    itself does not have."""
+    """Raises FileRejected for weights in files outside of the archive, and for operations that are neither ONNX's own,
+    nor in MICROSOFT_OPS, nor defined in the file."""
     if not is_archive(path):
         with opened_bytes(path) as raw:
             return FileFacts("onnx", _inspect(raw, None))
@@ -64,7 +64,7 @@ def inspect_onnx(path: Path) -> FileFacts:
 
 
 def _inspect(raw: memoryview, weight_files: WeightFiles | None) -> tuple[str, ...]:
-    """The labels inside."""
+    """Check the model; returns its labels."""
     model = Message(raw, Budget())
     graph = model.one(7)
     if graph is None:
@@ -91,13 +91,13 @@ def _check_opset(model: Message) -> None:
 
 
 def _own_functions(model: Message) -> set[tuple[str, str]]:
-    """Functions that the file defines itself, by domain and name."""
+    """(domain, name) of the functions that the file itself defines."""
     return {(function.text(10), function.text(1)) for function in model.all(25)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Looks at every node and every tensor, inner graphs too. `weight_files` None: the model came alone."""
+    """Checks every node and tensor, inner graphs too. `weight_files` is None for a model without an archive."""
 
     own: set[tuple[str, str]]
     weight_files: WeightFiles | None
@@ -201,7 +201,7 @@ def _check_inputs(graph: Message, weights: set[str]) -> None:
 
 
 def _checked_outputs(graph: Message) -> int:
-    """How many there are; they need not be tensors."""
+    """The number of outputs; they need not be tensors."""
     count = 0
     for value in graph.all(12):
         value.text(1)
@@ -211,13 +211,13 @@ def _checked_outputs(graph: Message) -> int:
 
 
 def _tensor_kind(value: Message) -> Message | None:
-    """Its numbers and its shape; None for a list or a map."""
+    """The dtype and shape of an input or output; None for a list or a map."""
     kind = value.one(2)
     return kind.one(1) if kind else None
 
 
 def _is_tensor(value: Message) -> bool:
-    """Raises FileRejected where the description of its numbers and its shape is damaged."""
+    """Raises FileRejected where its dtype or shape is damaged."""
     tensor = _tensor_kind(value)
     if tensor is None:
         return False

@@ -1,4 +1,4 @@
-"""OpenVINO's IR: a description in XML and the weights beside it in a .bin of the same name, in one archive."""
+"""OpenVINO's IR: a description in XML and the weights in a .bin of the same name, together in one archive."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MAX_ATTRIBUTES = 64
 OLDEST_VERSION = 10
 CHUNK_BYTES = 1 << 20
 
-# Element type, as `element_type` of a layer and as `precision` of a port have it → bits of one number: of those that
-# can go in and come out, and of those that are inside only.
+# Element type (`element_type` of a layer or `precision` of a port) → bits of one number: first the types that inputs
+# and outputs may have, then those used only inside a model.
 _BITS = {
     "f64": 64, "f32": 32, "f16": 16, "bf16": 16, "i64": 64, "i32": 32, "i16": 16, "i8": 8,
     "u64": 64, "u32": 32, "u16": 16, "u8": 8, "boolean": 8, "bool": 8, "string": 0, "fp64": 64, "fp32": 32, "fp16": 16,
@@ -45,7 +45,7 @@ class _Layer:
 
 
 def inspect_openvino(path: Path) -> FileFacts:
-    """Raises FileRejected: a description alone, weights outside of the .bin, layers that OpenVINO itself has not."""
+    """Raises FileRejected for a lone description, weights outside of the .bin or layers that are not OpenVINO's own."""
     if not is_archive(path):
         raise FileRejected(f"This is the description of an OpenVINO model without its weights. {PACK}")
     with opened_archive(path) as archive:
@@ -77,7 +77,7 @@ def _pair(archive: Archive) -> tuple[Entry, Entry]:
 
 
 class _Reading:
-    """Follows the elements of one description; keeps its inputs, outputs and labels, and whether it `remembers`."""
+    """Parses one description; keeps its inputs, outputs and labels, and whether calls leave state (`remembers`)."""
 
     def __init__(self, weights_bytes: int) -> None:
         self._weights_bytes = weights_bytes
@@ -97,7 +97,7 @@ class _Reading:
         try:
             for at in range(0, len(raw), CHUNK_BYTES):
                 chunk = bytes(raw[at : at + CHUNK_BYTES])
-                if b">" not in chunk:  # a tag of a megabyte, which expat would begin again and again
+                if b">" not in chunk:  # a tag of a megabyte, which expat would parse from its start again and again
                     raise FileRejected(DAMAGED)
                 parser.Parse(chunk, False)
             parser.Parse(b"", True)
@@ -105,7 +105,7 @@ class _Reading:
             raise FileRejected(DAMAGED) from None
 
     def check_ends(self) -> None:
-        """Raises FileRejected. Where the rank of an input is open, the kinds of numbers are left to the engine."""
+        """Raises FileRejected. Where the rank of an input is unknown, the engine checks the element types."""
         inputs = [layer for layer in self._ends if layer.type == "parameter"]
         outputs = [layer for layer in self._ends if layer.type == "result"]
         if not inputs or not outputs:
@@ -192,7 +192,7 @@ def _check_layer(kind: str, name: str, opset: str) -> None:
 
 
 def _check_size(attributes: dict[str, str], size: int) -> None:
-    """A constant that declares more numbers than it has bytes for would be read past its end."""
+    """Raises FileRejected for a constant that declares more numbers than it has bytes for: reads would pass its end."""
     kind = attributes.get("element_type", "").casefold()
     bits = _BITS.get(kind, _SMALL_BITS.get(kind, 0))
     sizes = [_whole(part) for part in attributes.get("shape", "").split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""The layer types of OpenVINO's own operation sets (opset1 to opset16), which only calculate. Case does not count."""
+"""The layer types of OpenVINO's own operation sets (opset1 to opset16), which only calculate. Case is ignored."""
 
 from __future__ import annotations
 

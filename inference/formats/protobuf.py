@@ -1,6 +1,6 @@
 """Reads protobuf's wire format field by field, without copying and without a schema's library.
 
-Source: https://protobuf.dev/programming-guides/encoding/. Contents that nobody asks for (weights) are stepped over.
+Source: https://protobuf.dev/programming-guides/encoding/. Contents that are not asked for (weights) are skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOO_DEEP = "The file is nested deeper than any real model. Save the model again 
 
 
 class Budget:
-    """How many fields may still be read of one file."""
+    """How many fields of one file may still be read."""
 
     def __init__(self, fields: int = MAX_FIELDS) -> None:
         self._left = fields
@@ -41,7 +41,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Every reading method raises FileRejected where the bytes are no protobuf or a limit is passed."""
+    """One message. Every method that reads raises FileRejected where the bytes are no protobuf or a limit is passed."""
 
     raw: memoryview
     budget: Budget
@@ -63,7 +63,7 @@ class Message:
             size = _FIXED_SIZES.get(wire, -1)
             if wire == BYTES:
                 size, at = _varint(raw, at)
-            if not 0 <= size <= end - at:  # groups, of which no model format has any, too
+            if not 0 <= size <= end - at:  # also refuses groups, which no model format uses
                 raise FileRejected(DAMAGED)
             yield number, wire, raw[at : at + size]
             at += size
@@ -78,8 +78,8 @@ class Message:
                 yield Message(value, self.budget, self.depth + 1)
 
     def one(self, number: int) -> Message | None:
-        """The only message of this number. Readers of protobuf merge a second one into the first, and what they would
-        run then is in neither: no program writes such a file."""
+        """The only message of this number, or None. Raises FileRejected for two: protobuf readers merge them into one
+        that was never checked, and no program writes such a file."""
         found = list(itertools.islice(self.all(number), 2))
         if len(found) > 1:
             raise FileRejected(DAMAGED)
@@ -134,12 +134,12 @@ def as_text(raw: memoryview) -> str:
 
 @contextmanager
 def opened_bytes(path: Path) -> Iterator[memoryview]:
-    """The content of a file, mapped: only the pages that are looked at take memory."""
+    """The content of a file, memory-mapped: only the pages that are read take memory."""
     if path.stat().st_size == 0:
         raise FileRejected(DAMAGED)
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    # Not closed: views of it may still be held where an error travels upwards; it goes with the last of them.
+    # Not closed here: a propagating exception may still hold views of it. It is freed with the last view.
     yield memoryview(mapped)
 
 

@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes and its table of contents, never from its name."""
+"""Detects the format of a file by its first bytes and an archive's table of contents, never by its name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FormatName = Literal["keras", "hdf5", "saved_model", "frozen_graph", "onnx", "tf
 HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 PLAIN_MODELS = (".keras", ".h5", ".hdf5", ".tflite", ".pb")
-"""Endings of files that hold a whole model, and gain nothing in an archive."""
+"""Endings of files that hold a whole model and need no archive around them."""
 SAVE_AS_KERAS = "Save the model with model.save('name.keras') and upload that file."
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x28\xb5\x2f\xfd")
 """bzip2, xz, 7-Zip, RAR, Zstandard."""
-# The fields of ONNX's ModelProto (onnx.proto) that are of the type protobuf calls length-delimited.
+# The length-delimited fields of ONNX's ModelProto (onnx.proto).
 _ONNX_FIELDS = frozenset({2, 3, 4, 6, 7, 8, 14, 20, 25, 26})
 
 
 def recognise(path: Path) -> FormatName:
-    """One of the contract's format names. Raises FileRejected, saying what the file looks like, if it is none."""
+    """The format of the file. Raises FileRejected, saying what the file looks like, if it is none of the known ones."""
     if path.stat().st_size == 0:
         raise FileRejected("The file is empty. Save the model again and upload the new file.")
     with path.open("rb") as file:
@@ -71,7 +71,7 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _inflated(head: bytes) -> bytes:
-    """joblib's compress=True is zlib without any frame of its own."""
+    """The first bytes of a bare zlib stream (joblib's compress=True), or b""."""
     if head[:1] != b"\x78":
         return b""
     try:
@@ -192,7 +192,7 @@ def _first_field(raw: bytes) -> int:
 
 
 def _top_fields(head: bytes) -> list[tuple[int, int, bytes]]:
-    """The outermost protobuf fields that begin in `head`: number, wire type, as much of the content as is there.
+    """The outermost protobuf fields that begin in `head`: number, wire type, content as far as `head` has it.
     Empty if these bytes are no protobuf (https://protobuf.dev/programming-guides/encoding/)."""
     fields: list[tuple[int, int, bytes]] = []
     at = 0

@@ -19,10 +19,10 @@ _T = TypeVar("_T")
 GRAPH, TEXT_GRAPH = "saved_model.pb", "saved_model.pbtxt"
 MAX_GRAPH_BYTES = 2 << 30  # protobuf's own limit
 DEFAULT_SIGNATURE = "serving_default"
-# Not for callers: what TensorFlow keeps among the signatures for itself.
+# Signatures that TensorFlow keeps for itself; they are not for callers.
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 _INIT_COLLECTIONS = frozenset({"saved_model_main_op", "legacy_init_op"})
-# Functions of a resource that TensorFlow calls by itself when it loads or drops the model.
+# Functions of a resource that TensorFlow calls when it loads or unloads the model.
 _RUN_BY_LOADING = frozenset({"_create_resource", "_initialize", "_destroy_resource"})
 
 PACK = "Pack the whole folder of the SavedModel, with saved_model.pb and variables, as .zip or .tar.gz and upload that."
@@ -33,8 +33,8 @@ TEXT_FORM = (
 
 
 def inspect_saved_model(path: Path, *, is_trusted: bool = False) -> FileFacts:
-    """An archive of the folder, with or without one above it, or saved_model.pb alone if nothing belongs beside it.
-    Raises FileRejected, also where anything that can run is not a plain calculation, unless `is_trusted`."""
+    """`path` is an archive, with the folder or its content at the top, or saved_model.pb alone if it uses no variables.
+    Raises FileRejected, without `is_trusted` also where an operation that can run is not a plain calculation."""
     if is_archive(path):
         with opened_archive(path) as archive:
             return _inspect_archive(archive, is_trusted)
@@ -82,14 +82,14 @@ def _check_variables(names: frozenset[str]) -> None:
 
 
 class _Ops(NamedTuple):
-    """The types of operations that can run: all, and those of the signature."""
+    """The types of operations that can run: `all`, and those that answering a request runs."""
 
     all: frozenset[str]
     of_answers: frozenset[str]
 
 
 def _checked_ops(raw: memoryview, is_trusted: bool) -> _Ops:
-    """Raises FileRejected."""
+    """Check all that can run. Raises FileRejected."""
     saved = Message(raw, Budget())
     if not saved.has(2):
         raise FileRejected(DAMAGED)
@@ -109,7 +109,7 @@ def _checked_ops(raw: memoryview, is_trusted: bool) -> _Ops:
 
 
 def _serving_graph(saved: Message) -> Message:
-    """The one that TensorFlow loads: of several, the first that is tagged 'serve' and nothing else."""
+    """The graph that TensorFlow loads: of several, the first that is tagged 'serve' and nothing else."""
     tagged = [(meta, set(about.texts(4)) if (about := meta.one(1)) else set()) for meta in saved.all(2)]
     for meta, tags in tagged:
         if tags == {"serve"} or (len(tagged) == 1 and "serve" in tags):
@@ -143,7 +143,7 @@ def _check_signature(definition: Message) -> None:
 
 
 def _checked_tensors(definition: Message, number: int) -> int | None:
-    """How many inputs or outputs there are; None where the rank of one is open: those after it are not looked at."""
+    """The number of inputs or outputs; None where one has an unknown rank: those after it are not checked."""
     count = 0
     for name, info in read_map(definition, number):
         if info.has(4) or info.has(5):
@@ -163,8 +163,8 @@ def _checked_tensors(definition: Message, number: int) -> int | None:
 
 
 def _check_loading(meta: Message, check: OpCheck, signatures: dict[str, Message], key: str) -> None:
-    """Checks all that loading the model can run. What only saving runs is left out, and putting the weights back may
-    read them."""
+    """Check all that loading the model can run, but not what only saving runs. Restoring the weights may also use
+    RESTORE_OPS."""
     initial = []
     if "__saved_model_init_op" in signatures:
         initial += [info.text(1) for _, info in read_map(signatures["__saved_model_init_op"], 2)]
@@ -184,8 +184,8 @@ def _check_loading(meta: Message, check: OpCheck, signatures: dict[str, Message]
 
 
 def _called_objects(objects: Message, key: str) -> tuple[list[str], list[str]]:
-    """The functions that loading calls through TensorFlow 2's objects (saved_object_graph.proto), and the signature's;
-    and those that put weights back."""
+    """First the functions that loading calls through TensorFlow 2's objects (saved_object_graph.proto) and those of the
+    signature, then those that restore weights."""
     nodes = list(objects.all(1))
     children = [[(child.text(2), child.integer(1)) for child in node.all(1)] for node in nodes]
     called: list[int] = []

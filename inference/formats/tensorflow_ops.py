@@ -1,6 +1,6 @@
-"""TensorFlow's operations that only calculate, and those known to do more, with the words to refuse them by.
+"""TensorFlow's operations that only calculate, and others with the reason to give when they are refused.
 
-What is not listed is refused: a new TensorFlow may bring operations that nobody has looked at.
+What is not listed is refused too: a new TensorFlow may bring operations that nobody has reviewed.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ _LAYERS = """
 _GRADIENTS = """
     BiasAddGrad CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 SigmoidGrad StridedSliceGrad TanhGrad
 """
-"""In the backward functions that LSTM and GRU of Keras 2 keep in a SavedModel. They are not run; by their attributes
-TensorFlow could put them for the forward ones."""
+"""Used in the backward functions that Keras 2's LSTM and GRU keep in a SavedModel. These do not run, but their
+attributes would allow TensorFlow to swap them for the forward functions."""
 _QUANTIZED = """
     Dequantize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
     QuantizeAndDequantize QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4
@@ -135,7 +135,7 @@ PURE_OPS = frozenset(
     f"{_FLOW} {_VARIABLES} {_SHAPES} {_MATHEMATICS} {_MATRICES} {_LAYERS} {_GRADIENTS} {_QUANTIZED} {_RANDOM} "
     f"{_IMAGES_AND_SOUND} {_TEXT_AND_TABLES} {_COLLECTIONS} {_SPARSE_AND_RAGGED}".split()
 )
-# Only where the saver puts the weights back in: they read the model's own variables.
+# Allowed only in restoring the weights, where they read the model's own variables.
 RESTORE_OPS = frozenset(["Restore", "RestoreSlice", "RestoreV2", "LookupTableInsert"])
 
 VARIABLE_OPS = frozenset(["VarHandleOp", "VariableV2", "Variable", "_VarHandlesOp", "_ReadVariablesOp"])
@@ -163,13 +163,13 @@ _REASONS = {
 }
 REASONS = {op: reason for reason, ops in _REASONS.items() for op in ops.split()}
 
-# DataType of types.proto → numpy's name; what is not here (resource, variant, …) is no tensor for people.
+# DataType of types.proto → numpy's name; other types (resource, variant, …) cannot be inputs or outputs here.
 DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",
     10: "bool", 11: "int8", 12: "uint8", 13: "int32", 14: "bfloat16", 15: "int16", 16: "uint16", 17: "uint16",
     18: "complex128", 19: "float16", 22: "uint32", 23: "uint64",
 }  # fmt: skip
 
-# Where a node makes more than one tensor; the others of interest tell by an attribute.
+# Operations with more than one output; those in COUNTED_BY give their number in an attribute.
 OUTPUT_COUNTS = {"TopKV2": 2, "TopK": 2, "Unique": 2, "CombinedNonMaxSuppression": 4, "NonMaxSuppressionV5": 3}
 COUNTED_BY = {"Split": "num_split", "SplitV": "num_split", "Unpack": "num"}

@@ -16,7 +16,7 @@ DTYPES = {
     9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32", 16: "uint16", 18: "bfloat16",
 }  # fmt: skip
 QUANTIZED = frozenset({"int8", "uint8", "int16"})
-# BuiltinOperator. Codes above 127 stand in a wider field beside the old one; the larger one counts.
+# BuiltinOperator. Codes above 127 are stored in a wider field beside the old one; the larger value counts.
 _CUSTOM = 32
 _LOOPS = frozenset({119, 200})  # WHILE, STABLEHLO_WHILE
 _CALL_ONCE, _ASSIGN_VARIABLE = 129, 144
@@ -27,7 +27,7 @@ MAX_RANK = 8
 
 
 def inspect_tflite(path: Path) -> FileFacts:
-    """Raises FileRejected for operations that are not built in and offsets that lead out of the file."""
+    """Raises FileRejected for operations that are not built in and offsets that point outside the file."""
     with opened_bytes(path) as raw:
         if bytes(raw[4:8]) != b"TFL3":
             raise FileRejected(DAMAGED)
@@ -46,20 +46,20 @@ def inspect_tflite(path: Path) -> FileFacts:
 
 
 def has_loop(path: Path) -> bool:
-    """Whether the file has an operation that repeats a graph as often as values say."""
+    """Whether the file has a loop, whose number of rounds depends on values."""
     with opened_bytes(path) as raw:
         return any(_builtin(code) in _LOOPS for code in Table.root(raw, Budget()).tables(1))
 
 
 def remembers(path: Path) -> bool:
-    """Whether a call writes into variables, which are there in the next one; an interpreter cannot put them back."""
+    """Whether a call writes variables that the next call reads; an interpreter cannot reset them."""
     with opened_bytes(path) as raw:
         model = Table.root(raw, Budget())
         return _remembers(model, list(model.tables(2)))
 
 
 def _remembers(model: Table, graphs: list[Table]) -> bool:
-    """Graphs that give variables their first values run once: weights can be variables too."""
+    """Graphs that initialise variables do not count, because they run only once: weights can be variables too."""
     codes = [_builtin(code) for code in model.tables(1)]
     if _ASSIGN_VARIABLE not in codes:
         return False
@@ -97,7 +97,7 @@ def _check_operations(model: Table) -> None:
 
 
 def _checked_buffers(model: Table) -> int:
-    """The number of buffers, of which each lies inside of the file."""
+    """The number of buffers. Raises FileRejected where one is not inside the file."""
     total = 0
     for buffer in model.tables(4):
         buffer.content(0)
@@ -109,7 +109,7 @@ def _checked_buffers(model: Table) -> int:
 
 
 def _check_graph(graph: Table, operation_codes: int, buffers: int) -> None:
-    """Every number that stands for a tensor, an operation or a buffer must be one of those that there are."""
+    """Raises FileRejected where the index of a tensor, an operation or a buffer is out of range."""
     tensors = graph.count(0)
     for tensor in graph.tables(0):
         if not 0 <= tensor.number(2, "I") < max(buffers, 1):
@@ -140,7 +140,7 @@ def _check_ends(model: Table, graph: Table) -> bool:
 
 
 def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
-    """Tensor → name, for inputs and outputs, in the signature that callers use."""
+    """Index of a tensor → its name in the signature that callers use, for inputs and for outputs."""
     signatures = [one for one in model.tables(7) if one.number(4, "I") == 0]
     if not signatures:
         return {}, {}
@@ -150,7 +150,7 @@ def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _is_quantized(tensor: Table, name: str) -> bool:
-    """Raises FileRejected where it cannot be sent or shown. `name`: the signature's, or ""."""
+    """Raises FileRejected where its dtype or shape cannot be served. `name` is the signature's, or ""."""
     stored = DTYPES.get(tensor.number(1, "b"))
     own = tensor.text(3)
     if stored is None:
@@ -166,14 +166,14 @@ def _is_quantized(tensor: Table, name: str) -> bool:
 
 def _check_shape(tensor: Table) -> None:
     sizes = tensor.numbers(0, "i")
-    tensor.numbers(7, "i")  # the same with free ones, which only the engine needs
+    tensor.numbers(7, "i")  # the shape signature, which marks free sizes; only the engine needs it
     if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
         raise FileRejected(DAMAGED)
 
 
 def _associated_labels(path: Path, size_bytes: int) -> tuple[str, ...]:
-    """Labels in the zip that the metadata writer appends (https://ai.google.dev/edge/litert/models/metadata): the file
-    with a usual name, else the only text file with "label" in its name."""
+    """Labels in the zip that the metadata writer appends (https://ai.google.dev/edge/litert/models/metadata): of the
+    .txt files with "label" in their name the one with a usual name, else the only one."""
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()[:100]}

@@ -1,4 +1,4 @@
-"""The proof on a machine with a GPU: unload one model, and its device memory comes back while another keeps answering.
+"""Proves on a machine with a GPU that an unloaded model's device memory comes back while another keeps answering.
 
 Needs no database and no cluster, so it runs beside a portal and on a bare checkout. Each model is held by an Owner in a
 process of its own: the parent-death signal of its runner needs a main thread.
@@ -35,7 +35,7 @@ class HeldModel(Protocol):
     device: str
 
     def ask(self) -> bool:
-        """Put one question; whether the answer was the right one. Raises what goes wrong."""
+        """Send one request; whether the answer was right. Raises what goes wrong."""
         ...
 
     def unload(self) -> None:
@@ -48,12 +48,12 @@ class StartModel(Protocol):
 
 
 class CheckFailed(Exception):
-    """The proof was not given; the text is a sentence for people."""
+    """The proof failed; the text is a sentence for users."""
 
 
 @dataclass(slots=True)
 class Asked:
-    """What one model answered while it was asked without pause."""
+    """Counts of one model's answers while requests were sent without pause."""
 
     answers: int = 0
     failures: int = 0
@@ -178,7 +178,7 @@ def _judge_answers(asked: Asked) -> None:
 
 @contextmanager
 def _asked_without_pause(model: HeldModel) -> Iterator[Asked]:
-    """Ask from a thread for as long as the block lasts; the counts are complete when it has ended."""
+    """Send requests from a thread for as long as the block lasts; the counts are complete when it has ended."""
     asked = Asked()
     thread = threading.Thread(target=_ask_until_over, args=(model, asked), name="asking", daemon=True)
     thread.start()
@@ -190,7 +190,7 @@ def _asked_without_pause(model: HeldModel) -> Iterator[Asked]:
 
 
 def _ask_until_over(model: HeldModel, asked: Asked) -> None:
-    """The last question is put after the end was asked for: it must be answered as well."""
+    """The last request is sent after `is_over` was set: it must be answered as well."""
     last = time.monotonic()
     is_last = False
     while not is_last:
@@ -213,7 +213,7 @@ def _answers_rightly(model: HeldModel) -> bool:
         return model.ask()
     except CheckFailed:
         raise
-    except Exception as error:  # whatever a process that has died makes of a question
+    except Exception as error:  # whatever a request to a dead process raises
         raise CheckFailed(f"A model did not answer: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""One model of `check_gpu`: an Owner in a process of its own, asked over its runner's socket."""
+"""The models of `check_gpu`: each an Owner in a process of its own, asked over its runner's socket."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What an owner tells over the pipe: `ready` with facts, `failed` with a reason, `stopped`."""
+    """What an owner sends over the pipe: `ready` with facts, `failed` with a reason, `stopped`."""
 
     event: str
     pid: int = 0
@@ -59,7 +59,7 @@ class SampleModels:
         self._folder.cleanup()
 
     def start(self, name: str, device: Device) -> SampleModel:
-        """A model that is ready. Raises CheckFailed where it does not become so. Call from the main thread."""
+        """Start a model and wait until it is ready. Raises CheckFailed where it fails. Call from the main thread."""
         ours, theirs = _SPAWN.Pipe()
         number = len(self._models) + 1
         assignment = _assignment(Path(self._folder.name), f"m{number}", device)
@@ -94,7 +94,7 @@ class SampleModel:
         self.pid, self.device, self._socket = said.pid, said.device, said.socket
 
     def ask(self) -> bool:
-        """Whether the picture of a seven is answered with a seven. Raises a PortalError where nobody answers."""
+        """Whether the picture of a seven is answered with a seven. Raises a PortalError where no answer comes."""
         with self._asking:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -105,7 +105,7 @@ class SampleModel:
         return int(scores[0].argmax()) == RIGHT_ANSWER
 
     def unload(self) -> None:
-        """End the runner, then its owner. Once done, does nothing."""
+        """End the runner, then its owner. A second call does nothing."""
         if self._process.is_alive():
             self._tell("unload")
             nudge(self._control_path)
@@ -140,7 +140,7 @@ class SampleModel:
 
 
 class _Pipe:
-    """The Reporter of an owner in its process: tells the parent, and is wanted until the parent speaks or ends."""
+    """The Reporter of an owner: tells the parent process; the model is wanted until the parent sends a word or ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
