@@ -17,6 +17,6 @@ class ModelsAdminConfig(admin_apps.AdminConfig):
     default_site = "models_app.admin.site.PortalAdminSite"
 
     def ready(self) -> None:
-        """Our own tables come after the site exists: it is looked up in the same package."""
+        """Register our tables last: that needs the site, whose class Django looks up in the same package."""
         super().ready()
         import_module("models_app.admin.tables")

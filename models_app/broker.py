@@ -1,6 +1,6 @@
-"""django-q's queue in the database, looked into when something was queued.
+"""django-q's queue in the database, queried only when something was queued.
 
-django-q asks the database at every poll, 1.2 ms each time, and sleeps in between: two clusters that have nothing to do
+django-q's own broker queries the database at every poll, 1.2 ms each time, and sleeps in between: two idle clusters
 took 2 % of a core, and a load waited for up to 0.1 s to be seen.
 """
 
@@ -16,13 +16,13 @@ from django_q.conf import Conf
 from models_app.services import bell
 
 LISTEN_S = 0.1
-"""At most, before django-q looks whether the cluster stops."""
+"""The longest wait before django-q checks again whether the cluster stops."""
 LOOK_AT_LEAST_EVERY_S = 0.5
-"""For what another machine queued, and for what a stopped cluster left."""
+"""For tasks that ring no bell here: another machine's, and those of a stopped cluster."""
 
 
 class BellBroker(ORM):  # type: ignore[misc]
-    """Listens, and asks the database where the bell was rung or the last look is long ago."""
+    """Waits for the bell; queries the database when it rang or the last query is long ago."""
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
@@ -36,7 +36,7 @@ class BellBroker(ORM):  # type: ignore[misc]
         return number
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
-        """Tasks, or none after listening for a while."""
+        """Tasks, or None after waiting for a while."""
         self._bell.wait(self._heard, min(LISTEN_S, self._looks_at - time.monotonic()))
         sound = self._bell.sound()
         if sound == self._heard and time.monotonic() < self._looks_at:

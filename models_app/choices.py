@@ -1,8 +1,8 @@
-"""The states: value, word, colour, the allowed moves and the groups. One machine, one page.
+"""The states: values, words, colours, allowed moves and groups. The whole state machine in one file.
 
 A version's file is checked once:
 
-    checking ──► ready        checking ──► rejected        rejected | ready ──► checking (trusted, or labels corrected)
+    checking ──► ready        checking ──► rejected        rejected | ready ──► checking (trusted, or changed)
 
 An instance is one loaded copy of a version in one process:
 
@@ -15,7 +15,8 @@ An instance is one loaded copy of a version in one process:
 
     loading, ready, restarting ──► failed ──► stopped (dismissed by an unload)
 
-The web writes wishes (queued, unloading, stopped out of queued or failed); the owner of the process writes what it saw.
+Web processes write what is wanted (queued, unloading, queued or failed ──► stopped); the worker that owns the process
+writes what happened.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class InstanceState(models.TextChoices):
 
 
 class VersionState(models.TextChoices):
-    """What is said of a version as a whole; derived from its instances, never stored."""
+    """The state of a version as a whole; derived from its instances, never stored."""
 
     UNLOADED = "unloaded", "Unloaded"
     QUEUED = "queued", "Queued"
@@ -74,7 +75,7 @@ class JobKind(models.TextChoices):
 
 
 LONG_JOBS = (JobKind.CONVERT, JobKind.COMPARE, JobKind.CHOOSE)
-"""One at a time, the first of these first: two that measure at once measure each other."""
+"""Run one at a time, in this order of priority: two measurements at once would disturb each other."""
 PENDING_JOBS = (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -95,13 +96,13 @@ ALLOWED_MOVES: dict[InstanceState, frozenset[InstanceState]] = {
 }
 
 OWNED = frozenset({_S.LOADING, _S.READY, _S.RESTARTING, _S.UNLOADING})
-"""A worker holds it: there is, was or will be a process."""
+"""A worker owns the instance: there is, was or will be a process."""
 LIVE = OWNED | {_S.QUEUED}
 """Wanted or still there; a version with one of these is in use."""
 ENDED = frozenset({_S.STOPPED, _S.FAILED})
 
 MOVING_STATES = frozenset({"checking", "queued", "loading", "restarting", "unloading"})
-"""What a page shows in motion and asks for again every two seconds."""
+"""States that a page shows in motion and polls every two seconds."""
 
 _PRECEDENCE: tuple[tuple[InstanceState, VersionState], ...] = (
     (_S.READY, VersionState.LOADED),

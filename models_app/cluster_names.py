@@ -1,4 +1,4 @@
-"""Names of the django-q clusters. The settings are made with it, so it needs none."""
+"""Names of the django-q clusters. The settings import it, so it must not import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clusters do beside running tasks: set the rows right at the start, report the node, take up the lost."""
+"""What the clusters do besides running tasks: correct the rows at the start, report the node, recover lost work."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _acknowledge(sender: str, func: Any, task: dict[str, Any], **_: Any) -> None
 
 
 def _take_up(sender: str, **_: Any) -> None:
-    """In a fresh worker: it may stand in for one that was killed, whose instance waits to be taken up."""
+    """In each new worker: it may replace one that was killed, whose instance waits to be taken up."""
     reconcile.take_up_abandoned(nodes.this_node())
     connections.close_all()
     skip_stale(_is_stale)
@@ -66,12 +66,12 @@ def _take_up(sender: str, **_: Any) -> None:
 
 
 def _is_stale(task: dict[str, Any]) -> bool:
-    """A load that was cancelled or handed out anew. Who loads and unloads in quick succession leaves hundreds."""
+    """A load that was cancelled or handed out again. Loading and unloading in quick succession leaves hundreds."""
     try:
         pk, generation = task["args"]
         return not Instance.objects.filter(pk=pk, generation=generation, state=InstanceState.QUEUED).exists()
     except DatabaseError:
-        return False  # the worker says what is wrong
+        return False  # the worker will report the error
 
 
 class _JobsWatch:
@@ -109,9 +109,9 @@ class _Watch:
         self._hand_out_what_is_stuck()
 
     def _hand_out_what_is_stuck(self) -> None:
-        """None of those that wait was taken up for a while although a slot is free: the deliveries were lost (broker
-        away), so hand them out anew; where that does not help, the cluster is wedged. While the broker is still away
-        nothing can be handed out, and what is loaded goes on."""
+        """If for a while no waiting load was taken up although a slot is free, the deliveries were lost (the broker was
+        away): hand them out again. If that does not help, the cluster is stuck and restarted. While the broker is
+        away nothing can be handed out, and loaded models go on."""
         queued = Instance.objects.filter(node=self._node, state=InstanceState.QUEUED)
         waiting, before = set(queued.values_list("pk", flat=True)), self._waiting
         self._waiting = waiting

@@ -1,4 +1,4 @@
-"""What fails again and again is told when it begins and when it is over, not each time."""
+"""Log a repeated failure when it begins and when it is over, not each time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class Outage:
-    """Of one thing, in one process. `begins` and `ends` are the two lines of the log; the first is followed by why."""
+    """An outage as one process sees it. `begins` and `ends` are the two lines of the log; the first adds the error."""
 
     def __init__(self, logger: logging.Logger, begins: str, ends: str) -> None:
         self._logger = logger
@@ -26,5 +26,5 @@ class Outage:
 
 
 def one_line(error: Exception) -> str:
-    """What it says, without the line breaks of a database."""
+    """The error's text in one line; those of databases have several."""
     return " ".join(str(error).split())

@@ -23,7 +23,7 @@ def keep_loaded(instance: Instance) -> None:
 
 
 def run_job(job: Job) -> None:
-    """No limit here: a job's children have their own, which grow with the file (inference.limited_child)."""
+    """No timeout here: a job's child processes have their own, which grow with the file (inference.limited_child)."""
     async_task("models_app.tasks.run_job", job.pk, cluster=settings.JOBS_CLUSTER, timeout=-1, save=False)
 
 

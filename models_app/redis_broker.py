@@ -1,8 +1,8 @@
-"""django-q's queue in Redis, under a name of this portal's own, for which an outage is no news each time.
+"""django-q's queue in Redis, under a name of this portal's own; an outage is logged once.
 
 With one name for all, portals on one server took each other's tasks, and the start of one emptied the queue of another.
-django-q's own told of an outage seven times a second, and whoever waited for tasks ended in a traceback and was started
-again.
+django-q's own broker logged an outage seven times a second, and the process that waited for tasks ended with a
+traceback and was restarted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AWAY = (NotConnected, NotInTime)
 
 
 class RedisBroker(Redis):  # type: ignore[misc]
-    """What cannot be handed out is lost: the watch of each cluster finds it, and hands it out anew."""
+    """A task that cannot be queued is lost: the watch of each cluster (clusters.py) hands it out again."""
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
@@ -49,11 +49,11 @@ class RedisBroker(Redis):  # type: ignore[misc]
             return None
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        with contextlib.suppress(*_AWAY):  # `dequeue` tells, too
+        with contextlib.suppress(*_AWAY):  # `dequeue` logs it
             super().set_stat(key, value, timeout)
 
     def ping(self) -> bool:
-        """Raises what Redis' client raises; whoever asks says so."""
+        """Raises what Redis' client raises; the caller reports it."""
         return bool(self.connection.ping())
 
     @contextlib.contextmanager
@@ -68,8 +68,8 @@ class RedisBroker(Redis):  # type: ignore[misc]
 
 
 def _this_portal() -> str:
-    """All processes of a portal have its key and its database in common. A copy has the same key, not the database; an
-    address without a host means one of this node."""
+    """A hash of what all processes of a portal share: secret key and database. A copied portal has the same key, but
+    another database; an address without a host means this node."""
     database = settings.DATABASES["default"]
     place = f"{database['HOST'] or settings.PORTAL_NODE}:{database['PORT']}/{database['NAME']}"
     return salted_hmac("models_app.redis_broker", place).hexdigest()[:12]
@@ -77,5 +77,5 @@ def _this_portal() -> str:
 
 @functools.cache
 def _outage(cluster: str) -> Outage:
-    """One for each process: a broker lives for as long as one task is handed out."""
+    """One for each process, because a broker object lives only while one task is handed out."""
     return Outage(logger, f"Redis does not answer the cluster {cluster}", f"Redis answers the cluster {cluster} again")

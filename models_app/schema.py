@@ -10,8 +10,8 @@ APP = "models_app"
 
 
 def refuse_newer() -> None:
-    """Raises ImproperlyConfigured where a newer version of the portal has changed the tables: what it asks of a row is
-    not known here."""
+    """Raises ImproperlyConfigured where a newer version of the portal has changed the tables: this version does
+    not know what a row must hold."""
     loader = MigrationLoader(connection)
     unknown = sorted(name for app, name in {*loader.applied_migrations} - {*loader.disk_migrations} if app == APP)
     if unknown:

@@ -34,7 +34,7 @@ _stop_read: int | None = None
 
 
 def stop_descriptor() -> int | None:
-    """The read end of the stop pipe in a worker: it ends when the cluster stops, also when its main is killed."""
+    """The read end of the stop pipe in a worker: it ends when the cluster stops or its main process is killed."""
     return _stop_read
 
 
@@ -74,7 +74,7 @@ class KillSafeQueue(Queue):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class WhileIdle:
-    """What a worker does while it waits for a task, every so often, before it takes one, and before it ends."""
+    """Calls of an idle worker: `look` every `every_s`, `before_taking` a task, and `before_stop`."""
 
     every_s: float
     look: Callable[[], None]
@@ -86,7 +86,7 @@ _while_idle: WhileIdle | None = None
 
 
 def while_idle(idle: WhileIdle) -> None:
-    """From now on, in this process: call it in a worker once it is there."""
+    """Set these calls for this process; to be used in a worker once it has started."""
     global _while_idle
     _while_idle = idle
 
@@ -95,7 +95,7 @@ _is_stale: Callable[[dict[str, Any]], bool] | None = None
 
 
 def skip_stale(is_stale: Callable[[dict[str, Any]], bool]) -> None:
-    """From now on, in this process: tasks of which it says so are taken and forgotten, without a fresh worker each."""
+    """From now on this process acknowledges and drops stale tasks, each of which would else cost a fresh worker."""
     global _is_stale
     _is_stale = is_stale
 
@@ -132,7 +132,7 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
         super().sig_handler(signum, frame)
 
     def run(self, every_s: float, beat: Callable[[], None]) -> None:
-        """Start, then call `beat` every so often until asked to stop. Ends the process if the sentinel dies."""
+        """Start, then call `beat` each `every_s` seconds until asked to stop. Ends the process if the sentinel dies."""
         django_q.cluster.Queue = KillSafeQueue
         self.start()
         while not self.is_asked_to_stop:
@@ -143,7 +143,7 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
                 os._exit(1)
 
     def _try(self, beat: Callable[[], None]) -> None:
-        """On a connection that still lives: the database may have been started again since the last time."""
+        """Call `beat` on a usable connection: the database may have been restarted since the last time."""
         try:
             close_old_connections()
             beat()

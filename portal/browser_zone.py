@@ -1,4 +1,4 @@
-"""Moments in the zone of who reads them: the browser tells it in a cookie (live.js). Without one they are in UTC."""
+"""Shows times in the time zone of the browser, which sends it in a cookie (live.js); without one, in UTC."""
 
 from __future__ import annotations
 

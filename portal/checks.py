@@ -1,6 +1,6 @@
-"""Settings that are legal and yet hardly meant: each is explained at every start, with what to do.
+"""Settings that are valid but probably a mistake: each is reported at every start, with what to do.
 
-E: the portal would not work or would break a promise, so it does not start. W: it starts.
+E: the portal would not work, so it does not start. W: it starts.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def make(directory: Path) -> None:
 
 
 def read_or_create_secret_key(directory: Path) -> str:
-    """The key in `secret_key` (mode 0600). It is written under another name and then linked, if it is not there yet: so
-    it is whole wherever it is seen, and two first starts agree on one."""
+    """The key in `secret_key` (mode 0600). A new one is written to a temporary file, then linked unless one exists: so
+    nobody reads half a key, and two first starts agree on one."""
     path = directory / "secret_key"
     try:
         if not path.exists():
@@ -63,7 +63,7 @@ def _link_new_key(path: Path) -> None:
 def socket_directory(data_directory: Path) -> Path:
     """Where the sockets lie: in the data directory, or in the system's temp directory if that path is too long.
 
-    An AF_UNIX address ends at 107 bytes. The folder is made with mode 0700 by `make_private`.
+    An AF_UNIX path has at most 107 bytes. The folder is made with mode 0700 by `make_private`.
     """
     inside = data_directory / "sockets"
     if len(os.fsencode(inside)) + LONGEST_SOCKET_NAME_BYTES <= UNIX_PATH_LIMIT_BYTES:
@@ -85,5 +85,5 @@ def make_private(directory: Path) -> None:
 
 
 def cannot_be_used(path: Path, error: OSError) -> ImproperlyConfigured:
-    """What to say of a path in the data directory in whose place something else lies."""
+    """The error for a path in the data directory where something else is in the way."""
     return ImproperlyConfigured(f"{path} cannot be used ({error.strerror}). Remove it or set PORTAL_DATA_DIR.")

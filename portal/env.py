@@ -86,7 +86,7 @@ def redis(name: str) -> str:
         raise ImproperlyConfigured(f"{name} is no address of Redis; set it to something like redis://host:6379/0.")
     if not value or "socket_timeout=" in value:
         return value
-    # Without one a server that is silent holds whoever asks for ever; django-q itself waits one second for a task.
+    # Without a timeout a silent server blocks its callers for ever; django-q itself waits one second for a task.
     return f"{value}{'&' if '?' in value else '?'}socket_timeout=10"
 
 

@@ -1,4 +1,4 @@
-"""Django's handlers of what no view answered: JSON where programs ask, a page elsewhere. A bug's page is 500.html."""
+"""Django's error handlers: JSON for addresses of the APIs, a page elsewhere. The page for a bug is 500.html."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form whose token is not the session's; Django has logged the reason."""
+    """A form whose CSRF token does not match; Django has logged the reason."""
     sentence = (
         "You have logged in or out since this page was made, or the browser keeps no cookies. Nothing was done. "
         "Go back, load the page again and send it once more."

@@ -30,9 +30,9 @@ GROUPS = {
 
 
 def prepare() -> Iterator[str]:
-    """Make what is missing; yields lines for the person at the terminal.
+    """Make what is missing; yields lines to print on the terminal.
 
-    What the rows say of processes is set right first: after kill -9 on everything nobody is told that a model is ready.
+    Rows that describe processes are corrected first: after kill -9 on everything no model may be shown as ready.
     """
     node = this_node()
     announce_slots(node)
@@ -48,7 +48,7 @@ def prepare() -> Iterator[str]:
 
 
 def _groups() -> None:
-    """So that a person gets one group instead of up to eleven rights. Who changes or deletes them keeps them so."""
+    """A person gets one group instead of up to eleven permissions. Made only once: changes and deletions last."""
     for name, verbs in GROUPS.items():
         group, is_new = Group.objects.get_or_create(name=name)
         if is_new:
@@ -68,7 +68,7 @@ def _first_administrator() -> Iterator[str]:
 
 
 def _sample() -> Iterator[str]:
-    """Register the sample model, once in the life of a data directory: who deletes it does not get it back."""
+    """Register the sample model if the database never held a model: once deleted, it does not come back."""
     if not settings.PORTAL_SAMPLE or RegisteredModel.objects.exists() or Transition.objects.exists():
         return
     try:

@@ -1,4 +1,4 @@
-"""`/healthz`: this process answers. `/readyz`: database, broker and clusters do too. `/`: people are led on."""
+"""`/healthz`: this process answers. `/readyz`: database, broker and clusters do too. `/`: redirects browsers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from models_app.services.keys import secret_in
 from models_app.services.nodes import are_jobs_silent, is_silent
 
 
-@csrf_exempt  # else a wrong verb is told of cookies
+@csrf_exempt  # else a wrong method gets an error about cookies
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True})
 
 
-@csrf_exempt  # else who posts here with a key is told of cookies
+@csrf_exempt  # else a POST with a key gets an error about cookies
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """KServe's client asks here whether a server of V1 lives; what sends a key is no browser."""
+    """KServe's client asks here whether a V1 server is alive; a request with a key is not a browser's."""
     has_key = secret_in(request.headers.get("Authorization", "")) is not None
     return JsonResponse({"status": "alive"}) if has_key else HttpResponseRedirect("/try/")
 

@@ -1,6 +1,6 @@
-"""Request ids: one for each request, in the answer's header, in every log line, and in the text of a 500.
+"""Request ids: one for each request, in the response's header and in every log line.
 
-And which answers are no line of the log, or just one.
+And filters for responses that are not logged, or without a traceback.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class RequestIdFilter(logging.Filter):
 
 
 class NotNowFilter(logging.Filter):
-    """A 503 tells the client to come again: while the portal starts or all slots are taken nothing is broken."""
+    """Drops 503: the client is to try again, and while the portal starts or all slots are taken nothing is broken."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class OneLineFilter(logging.Filter):
-    """Without the traceback: anybody can send what these loggers tell of."""
+    """Drops the traceback: anybody can cause what these loggers report."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = None

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: for a key, a session, or a program on this very machine."""
+"""`/metrics` for Prometheus: open to a key, a session, or a program on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORWARDED = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP
 
 
 class KeySessionOrLoopback(BasePermission):
-    """Anyone who is known, and whoever asks from this machine without a proxy between."""
+    """Authenticated callers, and programs on this machine that connect without a proxy."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return bool(request.user and request.user.is_authenticated) or _is_from_this_machine(request)
@@ -37,8 +37,8 @@ class MetricsView(APIView):
 
 
 def _is_from_this_machine(request: Request) -> bool:
-    """A proxy on this machine makes everybody's peer a loopback one. It passes on a name, or says what it is in one of
-    these headers; nginx that is told to do neither speaks HTTP/1.0, which nobody else does by now."""
+    """Behind a proxy on this machine every client seems to be local. A proxy is recognised by the host name it passes
+    on or by its headers (_FORWARDED); nginx configured for neither speaks HTTP/1.0, which no client does by now."""
     is_through_proxy = (
         any(name.startswith(_FORWARDED) for name in request.META)
         or split_domain_port(request.get_host())[0] not in settings.LOOPBACK_NAMES

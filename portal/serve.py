@@ -1,6 +1,6 @@
-"""One start: set-up, then children that are watched; a child that ends is started again, all end together.
+"""`manage.py serve`: set up, then supervise child processes. One that ends is started again; all stop together.
 
-The port is held here: while a web process is started again, who connects waits instead of being refused.
+`serve` holds the listening socket, so a client that connects while a web process restarts waits and is not refused.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
 class NoBroker(Exception):
-    """The broker that is named does not answer: the clusters would end again and again."""
+    """The configured broker does not answer: the clusters would end again and again."""
 
 
 class AlreadyRunning(Exception):
@@ -67,7 +67,7 @@ class AlreadyRunning(Exception):
 class Child:
     """One supervised process, in a group of its own so that Ctrl-C reaches only `serve`.
 
-    It ends with `serve`, also when that is killed: the next one must not find it on its port and its data.
+    It dies with `serve`, even if that is killed: else the next `serve` would find port and data in use.
     """
 
     name: str
@@ -75,9 +75,9 @@ class Child:
     environment: Mapping[str, str]
     grace_s: float
     clean_up: Callable[[int], None] = lambda pid: None
-    """Called with the pid of one that ended: removes what it left behind."""
+    """Called with the pid of a process that ended, to remove what it left behind."""
     descriptors: Sequence[int] = ()
-    """Files of ours that it gets."""
+    """File descriptors of `serve` that it inherits."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -85,7 +85,7 @@ class Child:
     kill_at: float = 0.0
 
     def start(self) -> None:
-        """Where the system refuses it (no memory for a moment), it counts as one that ended."""
+        """A start that the system refuses (no memory for a moment) counts as an end."""
         self.started_at = time.monotonic()
         try:
             self.process = subprocess.Popen(
@@ -93,13 +93,13 @@ class Child:
                 env={**os.environ, **self.environment},
                 process_group=0,
                 pass_fds=self.descriptors,
-                preexec_fn=partial(die_with_parent, os.getpid()),  # an exec keeps it
+                preexec_fn=partial(die_with_parent, os.getpid()),  # survives the exec
             )
         except (OSError, subprocess.SubprocessError) as error:
             self._start_again(f"could not be started ({error})")
 
     def look(self) -> None:
-        """Start it again if it has ended: at once the first time, then after 1, 2, 4 … 10 s."""
+        """Restart it if it has ended: at once the first time or after 30 s of running, else after 1, 2, 4 … 10 s."""
         if self.process is None:
             if time.monotonic() >= self.start_again_at:
                 self.start()
@@ -121,13 +121,13 @@ class Child:
         self.process = None
 
     def ask_to_stop(self) -> None:
-        """From now on it has its grace."""
+        """Send SIGTERM; the grace period begins."""
         self.kill_at = time.monotonic() + self.grace_s
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
     def wait_or_kill(self) -> None:
-        """The ladder's end: SIGKILL to the main process takes its whole tree along."""
+        """Wait for the grace period at most, then send SIGKILL to the process group."""
         if self.process is None:
             return
         try:
@@ -149,7 +149,7 @@ class Portal:
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # so `nohup` asks for
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores it
                 signal.signal(number, self._ask_to_stop)
         try:
             with _hold_data_directory(), _hold_port() as listener, _socket_folder():
@@ -166,7 +166,7 @@ class Portal:
         return 0
 
     def _say(self, line: str) -> None:
-        """To the terminal at once, also where it is a pipe."""
+        """Print and flush, because the output may be a pipe."""
         self.out.write(line)
         self.out.flush()
 
@@ -182,7 +182,7 @@ class Portal:
         if settings.REDIS_URL:
             _reach_redis()
         schema.refuse_newer()
-        if env.text("DATABASE_URL"):  # else it lies in the data directory, which is ours
+        if env.text("DATABASE_URL"):  # else it is in the data directory, which is locked
             _refuse_second()
         call_command("migrate", interactive=False, verbosity=0)
         _make_database_private()
@@ -202,7 +202,7 @@ class Portal:
             self._stop(listener)
 
     def _announce(self) -> None:
-        """Say that it is ready once the web answers; where that takes long, say what it waits for."""
+        """Say when the portal is ready; after 60 s, that the web does not answer yet."""
         address = f"http://{settings.HOST_IN_URLS}:{settings.PORTAL_PORT}"
         is_late_at = time.monotonic() + _SOON_READY_S
         while not self.is_stopping:
@@ -219,21 +219,21 @@ class Portal:
             time.sleep(0.05)
 
     def _stop(self, listener: socket.socket) -> None:
-        """The web first, so that nobody is left waiting for a model that ends; then the clusters."""
+        """Stop the web processes first, so that no request waits for a model that is ending; then the clusters."""
         self.is_stopping = True
         web = [child for child in self.children if child.name.startswith(_WEB)]
         _end(web)
-        listener.close()  # from here on who connects is refused instead of waiting
+        listener.close()  # new connections are refused now
         _end([child for child in self.children if child not in web])
-        remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of those that were cut off
-        connections.close_all()  # ours may be days old
-        without_waiting(queue_cut_off_by_stop)  # where that fails, they count as cut off
+        remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of jobs that were cut off
+        connections.close_all()  # this one may be days old
+        without_waiting(queue_cut_off_by_stop)  # where that fails, the jobs count as cut off
         self._say("The portal has stopped.")
 
 
 def _refuse_second() -> None:
-    """Raises AlreadyRunning where a portal on another host works with the database: each would take the other's models.
-    Before its tables are touched."""
+    """Raises AlreadyRunning where a portal on another host uses the database: each would take over the other's models.
+    To be called before any table is changed."""
     if Node._meta.db_table in connection.introspection.table_names() and (name := node_at_work()) is not None:
         raise AlreadyRunning(
             f"A portal works with this database already, on {name}. Stop that one first, or look at DATABASE_URL."
@@ -241,7 +241,7 @@ def _refuse_second() -> None:
 
 
 def _end(children: Sequence[Child]) -> None:
-    """All at once; they share one grace."""
+    """Stop all at the same time, within one grace period."""
     for child in children:
         child.ask_to_stop()
     for child in children:
@@ -249,7 +249,7 @@ def _end(children: Sequence[Child]) -> None:
 
 
 def _web(listener: socket.socket) -> list[Child]:
-    """The processes that take turns at the port."""
+    """The web processes, which all accept on this socket."""
     count = settings.PORTAL_WEB_WORKERS
     command = [*_MANAGE, "run_web", str(listener.fileno()), "--grace", str(int(WEB_GRACE_S) - 5)]
     return [
@@ -277,7 +277,7 @@ def _clusters() -> list[Child]:
 
 @contextlib.contextmanager
 def _hold_data_directory() -> Iterator[None]:
-    """An exclusive lock on the data directory. Raises AlreadyRunning before anything was touched."""
+    """An exclusive lock on the data directory. Raises AlreadyRunning before anything is changed."""
     files.check_owner()
     settings.PORTAL_DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     path: Path = settings.PORTAL_DATA_DIR / "serve.lock"
@@ -304,8 +304,8 @@ def _holder(file: IO[str]) -> str:
 
 @contextlib.contextmanager
 def _hold_port() -> Iterator[socket.socket]:
-    """A socket at our address, on which the web processes will listen. Raises AlreadyRunning where somebody else does:
-    seen before anything was touched."""
+    """A bound socket, on which the web processes will listen. Raises AlreadyRunning where the port is taken or the
+    address cannot be used, before anything is changed."""
     family = socket.AF_INET6 if ":" in settings.PORTAL_HOST else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -322,7 +322,7 @@ def _hold_port() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _socket_folder() -> Iterator[None]:
-    """It may lie in the system's temp directory, where nobody else would remove it."""
+    """It may be in the system's temp directory, where nothing else would remove it."""
     datadir.make_private(settings.PORTAL_SOCKETS_DIR)
     try:
         yield
@@ -332,8 +332,8 @@ def _socket_folder() -> Iterator[None]:
 
 
 def _compile_for_runners() -> None:
-    """Bytecode of what is imported inside the sandbox, where none can be written: else every load compiles it anew (80
-    ms). Takes 0.3 s, once; a tree that cannot be written to stays as it is."""
+    """Write the bytecode of `inference`. The sandbox, where it is imported, forbids writing, so that every load would
+    compile it again (80 ms). Takes 0.3 s, once; a read-only tree stays as it is."""
     compileall.compile_dir(settings.BASE_DIR / "inference", quiet=2)
 
 
@@ -345,13 +345,13 @@ def _reach_redis() -> None:
 
 
 def _make_database_private() -> None:
-    """It holds the hashes of passwords and keys, and the data directory may be one that others can enter."""
+    """The database holds hashes of passwords and keys, and other users may be able to enter the data directory."""
     for path in settings.PORTAL_DATA_DIR.glob("portal.sqlite3*"):
         path.chmod(0o600)
 
 
 def _remove_sockets_and_part_files() -> None:
-    """Sockets and part-files of an earlier run; the lock says that none of its processes uses them."""
+    """Remove sockets and part-files of an earlier run, which has ended: we hold the lock."""
     for path in _part_files("*"):
         if not _is_under_way(path):
             path.unlink(missing_ok=True)
@@ -361,7 +361,7 @@ def _remove_sockets_and_part_files() -> None:
 
 
 def _remove_part_files(pid: int) -> None:
-    """Uploads that were cut off: those of a process that ended."""
+    """Remove the unfinished uploads of a process that ended."""
     for path in _part_files(f"{pid}-*"):
         path.unlink(missing_ok=True)
 
@@ -371,7 +371,7 @@ def _part_files(names: str) -> list[Path]:
 
 
 def _is_under_way(part_file: Path) -> bool:
-    """Whether another process writes it: `manage.py import_model` holds no lock."""
+    """Whether another live process writes this file: `manage.py import_model` takes no lock."""
     pid = part_file.name.partition("-")[0]
     identity = identify(int(pid)) if pid.isdecimal() else None
     return identity is not None and identity.pid != os.getpid() and is_alive(identity)

@@ -18,7 +18,7 @@ PORTAL_HOST = env.text("PORTAL_HOST", "127.0.0.1")
 PORTAL_PORT = env.number("PORTAL_PORT", 8000, at_least=1, at_most=65535)
 PORTAL_DATA_DIR = env.path("PORTAL_DATA_DIR", BASE_DIR / "var")
 PORTAL_SLOTS = env.number("PORTAL_SLOTS", 8, at_most=256)
-# The other cores are for the models: on two, a second web process costs 3 % of MobileNetV2's throughput.
+# The other cores are for the models: on two cores a second web process costs 3 % of MobileNetV2's throughput.
 _ONE_FOR_EVERY_TWO_CORES = min(4, max(1, len(os.sched_getaffinity(0)) // 2))
 PORTAL_WEB_WORKERS = env.number("PORTAL_WEB_WORKERS", _ONE_FOR_EVERY_TWO_CORES, at_least=1, at_most=64)
 PORTAL_HTTPS = env.flag("PORTAL_HTTPS")
@@ -49,7 +49,7 @@ LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 _NAMES = env.words("PORTAL_ALLOWED_HOSTS", [*LOOPBACK_NAMES, HOST_IN_URLS])
 if PORTAL_HOST in {"0.0.0.0", "::"} and not env.text("PORTAL_ALLOWED_HOSTS"):
     _NAMES = [*_NAMES, socket.gethostname(), socket.getfqdn()]
-# Whatever checks the portal from its own machine. A rebound name does not get in by these: browsers send that name.
+# For health checks on this machine. They open no way to DNS rebinding: browsers send the attacker's host name.
 ALLOWED_HOSTS = [*_NAMES, *LOOPBACK_NAMES]
 _TRUSTED = [name for host in _NAMES for name in ([host[1:], f"*{host}"] if host.startswith(".") else [host])]
 CSRF_TRUSTED_ORIGINS = [f"https://{name}" for name in _TRUSTED if PORTAL_HTTPS and name != "*"]
@@ -111,7 +111,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
     }
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # libpq's own waits for ever: for a host that is gone, for a row that is held. What the address says comes first.
+    # By default libpq waits for ever for a lost host or a locked row. Options in DATABASE_URL take precedence.
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         "tcp_user_timeout": 20_000,
@@ -186,7 +186,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
 }
 
-# ---- django-q: every value is said, because `Conf` reads them once at import --------------------------------------
+# ---- django-q: every value is set, because `Conf` reads them once at import ---------------------------------------
 JOBS_CLUSTER = "jobs"
 MODELS_CLUSTER = models_cluster(PORTAL_NODE)
 REDIS_URL = env.redis("REDIS_URL")
@@ -197,7 +197,7 @@ Q_CLUSTER = {
         if REDIS_URL
         else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}
     ),
-    "poll": 0.01,  # seconds that django-q sleeps after it has found nothing; it listens before: models_app/broker.py
+    "poll": 0.01,  # seconds that django-q sleeps after it found nothing; the broker waits before: models_app/broker.py
     "save_limit": 50,
     "log_level": "WARNING",
     "scheduler": False,  # nothing is scheduled; a Schedule row could name any function
@@ -211,7 +211,7 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {  # the key must exist for Q_CLUSTER_NAME to be obeyed
         JOBS_CLUSTER: {
             "workers": 2,  # one for the long jobs, which run one at a time, and one that is free to check
-            "timeout": 1800,  # of tasks that set none; jobs do: models_app/queue.py
+            "timeout": 1800,  # of tasks that set no timeout; jobs do: models_app/queue.py
             "retry": 3600,  # a job that still runs then is delivered again, and its second worker finds it taken
             "ack_failures": True,
             "recycle": 100,
@@ -222,7 +222,7 @@ Q_CLUSTER = {
             "retry": 10 * 365 * 24 * 3600,  # a load is delivered once; reconcile takes it up again, not the broker
             "ack_failures": True,
             "recycle": 1,  # a fresh worker for each load
-            "queue_limit": 2 * max(1, PORTAL_SLOTS),  # below `workers` the stop hangs once a worker has died
+            "queue_limit": 2 * max(1, PORTAL_SLOTS),  # if below `workers`, stopping hangs once a worker has died
             "guard_cycle": 0.2,
         },
     },
@@ -251,7 +251,7 @@ LOGGING = {
         "django.security.TooManyFilesSent": {"filters": ["one_line"]},
         "django.security.TooManyFieldsSent": {"filters": ["one_line"]},
         "django.security.RequestDataTooBig": {"filters": ["one_line"]},
-        "uvicorn.error": {"level": "ERROR"},  # not that it started, nor each request that is no HTTP
+        "uvicorn.error": {"level": "ERROR"},  # no line for the start or for invalid requests
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
     },
 }

@@ -1,4 +1,4 @@
-"""Standard input, output and error of a process that goes on when nobody is there for them, or no longer."""
+"""Standard input, output and error for a process that goes on where they are closed or nobody reads them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from typing import Any, TextIO
 
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
-"""The program behind the pipe has ended; the terminal is gone."""
+"""EPIPE: the program behind the pipe has ended. EIO: the terminal is gone."""
 
 
 def keep_open() -> None:
-    """To be called before anything is opened: a closed 0, 1 or 2 would be the next socket's number."""
+    """To be called before anything is opened: else the next socket would get the number of a closed 0, 1 or 2."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -22,8 +22,8 @@ def keep_open() -> None:
 
 
 class _Output(io.FileIO):
-    """What nobody reads is lost. Else it stays in Python's buffer and fails whoever flushes that next: each new process
-    of a cluster."""
+    """Drops what nobody reads. Else it would stay in Python's buffer and break the next flush, which is part of
+    starting each process of a cluster."""
 
     def write(self, data: Any) -> int:
         try:
@@ -38,7 +38,7 @@ class _Output(io.FileIO):
 
 
 class _Log(_Output):
-    """Nor does a full disk end what is only told on it."""
+    """Drops output on any error, such as a full disk."""
 
     def may_lose(self, error: OSError) -> bool:
         return True

@@ -17,8 +17,8 @@ _TEXTS = ("text/", "application/json", "image/svg")
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """WhiteNoise compresses in `collectstatic` only, a step that the portal does not have, and streams files, which
-    Django warns of under ASGI and gathers in memory: so the whole file is answered here."""
+    """Answers with the whole file, texts compressed. WhiteNoise compresses in `collectstatic` only, which the portal
+    does not run, and streams files, which Django under ASGI warns about and collects in memory anyway."""
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
@@ -47,5 +47,5 @@ def _encode(response: HttpResponse, path: Path, coding: Literal["gzip", "deflate
 
 @lru_cache(maxsize=256)
 def _compressed(path: Path, coding: Literal["gzip", "deflate"]) -> bytes:
-    """Kept for the life of the process, as the sizes that WhiteNoise read at its start are: 1.2 MB for all pages."""
+    """Cached for the life of the process, like the sizes that WhiteNoise read at its start: 1.2 MB for all pages."""
     return compress(path.read_bytes(), coding)

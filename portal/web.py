@@ -1,9 +1,9 @@
-"""One process of the web server: uvicorn on a socket that `serve` holds, with an end for who sends no whole request or
-does not read the answer.
+"""One process of the web server: uvicorn on a socket that `serve` holds, with timeouts for clients that do not complete
+a request or do not read the response.
 
-uvicorn bounds neither how long the head of a request may take nor how large it may become, nor how many requests wait
-that came before the answer to the first, and keeps what a client does not read for ever: it leaves that to a proxy,
-which nobody needs here. Bodies have limits of their own: portal/lean/pace.py.
+uvicorn limits neither the time nor the size of a request's head, nor the number of pipelined requests, and keeps what a
+client does not read for ever. It leaves that to a reverse proxy, which the portal does not require. Bodies have limits
+of their own: portal/lean/pace.py.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT_S = 30.0
-"""So long a connection may bring no whole head: new, between two requests, or in the middle of one."""
+"""How long a connection may go without a complete head: when new, between requests, or in the middle of a head."""
 UNREAD_LIMIT_S = 60.0
-"""So long a client may read nothing of what waits for it in this process's memory; as nginx's send_timeout."""
+"""How long a client may read nothing of the response data buffered for it here; like nginx's send_timeout."""
 HALF_CLOSED_LIMIT_S = 0.25
-"""So long an answer may take to begin once its client sends no more; the lean path looks no sooner whether it left."""
+"""How long a response may take to begin once its client sends no more; the lean path sees no sooner that it left."""
 HEAD_LIMIT_BYTES = 64 * 1024
-"""Looked at after each piece, so one may be larger by as much."""
+"""Checked after each piece, so a head may be larger by the size of a piece."""
 PIECE_BYTES = 2048
-"""So much is parsed at once: a hundred requests at most. What follows waits as bytes until they are answered. Of a body
-whose length is known all that is there: pieces of it cost 2 µs each."""
+"""How much is parsed at a time: a hundred requests at most. What follows waits as bytes until they are answered. A body
+of known length is parsed as far as it is there, because each piece costs 2 µs."""
 MOST_CONNECTIONS = 2048
 _LOOK_EVERY_TICKS = 10
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -42,8 +42,8 @@ _ALLOW = "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One client. Every moment it either has a request under way, or its time for the next head runs; and beside that
-    the time for what it has not read."""
+    """One client. At any moment it either has a request in progress, or the time limit for its next head runs. Another
+    limit is for data that it has not read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,20 +62,20 @@ class HttpConnection(HttpToolsProtocol):
         self.flow = _Flow(transport, lambda: len(self._waiting) > 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """uvicorn tells only the newest request that its client has left: not the running one, where others wait."""
+        """Tell the running request that its client has left: uvicorn tells only the newest of pipelined requests."""
         super().connection_lost(exc)
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
 
     def end_if_late(self) -> None:
-        """Close the connection where no whole head came in time; drop it, with what it holds, where nothing is read."""
+        """Close the connection where no complete head came in time; abort it where the client reads nothing."""
         now = self.loop.time()
         unread_bytes = self.transport.get_write_buffer_size()
         if unread_bytes == 0 or unread_bytes != self._unread_bytes:
             self._unread_bytes, self._unread_since = unread_bytes, now
         if now - self._unread_since > UNREAD_LIMIT_S:
-            self.transport.abort()  # to close it would wait for the reader
+            self.transport.abort()  # close() would wait for the client to read
         elif now - self._rests_since > HEAD_LIMIT_S and not self.transport.is_closing():
             self.transport.close()
 
@@ -86,7 +86,7 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _parse(self) -> None:
-        """What was read, piece by piece, until requests wait for the answer to the one before them."""
+        """Parse what was read, piece by piece, until a request has to wait for the response to the one before it."""
         while self._waiting and not self.pipeline and not self.transport.is_closing():
             size = max(PIECE_BYTES, self._body_left)
             self._again, self._waiting = self._waiting[:size], self._waiting[size:]
@@ -102,7 +102,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """uvicorn calls this for a request that offers another protocol (Java's client: HTTP/2); its parser takes what
-        follows for that protocol's. Nobody goes along (RFC 9110, 7.8): it is told the length again, then the body."""
+        follows for that protocol. The offer is ignored (RFC 9110, 7.8): the parser gets the length again, then the
+        body."""
         upgrade = sys.exc_info()[1]
         assert isinstance(upgrade, httptools.HttpParserUpgrade)
         framing = [b"%s: %s" % header for header in self.headers if header[0] in _FRAMING]
@@ -110,8 +111,8 @@ class HttpConnection(HttpToolsProtocol):
         self._is_told_again = True
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether the connection is kept: `nc -N` waits for its answer, others have gone, and nothing tells them apart.
-        So what was asked is answered if that is soon, and nobody keeps a place for longer."""
+        """Whether the connection is kept. A client that sends no more may wait for its response (`nc -N`) or be gone;
+        nothing tells the two apart. So a response that begins soon is sent, else the connection is closed."""
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
@@ -123,7 +124,7 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn calls this for what the parser does not take."""
+        """uvicorn calls this for data that the parser rejects."""
         if isinstance(sys.exc_info()[1], httptools.HttpParserInvalidMethodError):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This is no method of HTTP.", _ALLOW)
         else:
@@ -154,7 +155,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_told_again:
-            super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser leaves what stands behind
+            super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser keeps trailing whitespace
 
     def on_headers_complete(self) -> None:
         if self._is_told_again:
@@ -172,7 +173,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._offers_upgrade:  # else it has only lost its body
+        if not self._offers_upgrade:  # else the parser has only stopped before the body
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -185,13 +186,13 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._parse()
         self.flow.resume_reading()
-        if self.cycle.response_complete:  # else the next request came with this one, and has begun
+        if self.cycle.response_complete:  # else a pipelined request has already begun
             self._rests_since = self.loop.time()
 
 
 class _Flow(FlowControl):
-    """Reads nothing more while something waits to be parsed: each request that is answered, or whose body is asked for,
-    would read more than it takes away."""
+    """Does not resume reading while bytes wait to be parsed: each request that is answered, or whose body is asked for,
+    would read in more than it consumes."""
 
     def __init__(self, transport: Any, is_any_waiting: Callable[[], bool]) -> None:
         super().__init__(transport)
@@ -203,7 +204,7 @@ class _Flow(FlowControl):
 
 
 class WebServer(uvicorn.Server):
-    """Looks at all connections once a second: a timer for each costs more than a look."""
+    """Checks the timeouts of all connections once a second: a timer for each would cost more."""
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _LOOK_EVERY_TICKS == 0:
@@ -214,11 +215,11 @@ class WebServer(uvicorn.Server):
 
 
 def answer_requests(listener: socket.socket, grace_s: int) -> None:
-    """Serve until SIGTERM; requests under way then have so many seconds. Listens once it can answer."""
+    """Serve until SIGTERM; requests in progress then have `grace_s` seconds. Listens once it can answer."""
     _allow_files(2 * MOST_CONNECTIONS)
-    with contextlib.suppress(OSError):  # whoever wakes up does not interrupt a model: docs/adr/0012
+    with contextlib.suppress(OSError):  # waking up does not preempt a model: docs/adr/0012
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    # A page is made on a thread that keeps Python's lock from the event loop, and its predictions, for this long.
+    # A thread that renders a page may keep the GIL from the event loop, and its predictions, for this long.
     sys.setswitchinterval(0.0005)
     config = uvicorn.Config(
         "portal.asgi:application",
@@ -230,7 +231,7 @@ def answer_requests(listener: socket.socket, grace_s: int) -> None:
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=int(HEAD_LIMIT_S),
         timeout_graceful_shutdown=grace_s,
-        proxy_headers=False,  # who asks is who connects: anybody may write a header
+        proxy_headers=False,  # the client is the peer: anybody can write a header
         server_header=False,
         access_log=False,
         log_config=None,

@@ -31,7 +31,7 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Keys of one's own: made here, shown once, ended by deleting them. Superusers see everybody's."""
+    """A user's own keys: made here, shown once, revoked by deleting them. Superusers see everybody's."""
 
     list_display = ["name", "prefix", "scope", "user", "created_at", "last_used_at", "expires_at"]
     list_select_related = ["user"]
@@ -49,7 +49,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return True
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        return False  # what a key may do is said when it is made
+        return False  # what a key may do is fixed when it is made
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return _is_own(request, obj)
@@ -75,7 +75,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         messages.success(request, mark_safe(text.strip()))  # the template escapes what it prints
 
     def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
-        """Django's own sentence after adding would stand beside the secret and say less."""
+        """Drops Django's own message after adding: it would stand beside the secret and say less."""
         if not request.path.endswith("/add/"):
             super().message_user(request, message, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""The buttons of the engines of one version: compare, choose, use, make a format, take it away."""
+"""The views behind the engine buttons of a version: compare, choose, use, make a format, download it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _queue(request: HttpRequest, object_id: str, ask: Callable[[ModelVersion], J
 
 @by_post
 def use_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    """`?engine=&precision=` from the next load on, also while it is loaded."""
+    """Use `?engine=&precision=` from the next load on; allowed while the version is loaded."""
     need(request, "change")
     version = get_version(object_id)
     engine = request.GET.get("engine", "")
@@ -75,7 +75,7 @@ def make_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 
 
 def export_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponseBase:
-    """`?format=`: the file in this format, where it was made. Asking for what is not made leads back to the page."""
+    """`?format=`: the file in this format. If it was not made yet, leads back to the page with a message."""
     if request.method not in {"GET", "HEAD"}:
         return HttpResponseNotAllowed(["GET"])
     need(request, "view")

@@ -10,7 +10,7 @@ from django.utils.cache import get_conditional_response
 
 
 def fragment_response(request: HttpRequest, template: str, context: Mapping[str, Any]) -> HttpResponse:
-    """One region of a page by itself, with an ETag: 304 while it prints the same."""
+    """One region of a page by itself, with an ETag: 304 while its text stays the same."""
     text = render_to_string(template, dict(context), request=request)
     response = HttpResponse(text)
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

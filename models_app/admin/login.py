@@ -14,7 +14,7 @@ from models_app.services.throttle import guessing, note_failure
 class LoginForm(AdminAuthenticationForm):
     """The log-in of the whole portal: people without staff rights come in too, and see the try pages only.
 
-    Wrong passwords are noted under the name that is looked up, and after too many none is tried (services/throttle.py).
+    Wrong passwords are counted by user name and address; after too many none is checked (services/throttle.py).
     """
 
     error_messages = {
@@ -23,7 +23,7 @@ class LoginForm(AdminAuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        """Raises Throttled, before the password is looked at or before it is said whether it was right."""
+        """Raises Throttled, before the password is checked or before it is said whether it was right."""
         user_name = str(self.cleaned_data.get("username", ""))
         address = client_address(self.request) if self.request is not None else ""
         try:
@@ -39,7 +39,7 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class PasswordForm(PasswordChangeForm):
-    """A new password for oneself. The old one is looked at as at the log-in, and a wrong one counts there too."""
+    """Change one's own password. The old one is checked as at the log-in, where a wrong one counts too."""
 
     required_css_class = "required"
 
@@ -59,7 +59,7 @@ class PasswordForm(PasswordChangeForm):
 
 
 class PasswordView(PasswordChangeView):
-    """Django's change of the own password, which ends the other sessions."""
+    """Django's view to change one's own password, which ends the user's other sessions."""
 
     form_class = PasswordForm
 

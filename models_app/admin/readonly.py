@@ -10,7 +10,7 @@ from models_app.pages.words import size_words
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What the portal writes itself: to look at, for who may see versions."""
+    """Tables that the portal itself writes: read-only, for users who may view versions."""
 
     actions = None
 

@@ -39,7 +39,7 @@ class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return int(model.versions_now)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Through the service: Django's own would leave the files and take what is loaded."""
+        """Deletes through the service: Django's own view would leave the files and delete loaded versions."""
         model = self.get_object(request, object_id)
         if model is None:
             raise Http404("There is no such model.")

@@ -56,7 +56,7 @@ class PortalAdminSite(AdminSite):
             raise PermissionDenied
         wall = build_wall(rights)
         if fragment == "first-run" and not wall.is_first_run:
-            raise Http404  # the page that asks loads itself again, as the wall
+            raise Http404  # the page that polls then reloads itself, as the wall
         if (template := WALL_FRAGMENTS.get(fragment)) is not None:
             response = fragment_response(request, template, {"wall": wall, "rights": rights})
             response.headers["X-Updated"] = wall.updated
@@ -82,7 +82,7 @@ class PortalAdminSite(AdminSite):
             return self._throttled(request, error, "Change password", "Back to the change of the password")
 
     def _throttled(self, request: HttpRequest, error: Throttled, title: str, back: str) -> TemplateResponse:
-        """`back` is what the link to the page that was asked for says."""
+        """`back` is the text of the link to the page that was asked for."""
         context = {**self.each_context(request), "title": title, "sentence": error.message, "back": back}
         headers = {"Retry-After": str(error.retry_after_s)}
         return TemplateResponse(request, "admin/throttled.html", context, status=429, headers=headers)

@@ -132,7 +132,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         request.GET = query  # type: ignore[assignment]
         try:
             rows = self.get_changelist_instance(request)
-        except IncorrectLookupParameters:  # a page that is no more, since rows were deleted
+        except IncorrectLookupParameters:  # a page that no longer exists, because rows were deleted
             raise Http404 from None
         rows.formset = None
         context = {"cl": rows, "opts": self.opts, **self._figures(request, first_node())}
@@ -188,7 +188,7 @@ def _rows_address(request: HttpRequest) -> str:
 
 
 def _search(request: HttpRequest) -> str:
-    """What is searched for, as Django takes it for the table: a text with a NUL is none."""
+    """The search text as Django takes it for the table: one with a NUL counts as none."""
     search = request.GET.get("q", "")
     return "" if "\x00" in search else search
 

@@ -36,7 +36,7 @@ _LOAD_WORDS = {
     VersionState.LOADING: _ON_THE_WAY,
     VersionState.RESTARTING: _ON_THE_WAY,
 }
-"""Where a load begins nothing: what is said instead."""
+"""What is said of versions whose load begins nothing new."""
 
 
 @admin.action(description="Load", permissions=["load"])
@@ -69,9 +69,9 @@ def _not_loaded(version: ModelVersion, error: PortalError) -> str:
 
 @admin.action(description="Unload", permissions=["unload"])
 def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
-    """Receipts of the first few, then a sum. All of them together may take as long as one.
+    """Shows the receipts of the first few, then a sum. All together have the time limit of one unload.
 
-    What waits is taken out of the queue first, else it would take the slots that become free and be ended at once.
+    Queued versions are unloaded first, else they would take the slots that become free and be ended at once.
     """
     deadline = time.monotonic() + DEFAULT_WAIT_S
     receipts, failures, ends = [], [], Counter[bool]()
@@ -99,7 +99,7 @@ def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
 
 @admin.action(description="Ask with pictures…", permissions=["predict"])
 def ask_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> HttpResponse:
-    """A page between: pictures go to every selected version, the answers stand side by side."""
+    """A page of its own: pictures go to every selected version, the answers stand side by side."""
     rights = Rights.of(request.user)
     versions = list(queryset)
     rows = [version_row(version, rights) for version in versions]

@@ -43,7 +43,7 @@ _EXAMPLES = {"preprocessing": '{"background": "#000000"}', "postprocessing": '{"
 _ENDS = ("graph_inputs", "graph_outputs")
 _USED = r"\w+ \w+ from the next load"
 _CHANGED_AS = {"engine": f"engine|options|{_USED}", "options": f"options|{_USED}", "ends": "options"}
-"""What stands in the history where a person changed it: the field, or what “Use it” says."""
+"""Patterns of changes in the history: the field's name, or the words of “Use it”."""
 _OWN_FIELDS = ("preset", "size", "resize", "color")
 """Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
 
@@ -91,7 +91,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
 
 
 def _save(request: HttpRequest, version: ModelVersion, what: str) -> tuple[int, list[str]]:
-    """The status, and what stands in the way."""
+    """Save; returns the HTTP status and the errors."""
     try:
         change.change_version(version, _given(version, what, request.POST), by=request.user)
     except PortalError as error:
@@ -110,7 +110,7 @@ def _stored(version: ModelVersion, what: str) -> str:
 
 
 def fingerprint(version: ModelVersion, what: str) -> str:
-    """Goes out with the form and comes back with it: what somebody else saved meanwhile is not overwritten unseen."""
+    """A hash that the form sends back, so that what somebody else saved meanwhile is not overwritten unseen."""
     return hashlib.sha256(_stored(version, what).encode()).hexdigest()[:16]
 
 
@@ -144,7 +144,7 @@ def _given(version: ModelVersion, what: str, typed: QueryDict) -> dict[str, Any]
 
 
 def _typed_ends(typed: QueryDict) -> dict[str, list[str]]:
-    """Those that were ticked, and those that were written beside them."""
+    """The inputs and outputs that were ticked or typed."""
     return {
         name: list(dict.fromkeys([*typed.getlist(name.replace("graph", "pick")), *typed_names(typed.get(name, ""))]))
         for name in _ENDS

@@ -1,4 +1,4 @@
-"""The upload form: what it holds, and what happens to it without a script. With one, the file goes to the REST API."""
+"""The upload form, and how it is received without JavaScript. With JavaScript the file goes to the REST API."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from models_app.services import files, upload
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _FIELD_OF = {"preprocessing": "size", "postprocessing": "activation", "options": "graph_inputs"}
-"""Where an error of the settings is shown."""
+"""The field at which an error of a setting is shown."""
 NAME_PATTERN = r"\s*[a-zA-Z0-9_\-]+\s*"
 SIZE_PATTERN = r"\s*(\d{1,5})[\s,×xX]+(\d{1,5})\s*"
-"""As they are typed; the browser keeps to them too, so that no large file is sent beside a wrong one."""
+"""Patterns of typed text; the browser checks them too, before it sends a large file."""
 SIZE_WANTED = "Write height and width as two numbers, like 224 × 224."
 
 
@@ -77,7 +77,7 @@ class UploadForm(forms.Form):
             raise forms.ValidationError(error.message) from None
 
     def settings(self) -> upload.VersionSettings | None:
-        """What the fields ask for; None where they contradict, with the sentence at its field."""
+        """The settings in the fields; None where they are invalid, with the error at its field."""
         given = self.cleaned_data
         try:
             return upload.VersionSettings.from_fields(
@@ -102,7 +102,7 @@ class UploadForm(forms.Form):
 
 
 def preprocessing_wish(given: Any) -> dict[str, Any]:
-    """The contract's `preprocessing` from the fields preset, size (two numbers in a text), resize and color."""
+    """The REST API's `preprocessing` from the fields preset, size (two numbers in a text), resize and color."""
     wish: dict[str, Any] = {"preset": given.get("preset") or "none"}
     for name in ("resize", "color"):
         if given.get(name):
@@ -116,7 +116,7 @@ def preprocessing_wish(given: Any) -> dict[str, Any]:
 
 
 def options_wish(given: Any) -> dict[str, Any]:
-    """The contract's `options` from the fields precision, graph_inputs and graph_outputs."""
+    """The REST API's `options` from the fields precision, graph_inputs and graph_outputs."""
     precision = given.get("precision") or ""
     check_precision(given.get("engine") or AUTO, precision or DEFAULT_PRECISION)
     ends = {name: typed_names(given.get(name) or "") for name in ("graph_inputs", "graph_outputs")}
@@ -184,7 +184,7 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
 
 
 def _form_limit() -> str:
-    """Empty where the form without a script takes what every upload may hold."""
+    """The size limit of the form without JavaScript; empty where it is that of every upload."""
     limit = files.form_limit_bytes()
     return size_words(limit) if limit < settings.PORTAL_MAX_UPLOAD_BYTES else ""
 

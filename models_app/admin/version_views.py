@@ -1,4 +1,4 @@
-"""What stands behind the buttons of one version. Each checks the permission of its verb; changes are POST only."""
+"""The views behind the buttons of one version. Each checks the permission of its verb; changes are POST only."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def page_context(admin: Any, request: HttpRequest, version: ModelVersion, **more
 
 
 def back(request: HttpRequest, otherwise: str = "") -> HttpResponseRedirect:
-    """To the page that the button stood on."""
+    """Redirect to the page that the button stood on."""
     came_from = request.META.get("HTTP_REFERER", "")
     if url_has_allowed_host_and_scheme(came_from, {request.get_host()}, request.is_secure()):
         return HttpResponseRedirect(came_from)
@@ -98,7 +98,7 @@ def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
 
 
 def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpResponse:
-    """From name and number to the page; where an upload jumps to, also of who may upload and not look."""
+    """Redirect to the version's page. An upload ends here, also for users who may upload but not view."""
     if not (rights := Rights.of(request.user)).can_view and not rights.can_add:
         raise PermissionDenied
     try:
@@ -115,7 +115,7 @@ def open_view(admin: Any, request: HttpRequest, name: str, number: int) -> HttpR
 
 
 def unless_gone(view: Button) -> Button:
-    """A button of a page that was made before somebody deleted the version leads to the list, which says so."""
+    """If somebody has deleted the version since its page was made, a button leads to the list, which says so."""
 
     @wraps(view)
     def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -131,7 +131,7 @@ def unless_gone(view: Button) -> Button:
 
 
 def by_post(view: Button) -> Button:
-    """Does nothing on a GET, by which people come here who had to log in after they pressed; says so on the page."""
+    """On a GET do nothing and say so: it comes from people who had to log in after they pressed the button."""
 
     @wraps(view)
     @unless_gone
@@ -159,7 +159,7 @@ def load_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 
 
 def without_name(version: ModelVersion, error: PortalError) -> str:
-    """The sentence where the name stands before it already."""
+    """The error's sentence, to follow the version's name."""
     text = error.message.removeprefix(f"{version} ")
     return error.message if text == error.message else f"it {text}"
 
@@ -213,7 +213,7 @@ def tell_receipt(request: HttpRequest, version: ModelVersion, receipt: Mapping[s
 
 
 def tell_empty(request: HttpRequest, models: Iterable[RegisteredModel]) -> None:
-    """Name those that lost their last version, with the way to delete them too."""
+    """Name the models that lost their last version, with the way to delete them too."""
     for model in models:
         if not model.versions.exists():
             text = render_to_string("portal/_empty_model.html", {"model": model}, request)

@@ -45,7 +45,7 @@ def error_body(error: PortalError) -> dict[str, Any]:
 
 
 def render_error(raised: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler. What is no expected failure is logged with its traceback and answered by a constant."""
+    """DRF's exception handler. An unexpected exception is logged with its traceback and answered by a constant."""
     if isinstance(raised, exceptions.UnsupportedMediaType):
         raised = UnsupportedMediaType(f"{raised.detail} Send {_types_taken(context['view'])}.")
     error = as_portal_error(raised)
@@ -56,7 +56,7 @@ def render_error(raised: Exception, context: dict[str, Any]) -> Response:
 
 
 def _types_taken(view: Any) -> str:
-    """Of the two codings of a form only the one that also carries files."""
+    """The media types of a view; of the two for forms only the one that carries files."""
     return " or ".join(sorted(parser.media_type for parser in view.parser_classes if parser is not FormParser))
 
 

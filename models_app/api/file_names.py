@@ -1,4 +1,4 @@
-"""What a client calls the file that stands in a part of a form."""
+"""The name that a client gives the file in a part of a form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EXTENDED = re.compile(r"; *filename\* *= *([^\s';]+)'[^\s';]*'([^\s';]*)", re.I
 
 
 class NameReader(PushMultipartParser):  # type: ignore[misc]
-    """Reads a form of which some names are in another charset than UTF-8: what is no UTF-8 in them is replaced."""
+    """Reads a form whose names may be in another charset than UTF-8: bytes that are not UTF-8 are replaced."""
 
     def _on_segment_headerline(self, line: bytes) -> None:
         super()._on_segment_headerline(bytes(line).decode("utf-8", "replace").encode())

@@ -35,8 +35,8 @@ class JSONParser(BaseParser):
 
 
 def read_number(request: Request, name: str, *, least: float, most: float, is_whole: bool = False) -> float | None:
-    """`name` from the query or else the JSON body, None where it is in neither. Raises ValidationFailed for the field,
-    wherever it is wrong."""
+    """`name` from the query or else the JSON body, None where it is in neither. Raises ValidationFailed for the field
+    if either value is wrong."""
     values: list[Any] = [request.query_params.get(name)]
     if isinstance(request.data, Mapping):
         values.append(request.data.get(name))
@@ -80,7 +80,7 @@ def read_flag(request: Request, name: str) -> bool:
 
 
 def read_object(request: Request) -> Mapping[str, Any]:
-    """The body as a JSON object; an empty body is an empty one."""
+    """The body as a JSON object; an empty body is an empty object."""
     return as_object(request.data)
 
 
@@ -101,14 +101,14 @@ def parse_top(text: str | None) -> int | None:
 
 
 def pictures_of(body: Mapping[str, Any]) -> list[Picture] | None:
-    """The pictures of a JSON body that asks, None where it holds tensors. Raises ValidationFailed for neither."""
+    """The pictures of a predict request in JSON, None where it holds tensors. Raises ValidationFailed for neither."""
     if len({"images", "instances", "inputs"} & set(body)) != 1:
         raise ValidationFailed("Send one of images, instances or inputs.")
     return encoded_pictures(body["images"]) if "images" in body else None
 
 
 def encoded_pictures(images: Any) -> list[Picture]:
-    """Pictures of a JSON body: standard base64, in one line or several, with or without a `data:` address."""
+    """Pictures of a JSON body: standard base64, in one line or several, with or without `data:…,` in front."""
     if not isinstance(images, list) or not images:
         raise ValidationFailed.of("images", "images is a list of pictures in base64.")
     if len(images) > MOST_PICTURES:

@@ -1,4 +1,4 @@
-"""What may be done: a key can do its scope ∩ its user's Django permissions, a session its user's permissions."""
+"""Permissions: of a key its scope ∩ its user's Django permissions, of a session its user's permissions."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MOST_OTHER_FIELDS = 100
 
 
 class PictureForm(dict[str, str]):
-    """Its fields of text, and the files of the field `image`, named as the client named them."""
+    """The text fields of a form; `pictures` are the files of the field `image`, named as the client named them."""
 
     def __init__(self, fields: Mapping[str, str], pictures: list[Picture]) -> None:
         super().__init__(fields)
@@ -28,7 +28,7 @@ class PictureForm(dict[str, str]):
 
 
 class PictureParser(BaseParser):
-    """The body of a view as a PictureForm."""
+    """Parses the body of a view into a PictureForm."""
 
     media_type = "multipart/form-data"
 
@@ -44,7 +44,7 @@ def sent_pictures(request: Request) -> list[Picture]:
 
 
 def read_pictures(content_type: str, body: bytes) -> list[Picture]:
-    """Raises what `read_form` raises, ValidationFailed for a form without pictures too."""
+    """Raises what `read_form` raises, and ValidationFailed for a form without pictures."""
     return _some(read_form(content_type, body).pictures)
 
 
@@ -56,7 +56,7 @@ def uploaded_pictures(files: Sequence[UploadedFile[Any]]) -> list[Picture]:
 
 
 def _as_written(name: str) -> str:
-    """The name without what browsers put in place of three characters (HTML, multipart/form-data); Django leaves it."""
+    """The name with three characters restored that browsers escape (HTML, multipart/form-data); Django does not."""
     return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 

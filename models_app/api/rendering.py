@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 
 class JSONRenderer(renderers.JSONRenderer):
-    """The one renderer: no browsable pages, whose inline script a strict policy would stop."""
+    """The only renderer: the security policy would block the inline script of browsable pages."""
 
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None

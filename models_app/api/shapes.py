@@ -1,4 +1,4 @@
-"""The JSON of the contract: MODEL, VERSION, JOB. One function for each, and the schema that documents it."""
+"""The JSON objects of the REST API: MODEL, VERSION, JOB. One function for each; schema.py documents them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def model_json(model: RegisteredModel, versions: list[ModelVersion], places: Pla
 
 
 def version_json(version: ModelVersion, places: Places | None = None) -> dict[str, Any]:
-    """VERSION. Needs no query where `find.versions()` fetched it, but for the place of a queued one: who shows several
-    gives `places`."""
+    """VERSION. Needs no query where `find.versions()` fetched it, except for the place of a queued one: to show
+    several, pass `places`."""
     instances = version.shown_instances
     signature = version.signature
     state = version.state
@@ -59,7 +59,7 @@ def state_detail(
         if queued.node.slots == 0:
             return NO_SLOTS
         place = (queue_places() if places is None else places).get(queued.pk)
-        if place is None:  # it has moved on meanwhile
+        if place is None:  # it is no longer queued
             return ""
         kept = "; what it replaces keeps its slot until it is ready" if keeps_older(version, place) else ""
         return f"place {place.number} of {place.total}{kept}"

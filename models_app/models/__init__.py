@@ -1,4 +1,4 @@
-"""The registry: what exists, what is wanted, what is."""
+"""The registry: what exists, what is to be loaded, what is loaded."""
 
 from models_app.models.apikey import ApiKey
 from models_app.models.conversion import Comparison, Conversion

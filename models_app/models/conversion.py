@@ -9,7 +9,7 @@ from models_app.models.version import ModelVersion
 
 
 class Conversion(models.Model):
-    """What became of a version's file in another format: made, or why it cannot be. Its file lies beside the source."""
+    """A version's file in another format: made, or why it cannot be made. The file is stored beside the source."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="conversions")
     format = models.CharField(max_length=20)
@@ -37,7 +37,7 @@ class Conversion(models.Model):
 
 
 class Comparison(models.Model):
-    """The last measurement of the engines that can run a version; the rows are those of the contract."""
+    """The last measurement of the engines that can run a version; the rows are those of the REST API."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="comparison")
     measured_at = models.DateTimeField()

@@ -66,7 +66,7 @@ def _identity(pid: int | None, started_at: int | None, boot_id: str) -> ProcessI
 
 
 class Transition(models.Model):
-    """One change of a state: history and audit in one. Keeps names as text, so that it outlives what it tells of."""
+    """One change of a state: history and audit in one. Keeps names as text, so that it outlives the version."""
 
     at = models.DateTimeField(auto_now_add=True)
     model_name = models.CharField(max_length=100)

@@ -10,7 +10,7 @@ from models_app.models.version import ModelVersion
 
 
 class Job(models.Model):
-    """Work with an end: queued again once if its worker was lost, then failed."""
+    """A background job: queued again once if its worker was lost, then failed."""
 
     kind = models.CharField(max_length=12, choices=JobKind.choices)
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="jobs")
@@ -38,7 +38,7 @@ class Job(models.Model):
 
     @property
     def workspace(self) -> Workspace:
-        """Made for it alone and gone when it ends: jobs of the same version may follow at once."""
+        """A folder for this job alone, gone when it ends: jobs of the same version may follow at once."""
         return Workspace(settings.PORTAL_RUN_DIR / f"job-{self.pk}")
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ModelVersion(models.Model):
-    """One uploaded file. The file never changes; how it is to be used may, while it is not loaded."""
+    """One uploaded file. The file never changes. How it is used may, while it is not loaded; its engine at any time."""
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
@@ -110,7 +110,7 @@ class ModelVersion(models.Model):
 
     @property
     def is_in_use(self) -> bool:
-        """Loaded, on its way there or back: it is neither changed nor deleted."""
+        """Loaded, on its way there or back: it cannot be deleted, only its engine changed."""
         return any(instance.state in LIVE for instance in self.shown_instances)
 
     @property

@@ -51,9 +51,9 @@ def pending(jobs: Iterable[Job]) -> list[Job]:
 def background_work(
     jobs: Iterable[Job], conversions: Sequence[Conversion], comparison: Comparison | None
 ) -> tuple[Work, ...]:
-    """The last job of each kind and format, oldest first; of those that have ended only failures nobody has made good.
+    """The last job of each kind and format, oldest first; of those that have ended only failures not made good since.
 
-    A choice on its way is a step of the check list (steps.py), not shown twice. Needs no query.
+    A choice in progress is left out, as it is a step of the check (steps.py). Needs no query.
     """
     last: dict[tuple[str, str], Job] = {}
     for job in sorted(jobs, key=lambda one: one.pk):

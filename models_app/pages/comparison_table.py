@@ -24,7 +24,7 @@ _IN_A_FILE = "f32"
 @dataclass(frozen=True, slots=True)
 class EngineRow:
     """One engine at one precision. Texts are ready to print; with `error` only the names are set. `device` is set where
-    there is a GPU. A row that `is_aside` is the reference's on the CPU beside its own on the GPU: no load would do so.
+    there is a GPU. A row that `is_aside` is the reference's on the CPU beside the one on the GPU: no load uses it.
     """
 
     engine: str
@@ -113,7 +113,7 @@ def speed_words(per_second: float | None) -> str:
 
 
 def choice_sentence(comparison: Comparison) -> str:
-    """What is faster than the recommended row and yet nobody's but the owner's to choose."""
+    """What is faster than the recommended row and only a person may choose; else empty."""
     rows = comparison.rows
     best = next((row for row in rows if _is_recommended(comparison, row)), None)
     if best is None or not best["per_second"]:
@@ -132,7 +132,7 @@ def choice_sentence(comparison: Comparison) -> str:
 
 
 def doubt_sentence(version: ModelVersion, comparison: Comparison) -> str:
-    """What is wrong with the engine of the next load, where a person chose one that answers otherwise; else empty."""
+    """How the answers differ where a person chose an engine that answers otherwise; else empty."""
     able = [row for row in comparison.rows if not row["error"] and not _is_reference(comparison, row)]
     row = next((row for row in able if _is_used(version, comparison, row)), None)
     if row is None or not (deviation := _deviation(row)):
@@ -141,7 +141,7 @@ def doubt_sentence(version: ModelVersion, comparison: Comparison) -> str:
 
 
 def _deviation(row: Mapping[str, Any]) -> str:
-    """How the answers of a row are others than the reference's; empty where they are the same."""
+    """How the answers of a row differ from the reference's; empty where they do not."""
     same, relative = row["same_winner"], row["max_rel_diff"]
     if same is not None and same < 1:
         return f"names the same winner on {share_words(same)} only"
@@ -210,7 +210,7 @@ def _gpu_engines(comparison: Comparison) -> set[str]:
 
 
 def _device(row: Mapping[str, Any]) -> str:
-    return str(row.get("device", _CPU))  # comparisons of earlier versions do not say
+    return str(row.get("device", _CPU))  # comparisons by older portals have none
 
 
 def _place(row: EngineRow) -> tuple[bool, bool, float]:

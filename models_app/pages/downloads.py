@@ -1,4 +1,4 @@
-"""The forms in which a version can be taken away: there, to be made, on its way, or impossible and why."""
+"""The formats in which a version can be downloaded: made, not made yet, being made, or impossible and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Download:
 
 
 def downloads(version: ModelVersion, conversions: Sequence[Conversion], jobs: Iterable[Job]) -> tuple[Download, ...]:
-    """One for each format that the file can be had in, its own left out; none before it is ready. No query."""
+    """One for each format that the file can be converted to; none before it is ready. Needs no query."""
     if version.status != FileStatus.READY:
         return ()
     made = {conversion.format: conversion for conversion in conversions}

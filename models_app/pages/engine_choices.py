@@ -1,4 +1,4 @@
-"""The choices of engine and precision with what each does, and the ends of a frozen graph."""
+"""The choices of engine and precision with what each does, and the ends (inputs, outputs) of a frozen graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PRECISION_WORDS = {
     "f16": "f16: faster, less exact, openvino only",
 }
 _LISTED = re.compile(r"(inputs|outputs)\b(?:[^:']*(?::|; it has))?\s*((?:'[^']+'(?:, | and )?)+)")
-"""As the sentences of inference/formats/frozen_graph.py list names."""
+"""Matches names as the sentences of inference/formats/frozen_graph.py list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A tensor of the graph that may be meant."""
+    """A tensor of the graph that may be an input or output."""
 
     name: str
     is_chosen: bool
@@ -64,7 +64,7 @@ def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
 
 
 def check_precision(engine: str, precision: str) -> None:
-    """Raises ValidationFailed where no engine that may be taken computes in this precision."""
+    """Raises ValidationFailed where this engine does not compute in this precision; `auto` passes."""
     if engine in PRECISIONS_BY_ENGINE and precision not in PRECISIONS_BY_ENGINE[engine]:
         raise ValidationFailed.of("precision", f"{engine} computes in f32 only. Choose openvino for {precision}.")
 
@@ -75,19 +75,19 @@ def precision_wish(precision: str) -> dict[str, str]:
 
 
 def typed_names(text: str) -> list[str]:
-    """Names that stand one a line, or with commas between them."""
+    """Names, one a line or with commas between them."""
     return [name for part in re.split(r"[,\n]", text) if (name := part.strip())]
 
 
 def is_frozen_graph(version: ModelVersion) -> bool:
-    """What it is, or while that is not known, what its name says."""
+    """By its format, or while that is not known, by the name of its file."""
     if version.status == FileStatus.READY:
         return version.format == "frozen_graph"
     return version.file_name.lower().endswith(".pb")
 
 
 def graph_ends(version: ModelVersion, typed: Mapping[str, Sequence[str]] | None = None) -> GraphEnds:
-    """The candidates that the check named, those ticked that were `typed`, or else are in use."""
+    """The candidates that the check named; ticked are those `typed`, else those in use."""
     listed = _listed([version.status_detail, *map(str, version.notes)])
     chosen, signature = typed or version.options.graph_ends, version.signature
     inputs, others = _ends(listed["inputs"], chosen["graph_inputs"], [spec.name for spec in signature.inputs])

@@ -72,7 +72,7 @@ def sentence(row: Transition) -> tuple[str, str]:
 
 
 def _as_on_pages(reason: str) -> str:
-    """Pages have a word of their own for one setting; REST names its field."""
+    """The reason, with the pages' own word for the setting that REST calls postprocessing."""
     return reason.replace("postprocessing", "scores", 1) if reason.startswith("Changed: ") else reason
 
 

@@ -1,4 +1,4 @@
-"""The memory of a device as a bar of percentages: models, other programs, free; a lens where the models are a hair."""
+"""The memory of a device as a bar of percentages: models, other programs, free; a small share of models is enlarged."""
 
 from __future__ import annotations
 

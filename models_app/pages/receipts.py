@@ -1,4 +1,4 @@
-"""What an unload gave back, as a sentence that can be checked."""
+"""What an unload freed, in words."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from models_app.pages.words import plural, short_seconds, size_words
 
 @dataclass(frozen=True, slots=True)
 class ReceiptWords:
-    """`processes` is "process 4711 is" or "processes 4711, 4712 are"; empty where no process had to end, as `untouched`
-    is where no other model is loaded."""
+    """`processes` is "process 4711 is" or "processes 4711, 4712 are"; empty where no process had to end.
+    `untouched` is empty where no other model is loaded."""
 
     name: str
     seconds: str

@@ -1,4 +1,4 @@
-"""Whether pixels reach a model at all, and neither unscaled nor scaled twice: mistakes that answers do not tell."""
+"""Whether pictures can be prepared, and are neither unscaled nor scaled twice: mistakes that answers do not show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_SIZE = "The model takes pictures of any size, and none is set."
 
 
 def lacks_size(version: ModelVersion) -> bool:
-    """Whether no picture can be prepared before its owner says how large."""
+    """Whether no picture can be prepared before somebody sets the size."""
     inputs = version.signature.inputs
     if len(inputs) != 1:
         return False

@@ -140,7 +140,7 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
 
 
 def next_engine(version: ModelVersion) -> str:
-    """Engine and precision of the next load, where what runs now is another; else empty."""
+    """Engine and precision of the next load, where a process runs with others now; else empty."""
     wanted = f"{version.engine_selected} {version.precision}"
     running = {f"{i.engine} {i.precision or 'f32'}" for i in version.shown_instances if i.state in OWNED and i.engine}
     return wanted if running - {wanted} else ""

@@ -98,7 +98,7 @@ class VersionRow:
 
     @property
     def is_cancellable(self) -> bool:
-        """The button means the load on its way, not the model that it may have become meanwhile."""
+        """The button cancels a load; it must not unload the model if it was loaded meanwhile."""
         return self.unload_word == "Cancel"
 
     @property

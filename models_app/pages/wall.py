@@ -1,4 +1,4 @@
-"""The wall: what needs somebody, what is loaded where, how much memory is left, what happened last."""
+"""The wall: what needs attention, what is loaded where, how much memory is left, what happened last."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def slots_line(node: Node, held: int, waiting: int) -> str:
 
 
 def assign_slots(held: Sequence[Instance], count: int) -> Mapping[int, int]:
-    """Instance → slot. Each takes the slot of its own number if that is free, so that others' ends move nothing."""
+    """Instance → slot. Each takes the slot of its own number if that is free, and so stays there when others end."""
     slots: dict[int, int] = {}
     taken: set[int] = set()
     for instance in held:
@@ -143,7 +143,7 @@ def _shown_versions(now: datetime) -> QuerySet[ModelVersion]:
 
 
 def _needs_somebody(version: ModelVersion, row: VersionRow) -> bool:
-    """What failed, and what was rejected unless its model has had a version since."""
+    """Whether it failed, or was rejected and is still the newest version of its model."""
     is_latest = version.number == version.model.last_number
     return row.state == "failed" or (row.state == "rejected" and is_latest)
 
@@ -171,7 +171,7 @@ def _headline(loaded: int, node: str, is_first_run: bool) -> str:
 
 
 def _is_first_run() -> bool:
-    """No model but the sample, and nothing was ever to be loaded."""
+    """No model but the sample, and nothing was ever asked to be loaded."""
     if RegisteredModel.objects.exclude(name=SAMPLE_NAME).exists():
         return False
     return not Transition.objects.filter(after=InstanceState.QUEUED).order_by().exists()

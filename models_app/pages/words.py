@@ -9,7 +9,7 @@ from django.utils import timezone
 from inference import refusal
 
 NOTHING_DONE = "Nothing was done. Press the button again."
-"""To somebody who had to log in after a button was pressed."""
+"""Said to somebody who had to log in after a button was pressed."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 

@@ -1,10 +1,12 @@
 """Bells: files whose bytes change when something happened. Listening costs less than a microsecond.
 
-INSTANCES: an instance has moved. Every web process holds what is loaded in memory; so a load that was answered is seen
-by the very next request, whichever process takes it. TASKS: something was queued for a cluster (models_app/broker.py).
+INSTANCES: an instance has changed state. Web processes hold what is loaded in memory; the bell lets the very next
+request see a load that was answered, whichever process takes it. TASKS: something was queued for a cluster
+(models_app/broker.py).
 
-A bell has one sound for all that happens, and one for each subject (a model's name): who asks a model need not wait for
-what becomes of another. The first eight bytes are the sound of all; those of a subject lie where its name's sum says.
+A bell has one sound (eight random bytes) for all events, and one for each subject (a model's name), so that a request
+for one model need not wait for changes of another. The sound for all is at the start of the file, a subject's at an
+offset that its name's checksum gives.
 """
 
 from __future__ import annotations
@@ -25,19 +27,19 @@ TASKS = "bell-tasks"
 ALL = ""
 _LENGTH = 8
 _SUBJECTS = 1024
-"""Two subjects in the same place are taken for one."""
+"""Subjects with the same offset are treated as one."""
 _IN_MODIFY = 2
 _EVENTS_BYTES = 4096
 _WITHOUT_INOTIFY_S = 0.02
 
 
 def ring(name: str = INSTANCES, subject: str = ALL) -> None:
-    """Say that something moved. Never fails: who does not hear it looks into the database a little later."""
+    """Announce an event. Never raises: listeners also check the database now and then."""
     sound = os.urandom(_LENGTH)
     with contextlib.suppress(OSError):
         descriptor = os.open(_path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            for place in sorted({_place(subject), 0}, reverse=True):  # the sound of all comes last: it is heard first
+            for place in sorted({_place(subject), 0}, reverse=True):  # the sound for all last: it is read first
                 os.pwrite(descriptor, sound, place)
         finally:
             os.close(descriptor)
@@ -45,7 +47,7 @@ def ring(name: str = INSTANCES, subject: str = ALL) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """All that a bell said at one moment."""
+    """All sounds of a bell at one moment."""
 
     sounds: bytes = b""
 
@@ -55,7 +57,7 @@ class Heard:
 
 
 class Bell:
-    """Listens. Opened when it is first needed. `wait` is for one thread at a time."""
+    """Listens to a bell; opens its file on first use. `wait` is for one thread at a time."""
 
     def __init__(self, name: str = INSTANCES) -> None:
         self._name = name
@@ -63,7 +65,7 @@ class Bell:
         self._watch: int | None = None
 
     def sound(self, subject: str = ALL) -> bytes:
-        """What was last said of it; zeros where nothing ever was, or it cannot be heard."""
+        """The last sound of the subject; zeros where there was none, or the file cannot be read."""
         return self._read(_LENGTH, _place(subject)).ljust(_LENGTH, b"\0")
 
     def hear(self) -> Heard:
@@ -78,7 +80,7 @@ class Bell:
             return b""
 
     def wait(self, heard: bytes, timeout_s: float) -> None:
-        """Sleep until it says something else of all than `heard`, at most so long."""
+        """Sleep until the sound for all differs from `heard`, for `timeout_s` at most."""
         until = time.monotonic() + timeout_s
         if self._watch is None:
             self._watch = _watch_file(_path(self._name))
@@ -99,7 +101,7 @@ class Bell:
 
 
 def _place(subject: str) -> int:
-    """Where the sound of a subject begins. Not Python's hash, which is another one in each process."""
+    """The offset of a subject's sound. Not by Python's hash, which differs between processes."""
     return 0 if subject == ALL else _LENGTH * (1 + zlib.crc32(subject.encode()) % _SUBJECTS)
 
 

@@ -1,4 +1,4 @@
-"""Check: is a file what it says, what goes in and comes out, do the labels fit. Runs in the jobs cluster."""
+"""Check: whether a file is good, its inputs and outputs, whether the labels fit. Runs in the jobs cluster."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class _LabelsRefused(FileRefused):
 
 
 def request_check(version: ModelVersion, *, by: Actor) -> Job:
-    """Queue a check; the version is `checking` until it ends, and nothing stays of what was made of its file before.
+    """Queue a check and drop what was made of the file before. The version is `checking` until the check ends.
 
-    Call inside the transaction that made the version so.
+    Call inside the transaction that sets this status.
     """
     forget_all_made(version)
     return request(JobKind.CHECK, version, by=by, detail="Waiting to be checked.")
 
 
 def check(job: Job, progress: Progress) -> Outcome:
-    """The job: check the file and write down what it is. That it is refused is an outcome too. Does nothing twice."""
+    """The job: check the file and store the result, a refusal too. Changes only a version that is `checking`."""
     version = job.version
     try:
         if wrong := files.what_is_wrong(version.path, version.sha256):
@@ -77,14 +77,14 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
 
 
 def reject(version: ModelVersion, sentence: str, remedy: Remedy = Remedy.UPLOAD) -> None:
-    """It was checked, or could not be: whatever was to follow the check does not. Does nothing twice."""
+    """Reject a version that is `checking`; cancel what was to follow."""
     with transaction.atomic():
         _finish(version, FileStatus.REJECTED, sentence, replaces_older=False, instances_wanted=0, remedy=remedy)
         fail_where_rejected(version)
 
 
 def fail_where_rejected(version: ModelVersion) -> None:
-    """The long jobs that wait for a file which was rejected: no engine opens it."""
+    """If the file was rejected, fail the long jobs that wait for it: no engine may open it."""
     rejected = ModelVersion.objects.filter(pk=version.pk, status=FileStatus.REJECTED).first()
     if rejected is not None:
         Job.objects.filter(version=rejected, kind__in=LONG_JOBS, state=JobState.QUEUED).update(

@@ -1,6 +1,6 @@
-"""Whether a version's file is still checked, and with the ends that it had when a long job began.
+"""Whether a version is still ready, with the ends (inputs and outputs) that it had when a long job began.
 
-Other ends of a graph are another model: what was made of the old ones, or found out about them, is of no use.
+A graph with other ends is another model: what was made or measured with the old ones is of no use.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from models_app.services.outcome import JobFailed
 
 
 def has_same_ends(before: ModelVersion, now: ModelVersion) -> bool:
-    """Whether both were checked, and with the same ends. `before` is the version as the job read it at its start."""
+    """Whether both are ready, with the same ends. `before` is the version as the job read it at its start."""
     were_checked = before.status == now.status == FileStatus.READY
     return were_checked and before.options.graph_ends == now.options.graph_ends
 
 
 def lock_with_same_ends(version: ModelVersion) -> ModelVersion:
-    """The version as it is now, held until the transaction ends. Raises JobFailed where it is another than it was."""
+    """The version as it is now, locked until the transaction ends. Raises JobFailed if it is gone or not as before."""
     now = ModelVersion.objects.select_for_update(of=("self",)).select_related("model").filter(pk=version.pk).first()
     if now is None or not has_same_ends(version, now):
         raise JobFailed("The version was deleted, or its file was checked again meanwhile.")

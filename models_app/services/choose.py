@@ -1,4 +1,4 @@
-"""Choose: which engine `auto` means for a version. The reference at first, the fastest that agrees once it is known."""
+"""Choose: which engine `auto` means for a version: first the reference, after measuring the fastest that agrees."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ _NOT_MEASURED = f"{_REFERENCE}; the others could not be measured"
 
 
 def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
-    """What is used from now on, as fields to be saved, and the jobs that this takes. Call inside a transaction.
+    """Decide which engine is used from now on: returns the fields to save, queues the jobs. Call inside a transaction.
 
-    A person's engine wins, and its file is made; for `auto` the reference serves until the others are measured, or the
-    first that computes in the precision asked for. Raises ValidationFailed where none of those can run the file.
+    An engine that a person chose is used, and its file is made. For `auto` it is the reference until the others are
+    measured, or the first engine with the precision asked for. Raises ValidationFailed where none of those can run the
+    file.
     """
     if version.engine != AUTO:
         _have_file_made(version, version.engine, by)
@@ -134,12 +135,12 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
     comparison = compare_version(job, progress)
-    fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's own, whoever uploaded the file
+    fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's decision, whoever uploaded the file
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
 def give_up(version: ModelVersion) -> None:
-    """The job has failed: the reference serves on."""
+    """The measurement has failed: the reference stays in use."""
     ModelVersion.objects.filter(pk=version.pk, engine_reason=_UNTIL_MEASURED).update(engine_reason=_NOT_MEASURED)
 
 

@@ -1,4 +1,4 @@
-"""Whose wrong passwords are counted together."""
+"""The address by which wrong passwords are counted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 IPV6_PREFIX_BITS = 64
-"""What one household is given: by each of its addresses it could guess ten more."""
+"""The network of one household: counted by address, each would allow ten more guesses."""
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    """Of who connects; behind a proxy on this machine the last address in X-Forwarded-For, which the proxy wrote.
+    """The peer's address; behind a proxy on this machine the last one in X-Forwarded-For, which the proxy wrote.
 
-    Of anybody else, and where no proxy is announced (PORTAL_HTTPS), that header is a claim and is not looked at.
+    From other peers, and without PORTAL_HTTPS, which announces a proxy, that header is ignored.
     """
     peer = _parsed(request.META.get("REMOTE_ADDR", ""))
     if settings.PORTAL_HTTPS and peer is not None and peer.is_loopback:

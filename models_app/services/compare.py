@@ -130,9 +130,9 @@ def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> C
 
 
 def _examples(version: ModelVersion) -> Iterator[Mapping[str, Any]]:
-    """With numbers beyond 32 bits, where there may be some; without; and with more steps or samples, where a file
-    leaves their number free. Made one after the other, as most models answer the first. Raises JobFailed where an
-    example is too large."""
+    """Examples to be tried in turn: with numbers beyond 32 bits, where inputs take them; without; then with
+    more steps or samples, where a file leaves their number free. Made one at a time, as most models answer the first.
+    Raises JobFailed where an example is too large."""
     signature, values = version.signature, _value_range(version)
     known: set[tuple[Any, ...]] = set()
     for size in free_sizes(signature.inputs):
@@ -149,7 +149,7 @@ def _examples(version: ModelVersion) -> Iterator[Mapping[str, Any]]:
 
 
 def _value_range(version: ModelVersion) -> tuple[float, float]:
-    """Of what preprocessing makes of pixels; 0 to 1 for inputs that are no pictures."""
+    """The range that preprocessing maps pixels to; 0 to 1 for inputs that are no pictures."""
     try:
         return value_range(plan_image(version.preprocessing, version.signature.inputs[0]))
     except (BadInput, IndexError):
@@ -157,5 +157,5 @@ def _value_range(version: ModelVersion) -> tuple[float, float]:
 
 
 def _part(progress: Progress, start: int, end: int) -> Progress:
-    """A part of a longer way: its 0 to 100 per cent as `start` to `end`."""
+    """The progress of a part: its 0 to 100 per cent are `start` to `end` of the whole."""
     return lambda percent, sentence: progress(start + (end - start) * percent // 100, sentence)

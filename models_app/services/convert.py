@@ -1,4 +1,4 @@
-"""Convert: a version's file in other formats. Made once, kept beside the file, gone with it."""
+"""Convert: a version's file in other formats. Made once, kept beside the file, deleted with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
 
 
 def convert(job: Job, progress: Progress) -> Outcome:
-    """The job: one format. That it cannot be had is an outcome, not a failure."""
+    """The job: one format. That the file cannot be converted is an outcome, not a failure."""
     made = convert_version(job, [job.target], progress)[job.target]
     if isinstance(made, ConversionFailed):
         raise JobFailed(str(made))
@@ -39,7 +39,7 @@ def convert(job: Job, progress: Progress) -> Outcome:
 
 
 def convert_version(job: Job, targets: Sequence[str], progress: Progress) -> dict[str, Conversion | ConversionFailed]:
-    """The file in each format, from before or made now. Raises JobFailed where the source is not what it was."""
+    """The file in each format, from before or made now. Raises JobFailed where the source has changed on disk."""
     known: dict[str, Conversion | ConversionFailed] = {}
     for target in targets:
         conversion = kept_conversion(job.version, target) or _take_from_twin(job.version, target)
@@ -80,7 +80,7 @@ def _keep(
     made = Conversion(version=version, format=target, names=dict(answer.names), size_bytes=size, sha256=sha256)
     part = _part(version, target)
     try:
-        shutil.move(answer.path, part)  # maybe a copy of gigabytes: not while the database is held
+        shutil.move(answer.path, part)  # maybe a copy of gigabytes: not while the database is locked
         return _write(made, part)
     except FileNotFoundError:
         raise JobFailed("The version was deleted meanwhile.") from None
@@ -89,12 +89,12 @@ def _keep(
 
 
 def _part(version: ModelVersion, target: str) -> Path:
-    """Where a file lies that is only to be renamed."""
+    """A path on the target's file system, to be renamed from."""
     return version.directory / f"{target}.part"
 
 
 def _write(conversion: Conversion, part: Path | None = None) -> Conversion:
-    """Keep the row, and the file under its name. Raises JobFailed where the version is not what it was."""
+    """Save the row and move the file into place. Raises JobFailed where the version has other ends by now."""
     with transaction.atomic():
         lock_with_same_ends(conversion.version)
         if part is not None:
@@ -113,7 +113,7 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
     for twin in twins.exclude(version=version).select_related("version"):
         if twin.version.options.graph_ends != version.options.graph_ends:
             continue
-        if twin.is_made and not files.is_unchanged(twin.path, twin.sha256):  # a link would be damaged alike
+        if twin.is_made and not files.is_unchanged(twin.path, twin.sha256):  # a link would be damaged too
             continue
         copy = Conversion(
             version=version, format=target, sentence=twin.sentence, operation=twin.operation,
@@ -134,7 +134,7 @@ def _take_from_twin(version: ModelVersion, target: str) -> Conversion | None:
 
 
 def forget_all_made(version: ModelVersion) -> None:
-    """Drop all that was made of the file, and what was measured of that: it is about to be understood anew."""
+    """Drop all that was made of the file or measured, because the file is about to be checked again."""
     version.conversions.all().delete()
     Comparison.objects.filter(version=version).delete()
     for folder in (version.directory / "converted", files.compiled_directory(version)):

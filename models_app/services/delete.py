@@ -34,9 +34,9 @@ def _delete(doomed: QuerySet[ModelVersion], model: RegisteredModel | None, by: A
     if unload_first and (known := list(doomed)) and unload(known, by=by, reason="Unloaded to be deleted.") is None:
         raise InUse("A process of it has not ended yet. Try again in some seconds.")
     with transaction.atomic():
-        if model is not None:  # uploads hold it to count their version: from here on none joins
+        if model is not None:  # uploads lock it to number their version: from here on none is added
             RegisteredModel.objects.select_for_update().filter(pk=model.pk).first()
-        # Loads hold the version's row too: from here on none can begin.
+        # Loads lock the version's row too: from here on none can begin.
         locked = list(doomed.select_for_update(of=("self",)))
         in_use = Instance.objects.filter(version__in=locked, state__in=LIVE).select_related("version__model")
         if names := sorted({str(instance.version) for instance in in_use}):

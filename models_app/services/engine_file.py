@@ -29,7 +29,7 @@ def target_for(version: ModelVersion, engine: str) -> str:
 def file_for(version: ModelVersion, engine: str) -> EngineFile | None:
     """The file that the engine opens, None while it is not made.
 
-    Its hash is compared first. Raises LoadFailed where the upload is not what it was, or cannot be converted.
+    Its hash is compared first. Raises LoadFailed where the upload has changed on disk, or cannot be converted.
     """
     target = target_for(version, engine)
     if not target:
@@ -44,7 +44,7 @@ def file_for(version: ModelVersion, engine: str) -> EngineFile | None:
 
 
 def kept_conversion(version: ModelVersion, target: str) -> Conversion | None:
-    """What became of the file in this format, None where it has to be made: never, or its file is not what it was."""
+    """The kept result of this conversion; None where it has to be made, also because its file has changed on disk."""
     conversion = version.conversions.filter(format=target).first()
     if conversion is None or not conversion.is_made or files.is_unchanged(conversion.path, conversion.sha256):
         return conversion
@@ -53,6 +53,6 @@ def kept_conversion(version: ModelVersion, target: str) -> Conversion | None:
 
 
 def check_possible(conversion: Conversion, engine: str) -> None:
-    """Raises LoadFailed where the file cannot be had in this format."""
+    """Raises LoadFailed where the file cannot be converted to this format."""
     if not conversion.is_made:
         raise LoadFailed(f"It cannot run in {engine}: {conversion.sentence}")

@@ -1,4 +1,4 @@
-"""Export: a version's file in another format, as a file that people take away."""
+"""Export: a version's file in another format, for download."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FORMATS: dict[str, str] = {
     "openvino": ".zip",
     "tflite": ".tflite",
 }
-"""Format → the ending of its file for people; a SavedModel and OpenVINO's two files come in a zip."""
+"""Format → the ending of the downloaded file; a SavedModel and OpenVINO's two files come in a zip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A file and what it is called for the one who takes it."""
+    """A file and its name for the download."""
 
     path: Path
     file_name: str
@@ -34,7 +34,7 @@ class Exported:
 def export(version: ModelVersion, target: str, *, by: Actor) -> Exported | Job:
     """The file in this format, or the job that makes it.
 
-    Raises ValidationFailed for a format that is none, NotReady for a file that is not checked, BadInput with what
+    Raises ValidationFailed for an unknown format, NotReady for a file that is not checked, BadInput with what
     stands in the way.
     """
     if target not in FORMATS:

@@ -47,17 +47,17 @@ def without_folders(name: str) -> str:
 
 
 def new_upload_path() -> Path:
-    """A name for a file to come. It tells whose it is: `serve` removes what a process that ended left."""
+    """A path for a new upload. It holds the pid, so that `serve` can remove what a process that ended left."""
     settings.PORTAL_UPLOADS_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Path(settings.PORTAL_UPLOADS_DIR) / f"{os.getpid()}-{secrets.token_hex(16)}.part"
 
 
 def check_owner() -> None:
-    """Raises ImproperlyConfigured where the store belongs to another user: root may write to it, and what it wrote
-    nobody else may read."""
+    """Raises ImproperlyConfigured where the store belongs to another user: root could write to it, but the
+    owner could not read what root wrote."""
     try:
         owner = Path(settings.PORTAL_FILES_DIR).stat().st_uid
-    except OSError:  # it is not there yet, or whoever uses it says why that cannot be
+    except OSError:  # it is not there yet, or its first use reports the error
         return
     if owner != os.getuid():
         raise ImproperlyConfigured(f"Run this as the user {_user_name(owner)}, to whom the data directory belongs.")
@@ -66,12 +66,12 @@ def check_owner() -> None:
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
-    except KeyError:  # of another machine
+    except KeyError:  # a user of another machine
         return str(uid)
 
 
 def how_to_pack(folder: Path) -> str:
-    """What is said of a folder where a file is wanted."""
+    """The sentence for a folder where a file is wanted."""
     return f"{folder.name} is a folder. Pack it as .zip, .tar or .tar.gz and import that."
 
 
@@ -82,7 +82,7 @@ def check_size(size_bytes: int) -> None:
 
 
 def form_limit_bytes() -> int:
-    """What a file may hold that comes in the form without a script."""
+    """The size limit of a file in the form without JavaScript."""
     return min(settings.PORTAL_FORM_UPLOAD_BYTES, settings.PORTAL_MAX_UPLOAD_BYTES)
 
 
@@ -106,7 +106,7 @@ def receive_copy(source: Path, name: str) -> ReceivedFile:
 
 
 def receive_bytes(data: bytes, name: str) -> ReceivedFile:
-    """Write what is in memory already into the uploads folder."""
+    """Write data that is already in memory into the uploads folder."""
     check_disk(len(data))
     return _receive(iter([data]), name)
 
@@ -160,7 +160,7 @@ def remove(key: str) -> None:
 
 
 def compiled_directory(version: ModelVersion) -> Path:
-    """What engines compiled from this file; goes with it."""
+    """The folder of what engines compiled from this file; deleted with it."""
     return version.directory / "compiled"
 
 
@@ -187,7 +187,7 @@ def hash_of(path: Path) -> str:
 
 
 def move_into_place(made: Path, target: Path) -> None:
-    """Under its name at once or not at all, also across file systems."""
+    """Move a file to its name in one step or not at all, also across file systems."""
     part = target.with_name(f"{target.name}.part")
     shutil.move(made, part)
     part.chmod(0o600)

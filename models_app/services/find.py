@@ -24,7 +24,7 @@ def exists(name: str) -> bool:
 
 
 def _stored(name: str) -> str:
-    """As a name can stand in the database: PostgreSQL takes no NUL, and no model has the sign that replaces it."""
+    """The name as the database can hold it: PostgreSQL takes no NUL, and no model has the character put for it."""
     return name.replace("\x00", "\ufffd")
 
 
@@ -44,9 +44,9 @@ def find_version(name: str, number: int) -> ModelVersion:
 
 
 def history(version: ModelVersion) -> QuerySet[Transition]:
-    """What became of it, newest first; an earlier model of the same name has a history of its own.
+    """What happened to it, newest first; an earlier model of the same name has a history of its own.
 
-    It begins with the upload, in the order of the rows: clocks go back.
+    It begins with the last upload, by the order of rows, not time: clocks may go back.
     """
     rows = Transition.objects.filter(model_name=version.model.name, version_number=version.number)
     last_upload = rows.filter(after="uploaded").values("pk")[:1]
@@ -59,7 +59,7 @@ def again(version: ModelVersion) -> ModelVersion:
 
 
 def lock(version: ModelVersion) -> ModelVersion:
-    """The version as it is now, held until the transaction ends. Raises NotFound where it was deleted meanwhile."""
+    """The version as it is now, locked until the transaction ends. Raises NotFound where it was deleted meanwhile."""
     return _still_there(ModelVersion.objects.select_for_update(of=("self",)).select_related("model"), version)
 
 
@@ -73,14 +73,14 @@ def _still_there(rows: QuerySet[ModelVersion], version: ModelVersion) -> ModelVe
 def what_to_unload(model: RegisteredModel) -> list[ModelVersion]:
     """What an unload without a version means: all that is loaded or on its way there, newest first.
 
-    One that is to be loaded after its check is on its way too. Where nothing is, the newest, if there is one.
+    One to be loaded after its check is on its way too. If there is none, the newest, if any.
     """
     known = list(model.versions.select_related("model").prefetch_related("instances").order_by("-number"))
     return [v for v in known if v.replaces_older or v.state is not VersionState.UNLOADED] or known[:1]
 
 
 def newest_ready(name: str) -> ModelVersion:
-    """What a load without a version means."""
+    """What a load without a version means: the newest ready one. Raises NotReady, NotFound."""
     known = ModelVersion.objects.select_related("model").filter(model__name=_stored(name)).order_by("-number")
     version = known.filter(status=FileStatus.READY).first()
     if version is None:

@@ -19,7 +19,7 @@ _URGENCY = Case(*(When(kind=kind, then=Value(place)) for place, kind in enumerat
 
 
 def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, target: str = "") -> Job:
-    """Queue a job; for long work, one that waits or runs already is enough."""
+    """Queue a job; for long work, return one that waits or runs already."""
     with transaction.atomic():
         lock(version)
         if kind in LONG_JOBS:
@@ -27,7 +27,7 @@ def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, tar
             if pending is not None:
                 return pending
         job = Job.objects.create(kind=kind, version=version, target=target, by=actor_name(by), detail=detail)
-        transaction.on_commit(lambda: hand_out(job), robust=True)  # a broker that is away: jobs.hand_out_lost
+        transaction.on_commit(lambda: hand_out(job), robust=True)  # where the broker is away: jobs.hand_out_lost
     return job
 
 
@@ -36,7 +36,7 @@ def pending_job(version: ModelVersion, kind: JobKind, target: str = "") -> Job |
 
 
 def hand_out(job: Job) -> None:
-    """Give the job to the broker, or the one whose turn it is. Handing out twice does no harm."""
+    """Give the job to the broker; for long work, the one whose turn it is. Handing out twice does no harm."""
     if job.kind in LONG_JOBS:
         hand_out_next()
     else:
@@ -44,8 +44,8 @@ def hand_out(job: Job) -> None:
 
 
 def hand_out_next() -> None:
-    """The long job whose turn it is, unless one runs. Those of a file that is being checked wait for that: an engine
-    opens only what passed."""
+    """Give the broker the long job whose turn it is, unless one runs. Jobs of a file that is being checked wait: an
+    engine opens only what passed."""
     long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
     if long_jobs.filter(state=JobState.RUNNING).exists():
         return
@@ -56,20 +56,20 @@ def hand_out_next() -> None:
 
 
 def forget_workers() -> None:
-    """At the start of the portal, before any cluster: who is named has ended, or serves the directory that ours was
-    copied from. What they did is taken up again as cut off."""
+    """At the start of the portal, before any cluster: workers named in rows have ended, or belong to the portal that
+    this directory was copied from. Their jobs are taken up again as cut off."""
     Job.objects.filter(state=JobState.RUNNING).update(pid=None)
 
 
 def queue_cut_off_by_stop() -> None:
-    """At the end of an orderly stop, after all clusters: what they did begins again at the next start, and no attempt
-    is counted. Two restarts during a check would reject a good file."""
+    """At the end of an orderly stop, after all clusters: queue the jobs that ran for the next start, without counting
+    an attempt. Else two restarts during a check would reject a good file."""
     detail = "Waiting to begin again: the portal was stopped."
     Job.objects.filter(state=JobState.RUNNING).update(state=JobState.QUEUED, pid=None, progress=0, detail=detail)
 
 
 def take(job_pk: int) -> Job | None:
-    """Make this process the worker of the job; None where somebody did or does it, or a long one has to wait."""
+    """Make this process the worker of the job; None where another did or does it, or a long job has to wait."""
     me = identify(os.getpid())
     assert me is not None
     with transaction.atomic():
@@ -85,7 +85,7 @@ def take(job_pk: int) -> Job | None:
             pid_started_at=job.pid_started_at,
             boot_id=job.boot_id,
         )
-    return job if changed else None  # with its version as it was looked at: it may be another by now
+    return job if changed else None  # with its version as it was read, which may have changed since
 
 
 def _is_ready(job: Job) -> bool:
@@ -93,8 +93,8 @@ def _is_ready(job: Job) -> bool:
 
 
 def _is_one_running() -> bool:
-    """Of the long jobs. Until the transaction ends nobody else can take one: whoever wants to waits at the locks."""
+    """Whether a long job runs. Locks those pending, so that nobody else takes one until the transaction ends."""
     long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
     pks = long_jobs.filter(state__in=PENDING_JOBS).order_by("pk").values_list("pk", flat=True)
     list(pks.select_for_update())
-    return long_jobs.filter(state=JobState.RUNNING).exists()  # looked at once they are locked
+    return long_jobs.filter(state=JobState.RUNNING).exists()  # read once they are locked

@@ -1,4 +1,4 @@
-"""Jobs: work with an end. A job whose worker was lost is queued again once, then failed."""
+"""Jobs: background work. A job whose worker was lost is queued again once, then failed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class _Deleted(Exception):
 
 
 def run(job_pk: int) -> None:
-    """Do the job unless somebody did or does. What it raises is logged, and kept as a constant sentence.
+    """Do the job unless another process did or does. What it raises is logged; the row gets a constant sentence.
 
-    Where the database stays away this process ends, and the job is taken up again as one that was cut off.
+    Where the database stays unavailable this process ends, and the job is taken up again as cut off.
     """
     try:
         job = take(job_pk)
@@ -63,7 +63,7 @@ def _do(job: Job) -> None:
         if patiently(lambda: Job.objects.filter(pk=job.pk).exists()):
             logger.exception("job %d failed", job.pk)
             _end(job, functools.partial(_fail, job, _sentence_for(error)))
-        else:  # its files too
+        else:  # its files are gone too
             _say_that_it_is_gone(job)
     else:
         _end(job, functools.partial(_finish, job, outcome))
@@ -71,7 +71,7 @@ def _do(job: Job) -> None:
 
 
 def _end(job: Job, write: Callable[[], None]) -> None:
-    """Write down how it ended, unless it has to begin again."""
+    """Store how the job ended, unless it has to begin again."""
 
     def end() -> None:
         with transaction.atomic():
@@ -82,8 +82,8 @@ def _end(job: Job, write: Callable[[], None]) -> None:
 
 
 def _begins_again(job: Job) -> bool:
-    """Queue a long job again where its file is understood otherwise by now: who asked for it meanwhile was told that it
-    is on its way. Not where the file was rejected."""
+    """Queue a long job again where the version has other ends or is being checked by now: who asked for the job
+    meanwhile was told that it is on its way. Not where the file was rejected."""
     now = ModelVersion.objects.select_for_update().filter(pk=job.version_id).first()
     if now is None or now.status == FileStatus.REJECTED or has_same_ends(job.version, now):
         return False
@@ -92,12 +92,12 @@ def _begins_again(job: Job) -> bool:
 
 
 def _running(job: Job) -> QuerySet[Job]:
-    """Its row, while the worker has it that had it when it was read."""
+    """Its row, if it still runs in the worker that `job` names."""
     return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, pid=job.pid)
 
 
 def _say(job_pk: int, percent: int, detail: str) -> None:
-    """Where a job stands, for those who watch. Raises where the job was deleted, which ends its process too."""
+    """Store the job's progress. Raises _Deleted where the job is gone, which ends its process too."""
     if without_waiting(lambda: Job.objects.filter(pk=job_pk).update(progress=percent, detail=detail)) == 0:
         raise _Deleted
 
@@ -123,7 +123,7 @@ def _sentence_for(error: Exception) -> str:
 
 
 def take_up_cut_off() -> None:
-    """Jobs that say they run although their worker is gone: queued again once, then failed."""
+    """Queue jobs again, once, that are marked as running although their worker is gone; then fail them."""
     for job in Job.objects.filter(state=JobState.RUNNING):
         worker = job.worker
         if worker is not None and is_alive(worker):
@@ -138,7 +138,7 @@ def take_up_cut_off() -> None:
 
 
 def recover() -> None:
-    """At the start of the jobs cluster: nothing runs yet, so what says it runs was cut off, and deliveries are lost."""
+    """At the start of the jobs cluster: jobs marked as running were cut off, and earlier deliveries are lost."""
     take_up_cut_off()
     with transaction.atomic():
         waiting = Job.objects.filter(kind=JobKind.CHECK, state__in=PENDING_JOBS)
@@ -150,21 +150,22 @@ def recover() -> None:
 
 
 def hand_out_lost() -> None:
-    """Jobs that wait for long although the broker has nothing to do: their delivery was lost. Twice does no harm.
+    """Hand out jobs again that wait for long although the broker's queue is empty: their delivery was lost.
 
-    After the clock went back by an hour the broker holds back for as long what it was given before.
+    After the clock went back by an hour the broker holds back for an hour what it was given before.
     """
     if not queue.is_there(settings.JOBS_CLUSTER) or get_broker(settings.JOBS_CLUSTER).queue_size():
         return
     now = timezone.now()
-    just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}  # made later than now: the clock went back
+    # A job dated later than now counts as old: the clock went back.
+    just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}
     for job in Job.objects.filter(state=JobState.QUEUED).exclude(**just_now):
         hand_out(job)
 
 
 @transaction.atomic
 def _fail(job: Job, detail: str) -> None:
-    """The job, unless it has ended meanwhile, and what it was to settle: no file is checked or measured for ever."""
+    """Fail the job unless it has ended, and settle its version: no check or measurement stays open for ever."""
     has_failed = _running(job).update(state=JobState.FAILED, detail=detail, finished_at=timezone.now())
     if has_failed and job.kind == JobKind.CHECK:
         reject(job.version, f"The check did not end: {detail} Upload the file again.")

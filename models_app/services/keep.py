@@ -1,4 +1,4 @@
-"""Keep: what a worker does with an instance it has claimed; writes into the registry what the owner sees."""
+"""Keep: what a worker does with an instance it has claimed; stores what the Owner of its process reports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _S = InstanceState
 
 @dataclass
 class Keeper:
-    """Claims one instance and keeps it loaded; the Reporter of its owner."""
+    """Claims one instance and keeps it loaded; the Reporter (inference/reporting.py) of its Owner."""
 
     instance: Instance
     device: Device
@@ -124,9 +124,9 @@ class Keeper:
             spares.give_place_back()
 
     def _await_file(self, version: ModelVersion, stop_descriptor: int | None) -> EngineFile | None:
-        """The file that the engine opens, once it is converted; None where something else is wanted meanwhile.
+        """The file that the engine opens, once converted; None where the load is cancelled or the cluster stops.
 
-        Raises LoadFailed where it cannot be had.
+        Raises LoadFailed where it cannot be converted.
         """
         engine = version.engine_selected
         if (file := patiently(lambda: file_for(version, engine))) is not None:
@@ -134,7 +134,7 @@ class Keeper:
         job = patiently(lambda: request_conversion(version, target_for(version, engine), by=self.instance.by))
         patiently(lambda: self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first."))
         while True:
-            is_over = job.state not in PENDING_JOBS  # looked at before the file, which is there before the job ends
+            is_over = job.state not in PENDING_JOBS  # read before the file, which is there before the job ends
             if (file := patiently(lambda: file_for(version, engine))) is not None:
                 return file
             if is_over:
@@ -293,18 +293,18 @@ class Keeper:
 
     def _move(self, after: InstanceState, before: list[InstanceState], reason: str, **fields: Any) -> bool:
         by = self.instance.by if after is _S.READY else ""
-        fields = self._totals() | fields  # the last ones of a process: the next one begins at zero
+        fields = self._totals() | fields  # the last of this process: the next one counts from zero
         return bool(patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
 
     def _beside(self, write: Callable[[], object]) -> None:
-        """Do what the instance can be without: a model that serves is not ended because the database is held."""
+        """Make a change that is not essential: a locked database must not end a model that serves."""
         try:
             patiently(write)
         except DatabaseError:
             logger.exception("instance %d goes on without a change that the database did not take", self.instance.pk)
 
     def _totals(self) -> dict[str, Any]:
-        """What the processes of this instance have answered since it was claimed, this one and earlier ones."""
+        """Requests and errors of all processes of this instance since it was claimed."""
         if self.heard is None:
             return {}
         return {
@@ -333,7 +333,7 @@ def log_path(version: ModelVersion) -> Path:
 
 
 def _stop_comes_within(stop_descriptor: int | None, seconds: float) -> bool:
-    """Whether the cluster stops; else waits as long."""
+    """Whether the cluster stops within this time."""
     if stop_descriptor is None:
         time.sleep(seconds)
         return False

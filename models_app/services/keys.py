@@ -30,7 +30,7 @@ PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_m
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A living key as a web process keeps it in memory; `permissions` are its user's in this app."""
+    """A valid key as a web process keeps it in memory; `permissions` are its user's in this app."""
 
     pk: int
     user_pk: int
@@ -89,7 +89,7 @@ def _living() -> QuerySet[ApiKey]:
 
 
 def read_known_keys(secret_hashes: Collection[str]) -> dict[str, KnownKey]:
-    """Those of these keys that live, by the hash of the secret, with what their users may do.
+    """The valid ones of these keys, by the hash of the secret, with what their users may do.
 
     At most four queries, however many keys and users: a web process reads its keys several times a second.
     """
@@ -115,7 +115,7 @@ def _rights(users: Collection[User]) -> dict[int, frozenset[str]]:
 
 
 def hash_of_secret(secret: str) -> str | None:
-    """By what a key is known in memory; None for what cannot be a key."""
+    """The hash by which a key is looked up; None for what cannot be a key."""
     return _hash(secret) if secret.startswith(_MARK) and secret.isascii() and "\x00" not in secret else None
 
 

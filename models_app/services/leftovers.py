@@ -1,6 +1,6 @@
-"""Leftovers: folders in `run/` whose row has ended or is gone, because a process was killed at an unlucky moment.
+"""Leftovers: folders in `run/` whose job or instance has ended, because a process was killed at an unlucky moment.
 
-Rows that have ended never begin again, and their numbers are never used again: no folder is removed that is needed.
+What has ended never begins again, and its number is never used again: no folder is removed that is needed.
 """
 
 from __future__ import annotations

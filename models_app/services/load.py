@@ -1,4 +1,4 @@
-"""Load: wish for instances of a version. A worker of the models cluster takes each up and keeps it loaded."""
+"""Load: queue instances of a version. A worker of the models cluster claims each and keeps it loaded."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
 
 
 def wait_until_loaded(version: ModelVersion, wait_s: float) -> ModelVersion:
-    """The version as it is once it is loaded or `wait_s` are over, then loaded or still on its way there.
+    """The version once it is loaded or `wait_s` are over; in the second case it may still be on its way.
 
     Raises LoadFailed where the load failed, NotLoaded where an unload cancelled it, NotFound where it was deleted.
     """

@@ -1,4 +1,4 @@
-"""What `/metrics` tells, in Prometheus' text form.
+"""What `/metrics` answers, in Prometheus' text format.
 
 Nothing is kept in the process that answers: totals of an instance are the registry's (at most two seconds old, they
 outlive its runner), histograms come from the runners themselves, each under its own process. So it does not matter
@@ -205,7 +205,7 @@ def _cumulative(bounds: Sequence[str], counts: Sequence[int]) -> list[tuple[str,
 
 
 def _count(value: object) -> int:
-    """Raises ValueError for what no runner counts to, and no series can hold."""
+    """Raises ValueError for all but whole numbers from 0 to MOST_COUNTED."""
     if not is_integer(value, 0, MOST_COUNTED):
         raise ValueError("no count")
     return cast(int, value)

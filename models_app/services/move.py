@@ -1,4 +1,4 @@
-"""Moves of an instance: the row is held, moved and its Transition written in one transaction; who holds it has won."""
+"""Moves of an instance: the row is locked, moved and its Transition written in one transaction; the first wins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def move(
 ) -> bool:
     """Move the instance from one of `before` to `after` and set `fields`; False where somebody else was faster.
 
-    `generation`: only if the instance is still of this one. Raises ValueError for a move the machine does not have.
+    `generation`: only if the instance is still of this one. Raises ValueError for a move that ALLOWED_MOVES lacks.
     """
     states = [InstanceState(state) for state in before]
     for state in states:

@@ -29,7 +29,7 @@ def this_node() -> Node:
 
 
 def node_at_work() -> str | None:
-    """The name of a node that reports while we look, for 6 s; None at once where none did lately."""
+    """The name of a node that reports within the next 6 s; None at once where none did lately."""
     before = _reports()
     if all(map(_is_long_ago, before.values())):
         return None
@@ -47,18 +47,18 @@ def _reports() -> dict[str, datetime | None]:
 
 
 def announce_slots(node: Node) -> None:
-    """Write down how many models this start loads at once: with none there is no cluster that would report it."""
+    """Store the number of slots: with none there is no models cluster that would report it."""
     Node.objects.filter(pk=node.pk).update(slots=settings.PORTAL_SLOTS)
 
 
 def report_node(node: Node) -> None:
-    """Write down that the node is there, and what its devices have free."""
+    """Store that the node is alive, and the free memory of its devices."""
     devices = [dataclasses.asdict(device) for device in list_devices(load_nvml())]
     Node.objects.filter(pk=node.pk).update(slots=settings.PORTAL_SLOTS, devices=devices, last_seen=timezone.now())
 
 
 def report_jobs(node: Node) -> None:
-    """Write down that the jobs cluster is there."""
+    """Store that the jobs cluster is alive."""
     Node.objects.filter(pk=node.pk).update(jobs_last_seen=timezone.now())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Progress = Callable[[int, str], None]
-"""Told per cent and a sentence."""
+"""Called with per cent and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

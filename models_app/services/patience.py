@@ -1,4 +1,4 @@
-"""How long a write waits while somebody else holds the database."""
+"""How long a write waits while somebody else locks the database."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TELL_EVERY_S = 10.0
 
 
 def patiently(write: Callable[[], T]) -> T:
-    """Do a write that must not be lost, however long somebody else holds the database, within a minute.
+    """Do a write that must not be lost; retry for up to a minute while the database refuses it.
 
-    Raises DatabaseError after that. It may be done more than once; not inside a transaction.
+    Raises DatabaseError after that. `write` may be called more than once. Not inside a transaction.
     """
     tell_at = time.monotonic()
     deadline = tell_at + DATABASE_PATIENCE_S
@@ -43,10 +43,10 @@ def patiently(write: Callable[[], T]) -> T:
 
 
 def without_waiting(write: Callable[[], T]) -> T | None:
-    """Do a write of figures that can be written another time; None where a held, full or absent database costs them.
+    """Do a write that can be done another time; None where the database is locked, full or unavailable.
 
-    Elsewhere a write waits 20 s (the options of the databases in the settings). Not inside a transaction: that one
-    waits when it begins.
+    Other writes wait up to 20 s (the options of the databases in the settings). Not inside a transaction, which waits
+    when it begins.
     """
     try:
         with _no_patience():

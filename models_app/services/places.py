@@ -13,7 +13,7 @@ from models_app.services.nodes import is_silent
 
 
 class Place(NamedTuple):
-    """The place of a load that waits, from 1, of how many on its node; `has_slot`: one is free for it."""
+    """The place of a waiting load, from 1 to `total` on its node; `has_slot`: a slot is free for it."""
 
     number: int
     total: int
@@ -45,10 +45,10 @@ def waits_for_slot(version: ModelVersion, places: Places) -> bool:
 
 
 def keeps_older(version: ModelVersion, place: Place) -> bool:
-    """Whether it waits for a slot that what it replaces does not free: that serves until this one is ready."""
+    """Whether it waits for a slot while the version that it replaces keeps its own until this one is ready."""
     return version.replaces_older and not place.has_slot
 
 
 def _free(node: Node, held: int) -> int:
-    """Slots that a cluster that answers is about to fill."""
+    """Slots that the node's cluster is about to fill; 0 where it does not answer."""
     return 0 if is_silent(node) else node.slots - held

@@ -1,4 +1,4 @@
-"""Predict: ask the runner of a loaded version, answer in the form of the contract.
+"""Predict: ask the runner of a loaded version, answer in the form of the REST API.
 
 Three steps: read a question, ask, write the prediction. The lean path awaits the second and takes the others to a
 thread where they are large; views call the functions at the end, which do all three.
@@ -52,7 +52,7 @@ def read_tensors(served: Served, body: Mapping[str, Any]) -> dict[str, Array]:
 
 
 async def ask(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
-    """What the runner answers. Strict: one bad picture and nothing is run."""
+    """What the runner answers. Strict: with one bad picture nothing is run."""
     if isinstance(question, dict):
         return await runners.ask(served, Tensors(question))
     if not 0 < len(question) <= MOST_PICTURES:
@@ -63,8 +63,8 @@ async def ask(served: Served, question: Question, *, is_strict: bool = True) -> 
 def write_prediction(
     served: Served, question: Question, reply: Reply, top: int | None, began: float, *, is_strict: bool = True
 ) -> dict[str, Any]:
-    """PREDICTION: an element for each picture that could be read; one for tensors, batch kept. `began` is on the clock
-    of time.perf_counter. Strict: raises BadImage that names the first bad picture."""
+    """PREDICTION: an element for each picture that could be read; one for tensors, with their batch axis. `began` is on
+    the clock of time.perf_counter. Strict: raises BadImage that names the first bad picture."""
     if isinstance(question, dict):
         answers = tensor_prediction(reply.outputs, served.signature, served.postprocessing, served.labels, top)
     else:
@@ -127,7 +127,7 @@ def ask_pictures(
 def predict_tensors(
     version: ModelVersion, instances: Sequence[Instance], body: Mapping[str, Any], *, top: int | None = None
 ) -> dict[str, Any]:
-    """PREDICTION for `{"instances": …}` or `{"inputs": …}`: one element, batch kept."""
+    """PREDICTION for `{"instances": …}` or `{"inputs": …}`: one element, with the batch axis."""
     began, served = time.perf_counter(), served_version(version, instances)
     question = read_tensors(served, body)
     return write_prediction(served, question, _ask_now(served, question), top, began)

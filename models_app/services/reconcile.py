@@ -1,4 +1,4 @@
-"""Reconcile: make the rows true again after processes died, and take up what is still wanted."""
+"""Reconcile: correct the rows after processes died, and take up what is still wanted."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def forget_deliveries(node: Node) -> None:
 
 
 def requeue_all(node: Node) -> None:
-    """At the start of the node's cluster: what waits is handed out anew, once."""
+    """Hand out waiting loads again: at the start of the node's cluster, or when deliveries were lost."""
     for instance in Instance.objects.filter(node=node, state=InstanceState.QUEUED).order_by("state_since", "pk"):
         _hand_out_again(instance)
 
 
 def forget_owners(node: Node) -> None:
-    """At the start of the portal, before any cluster: who is named has ended, or serves the directory that ours was
-    copied from."""
+    """At the start of the portal, before any cluster: owners named in rows have ended, or belong to the portal that
+    this directory was copied from."""
     Instance.objects.filter(node=node, state__in=OWNED).update(owner_pid=None)
 
 
 def take_up_abandoned(node: Node) -> int:
-    """Instances whose owner is gone: end what it may have left, then end or queue the instance. Returns how many."""
+    """Instances whose owner is gone: end a runner that it left, then stop or queue the instance. Returns how many."""
     count = 0
     for instance in Instance.objects.filter(node=node, state__in=OWNED).select_related("version__model", "node"):
         owner = instance.owner
@@ -52,13 +52,13 @@ def take_up_abandoned(node: Node) -> int:
 
 
 def _take_up(instance: Instance) -> bool:
-    """False where somebody else was faster, also where he has handed it out and a new owner loads it by now.
+    """False where another process was faster, also where a new owner loads it by now.
 
-    The files go before the move can be seen: later they might be those of a new owner.
+    The files are removed before the move is committed: later they might be those of a new owner.
     """
     runner = instance.runner
     if runner is not None and is_alive(runner) and works_below(runner.pid, settings.PORTAL_RUN_DIR):
-        end_group(runner, 0.5)  # it dies with its owner; this is the second means
+        end_group(runner, 0.5)  # it dies with its owner; this is a second safeguard
     sockets = _sockets_of(instance)
     with transaction.atomic():
         if not _move_on(instance):
@@ -72,7 +72,7 @@ def _take_up(instance: Instance) -> bool:
 
 
 def _sockets_of(instance: Instance) -> list[Path]:
-    """Those that its owner could not remove any more: it names them after the instance."""
+    """The sockets that its owner could not remove any more; they are named after the instance."""
     folder = Path(settings.PORTAL_SOCKETS_DIR)
     control = Path(instance.control)
     return [*folder.glob(f"i{instance.pk}-*.sock"), *([control] if control.parent == folder else [])]

@@ -1,7 +1,7 @@
 """Replace: a version takes the place of what served before. Loaded after its check, then the older ones are unloaded.
 
-It is a wish kept with the version, so it comes true also where the one who wished it has gone, or the portal was
-started again meanwhile. What serves goes on serving until the new one is ready.
+The wish is stored with the version, so it is fulfilled even if the client has gone or the portal was restarted
+meanwhile. The older versions serve until the new one is ready.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _forget_wish(version: ModelVersion) -> None:
 
 
 def _load_where(version: ModelVersion, by: Actor, **wish: Any) -> bool:
-    """Load it if the row still holds the wish: an unload that comes before withdraws it, one after cancels the load."""
+    """Load it if the row still holds the wish: an unload before this withdraws it, a later one cancels the load."""
     with transaction.atomic():
         wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **wish).first()
         if wished is not None:
@@ -88,7 +88,8 @@ def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> M
         return find.again(version)
     if fresh.status == FileStatus.REJECTED:
         raise ValidationFailed.of("file", fresh.status_detail)
-    if not _load_where(fresh, by, instances_wanted__gt=0):  # not replaces_older: after a failed `begin`, to say why
+    # Not replaces_older, which a failed `begin` has dropped: loading again says why.
+    if not _load_where(fresh, by, instances_wanted__gt=0):
         return find.again(version)
     fresh = wait_until_loaded(fresh, deadline - time.monotonic())
     if fresh.state is VersionState.LOADED:

@@ -128,12 +128,12 @@ def _place(version: ModelVersion, places: Places) -> Place | None:
 
 
 def _is_refused(name: str) -> bool:
-    """Whether none of its files is good, or may turn out to be."""
+    """Whether all its files were rejected."""
     return not ModelVersion.objects.filter(model__name=name).exclude(status=FileStatus.REJECTED).exists()
 
 
 def _check_same_settings(version: ModelVersion, request: LoadRequest) -> None:
-    """Settings are changed by those who may change versions, and while nothing runs: not by a load."""
+    """Raises ValidationFailed where the request has other settings: a load changes none."""
     fields = _fields(request)
     others = [name for name in _differences(version, _settings(fields, request.max_batch)) if name in fields]
     if "options" not in fields and request.max_batch not in {None, version.options.max_batch or MOST_BATCH}:
@@ -159,12 +159,12 @@ def _differences(version: ModelVersion, wanted: upload.VersionSettings) -> list[
 
 
 def _fields(request: LoadRequest) -> dict[str, Any]:
-    """The settings as of a form; an engine that is none of ours is another server's backend."""
+    """The settings as form fields; an unknown engine is left out, as it is another server's backend."""
     return {name: text for name, text in request.settings.items() if name != "engine" or text in ENGINE_NAMES}
 
 
 def _settings(fields: Mapping[str, Any], max_batch: int | None) -> upload.VersionSettings:
-    """`max_batch` counts where the options name none; what it is anyway is left to the measurement at the load."""
+    """`max_batch` counts where the options have none; the default is not stored, so that the load measures the best."""
     settings = upload.VersionSettings.from_fields(fields)
     if max_batch in {None, MOST_BATCH}:
         return settings

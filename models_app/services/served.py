@@ -29,8 +29,8 @@ def served_version(version: ModelVersion, instances: Iterable[Instance]) -> Serv
 
 
 def read_routes(known: Routes) -> dict[str, dict[int, Served]]:
-    """All that is loaded. `known` is what the last reading gave: how a version is used cannot change while the same
-    instances of it live, so only the others are read anew. Two queries, the second one only where something is new.
+    """All that is loaded. `known` is what the last reading gave: what `Served` says of a version cannot change while
+    the same instances live, so only others are read anew. Two queries, the second one only where something is new.
     """
     by_version: dict[int, list[ServedInstance]] = defaultdict(list)
     names: dict[int, tuple[str, int]] = {}
@@ -77,7 +77,7 @@ def _served(version: ModelVersion, instances: Sequence[ServedInstance]) -> Serve
 def _answer(version: ModelVersion, signature: Signature, postprocessing: Postprocessing) -> TensorSpec | None:
     try:
         return choose_output(signature, postprocessing, version.labels)
-    except PortalError:  # an output that the model does not have; those who ask are told so
+    except PortalError:  # an output that the model does not have; requests are told so
         return None
 
 

@@ -1,7 +1,7 @@
 """Warm spares (PORTAL_WARM_SPARES): idle workers of the models cluster keep processes that have imported TensorFlow.
 
 The owner of a runner has to be its parent, so a spare belongs to the worker that will own it: one that waits for its
-task. How many there are is settled by locks on files, which the kernel gives back when a worker dies (docs/adr/0011).
+task. Their number is limited by locks on files, which the kernel releases when a worker dies (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SpareKeeper:
             time.sleep(HEAD_START_S)
 
     def take(self, config: RunnerConfig, device: Device) -> StartedRunner | None:
-        """The warm process, for a model that it suits; the caller owns it from now on. Any other is ended.
+        """The warm process, which the caller owns from now on. One that does not suit the model is ended.
 
         One that still imports its engine is taken too: it looks for its model afterwards.
         """
@@ -82,9 +82,9 @@ class SpareKeeper:
         return spare.runner
 
     def give_place_back(self) -> None:
-        """The model that took the warm process is loaded, or is not to be: now the next one may be started.
+        """The load that took the warm process has ended: now the next one may be started.
 
-        Not before: on two cores its import would make the load that it was kept for last twice as long.
+        Not before: on two cores its import would make that load take twice as long.
         """
         if self._used is not None:
             os.close(self._used)

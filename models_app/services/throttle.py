@@ -1,9 +1,9 @@
 """Wrong passwords: ten in five minutes for one user name and address, then no more tries for a while.
 
-Looked at before a password is checked and again before its outcome is told: checking is slow on purpose, and a hundred
-guesses side by side would all be let in by the first look. One at a time in each process, so that guesses under many
-names leave cores to those who ask models; no limit for an address alone, as many people may share one. Few wait for
-their turn, and without the database: a crowd of 150 took all the connections that PostgreSQL gives.
+They are counted before a password is checked and again before its result is told: checking is slow on purpose, and a
+hundred parallel guesses would all pass the first count. Each process checks one password at a time, so that guesses
+under many names leave cores to predictions; no limit for an address alone, as many people may share one. Few wait for
+their turn, and without using the database: a crowd of 150 took all the connections that PostgreSQL gives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _places = threading.BoundedSemaphore(1 + MOST_WAITING)
 
 @contextmanager
 def guessing(user_name: str, address: str) -> Iterator[None]:
-    """Around the look at a password. Raises Throttled before it, and after it whatever came of it."""
+    """Around the check of a password. Raises Throttled before it, or after it whatever its result."""
     with _turn():
         _check(user_name, address)
         try:
@@ -55,8 +55,8 @@ def _turn() -> Iterator[None]:
 
 
 def _check(user_name: str, address: str) -> None:
-    """Raises Throttled where there were too many failures lately. Those of later than now do not count: the clock went
-    back."""
+    """Raises Throttled where there were too many failures lately. Those dated later than now do not count: the clock
+    went back."""
     now = timezone.now()
     recent = LoginFailure.objects.filter(
         user_name=user_name[:150], address=address, at__gt=now - WITHIN, at__lte=now

@@ -15,7 +15,7 @@ from models_app.services.move import record
 
 
 def trust(version: ModelVersion, reason: str, *, by: Actor) -> None:
-    """Record who trusts the file and why, and check it again. Raises InUse while it is loaded."""
+    """Record who trusts the file and why; check it again. Raises InUse while it is loaded, NotReady while checked."""
     with transaction.atomic():
         locked = lock(version)
         if locked.instances.filter(state__in=LIVE).exists():

@@ -1,4 +1,4 @@
-"""Unload: end just these processes. What they are working on is finished first."""
+"""Unload: end just these processes. Requests in progress are finished first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unload(
     for version in versions:
         with transaction.atomic():
             ModelVersion.objects.filter(pk=version.pk).update(instances_wanted=0, replaces_older=False)
-            # Held: between a look and a move its owner would take it from one state to another, and the wish be lost.
+            # Locked: else its owner could change its state between the read and the move, and the wish would be lost.
             held = version.instances.select_for_update(of=("self",)).select_related("version__model")
             for instance in held.exclude(state=InstanceState.STOPPED):
                 if _wish_end(instance, actor_name(by), reason):
@@ -60,7 +60,7 @@ def unload_model(model: RegisteredModel, *, by: Actor) -> dict[str, Any]:
 
 
 def _wish_end(instance: Instance, by: str, reason: str) -> bool:
-    """Write the wish for an instance that is held. True where a process has to end first."""
+    """Write that a locked instance is to end. True where a process has to end first."""
     before = InstanceState(instance.state)
     if before in {InstanceState.QUEUED, InstanceState.FAILED}:
         move(instance, InstanceState.STOPPED, before=[before], reason=reason, by=by)

@@ -27,7 +27,7 @@ from models_app.services.nodes import this_node
 NAME_WANTED = "A name has at most 100 letters, digits, hyphens and underscores, and nothing else."
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,100}\Z")
 _NOT_IN_A_LABEL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, ends of lines, halves of pairs: a file of such a name could not be sent back."""
+"""Control characters, line ends, halves of surrogate pairs: a file of such a name could not be downloaded."""
 DESCRIPTION_LENGTH = 10_000
 
 

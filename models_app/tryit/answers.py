@@ -28,7 +28,7 @@ MOST_EXAMPLES_APART = 8
 JSON_SHOWN = 4000
 TEXT_SHOWN = 400
 MOST_SCORES_READ = 200_000
-"""Up to so many scores are all looked at to tell whether they lie in 0–1; beyond it only the best of each picture."""
+"""Up to so many scores are all checked for lying in 0–1; of more, only the best of each picture."""
 DRAWING_LIMIT_S = 20.0
 """After this the pictures that are left get their answers without thumbnails."""
 
@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output that is no scores of classes: its first numbers, and a line or a picture where it is one."""
+    """One output without scores of classes: its first numbers, and a line or a picture where it can be drawn."""
 
     name: str
     kind: str
@@ -177,7 +177,7 @@ def _answer(
 def _scores_to_read(version: ModelVersion, pictures: int) -> int | None:
     chosen = choose_output(version.signature, version.postprocessing, version.labels)
     classes = chosen.shape[-1] if chosen is not None and len(chosen.shape) > 1 else None
-    # Of (N, 1) both scores are wanted that two labels make of it.
+    # An output (N, 1) with two labels gives two scores, and both are wanted.
     return classes if classes and classes > 1 and classes * pictures <= MOST_SCORES_READ else None
 
 
@@ -238,7 +238,7 @@ def shown_output(output: Mapping[str, Any], *, has_batch: bool) -> Output:
 
 
 def _shown_rows(output: Mapping[str, Any]) -> list[Output]:
-    """Of tensors: few examples each by itself, so that every one has its line or picture; many in one."""
+    """An output for tensors: few examples each by itself, so that each has its line or picture; many in one."""
     shape, data = tuple(output["shape"]), output["data"]
     is_few = len(shape) > 1 and 1 < shape[0] <= MOST_EXAMPLES_APART and isinstance(data, list)
     if not is_few or len(data) != shape[0]:

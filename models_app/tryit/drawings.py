@@ -1,7 +1,8 @@
 """Small pictures for a page: thumbnails of what was sent, what a model sees, what a model draws, the line of a vector.
 
 All are PNGs that this module has encoded, as `data:` addresses: nothing that a stranger sent is passed on as it came.
-This process holds the secret key, so what strangers send is opened by the model's process; of that it opens PNGs only.
+This process holds the secret key, so what strangers send is opened by the model's process; only the PNGs that it makes
+are opened here.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Drawing:
 
 
 def thumbnail(seen: Seen) -> Drawing:
-    """Of a picture as it was sent; `words` is its full size, width first. Raises BadImage for what is no PNG."""
+    """A picture as it was sent; `words` is its full size, width first. Raises BadImage for what is no PNG."""
     return Drawing(_encoded_again(seen.thumbnail, "RGB", THUMBNAIL_SIDE), f"{seen.width} × {seen.height}")
 
 
@@ -49,7 +50,7 @@ def as_model(seen: Seen) -> str:
 
 
 def _encoded_again(png: bytes, mode: str, side: int) -> str:
-    """Because a runner is not trusted."""
+    """Decode and encode it: a runner is not trusted."""
     if not png.startswith(PNG):
         raise BadImage("The model's process has answered something that is no PNG.")
     with _one_at_a_time:

@@ -28,7 +28,7 @@ def image_plan(version: ModelVersion) -> ImagePlan | None:
 
 
 def takes_pictures(version: ModelVersion) -> bool:
-    """Also where the preprocessing does not fit yet, as asking then says what is missing. True before the check."""
+    """True also where the preprocessing does not fit yet, as asking then says what is missing, and before the check."""
     inputs = version.signature.inputs
     if not inputs:
         return True
@@ -66,7 +66,7 @@ def input_words(version: ModelVersion) -> str:
 
 
 def seen_words(plan: ImagePlan) -> str:
-    """Of the picture as the model gets it: `8 × 8, grey, 0 to 1`."""
+    """The picture as the model gets it, in words: `8 × 8, grey, 0 to 1`."""
     if plan.per_image_standardize:
         values = "standardized"
     else:
@@ -76,7 +76,7 @@ def seen_words(plan: ImagePlan) -> str:
 
 
 def example_words(version: ModelVersion) -> str:
-    """Of one example of the row form: `a list of 4 values, float32`, `an object of photo (…), facts (…)`."""
+    """One example of the row form, in words: `a list of 4 values, float32`, `an object of photo (…), facts (…)`."""
     inputs = version.signature.inputs
     if len(inputs) == 1:
         return _value_words(inputs[0])
@@ -94,7 +94,7 @@ def is_small(version: ModelVersion) -> bool:
 
 
 def example_shape(spec: TensorSpec) -> list[int]:
-    """Of one value of the row form: no batch, one of what is free."""
+    """The shape of one value of the row form: no batch axis, free axes as 1."""
     return [size or 1 for size in spec.shape[1:]]
 
 
@@ -124,7 +124,7 @@ def _size(plan: ImagePlan) -> str:
 
 
 def _range(plan: ImagePlan) -> tuple[float, float]:
-    """The least of what black and white become first where white is the larger, else the largest first."""
+    """The least and the largest value of a pixel in all channels; in reverse order where white is below black."""
     black, white = (
         [(pixel * plan.scale - mean) / std for mean, std in zip(plan.mean, plan.std, strict=True)] for pixel in (0, 255)
     )

@@ -47,7 +47,7 @@ class PortalLogin(LimitedGuesses, LoginView):
 
 
 class PortalPassword(LimitedGuesses, PasswordView):
-    """The admin's change of the own password, on a page of the portal."""
+    """The admin's view to change one's own password, on a page of the portal."""
 
     template_name = "try/password.html"
     success_url = reverse_lazy("password")

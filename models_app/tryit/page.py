@@ -24,7 +24,7 @@ ON_THE_WAY = frozenset({VersionState.QUEUED, VersionState.LOADING, VersionState.
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """One model in the list; `version` is the one that its door opens."""
+    """One model in the list; `version` is the one that its link opens."""
 
     name: str
     description: str
@@ -41,7 +41,7 @@ class VersionChoice:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What stands above the form while the version does not answer; absent text prints nothing."""
+    """What stands above the form while the version does not answer; empty texts print nothing."""
 
     heading: str = ""
     text: str = ""
@@ -49,7 +49,7 @@ class Panel:
 
 
 def list_rows(user: Any, search: str = "") -> tuple[list[ListRow], int]:
-    """The models whose names hold `search`, and how many there are in all; one without a version is none of them.
+    """The models whose names hold `search`, and how many there are in all; models without a version do not count.
 
     Four queries for any number of models.
     """

@@ -1,4 +1,4 @@
-"""The same question from a program, with the names of this model and this host, ready to paste."""
+"""Code that asks the model from a program, with the names of this model and this host, ready to paste."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _SERVING_PICTURE = """\
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """`value` is what the style sheet knows the tab by."""
+    """`value` is the name of the tab in the style sheet."""
 
     value: str
     word: str
@@ -75,7 +75,7 @@ class Snippet:
 
 
 def snippets(version: ModelVersion, host: str, *, needs_number: bool) -> list[Snippet]:
-    """`host` with its scheme. The version that answers by itself is asked by the model's name alone."""
+    """`host` has its scheme. Without `needs_number` the version is asked by the model's name alone."""
     which = f"/versions/{version.number}" if needs_number else ""
     address = f"{host}/api/models/{version.model.name}{which}/predict/"
     serving_address = f"{host}/v1/models/{version.model.name}{which}:predict"

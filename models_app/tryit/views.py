@@ -1,4 +1,4 @@
-"""The try pages: the list of models and the test form. Whole without a script; `?fragment=` answers parts of them."""
+"""The try pages: the list of models and the test form. Complete without JavaScript; `?fragment=` answers parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ASK_WHEN_READY_S = 60.0
 MOST_TEXTS = MOST_PICTURES
 _NOTHING = "Nothing was written. Write an example, then ask again."
 _LIST_OF_TEXTS = re.compile(r'\s*\[\s*("|\]\s*\Z)')
-"""How one begins: `[sic]` and `[1]` are texts."""
+"""How a JSON list of texts begins: `[sic]` and `[1]` are plain texts."""
 NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
 
 
@@ -73,7 +73,7 @@ class ListView(TryPage):
 
 @method_decorator(conditional_page, name="dispatch")
 class DetailView(TryPage):
-    """`?version=` chooses; `?fragment=state|head` answers a part; `?still=1` does not refresh itself."""
+    """`?version=` chooses one; `?fragment=state|head` answers a part; `?still=1` turns refreshing off."""
 
     def get(self, request: HttpRequest, name: str) -> HttpResponse:
         version, versions = page.find_versions(name, _number(request))
@@ -95,7 +95,7 @@ class DetailView(TryPage):
 
 
 class LoadView(TryPage):
-    """Starts a load and goes back to the try page, which shows it. Who had to log in on the way has to press again."""
+    """Starts a load and goes back to the try page. After a log-in on the way the button has to be pressed again."""
 
     def get(self, request: HttpRequest, name: str) -> HttpResponse:
         messages.warning(request, NOTHING_DONE)
@@ -201,7 +201,7 @@ def _example(version: ModelVersion) -> str:
 
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
-    """What the admin's page frame asks for: the user tools, without any right of the admin's."""
+    """The context of the admin's base template: the user tools, without any admin rights."""
     return {
         "nav_here": "try",
         "has_permission": hasattr(request, "user") and request.user.is_authenticated,
@@ -233,7 +233,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def _sorry(request: HttpRequest, error: PortalError) -> HttpResponse:
-    """A page for what stands in the way of the whole page."""
+    """An error page instead of the page that was asked for."""
     title = {403: "Not allowed", 404: "Not found", 413: "Too much at once"}.get(error.status, "Not possible now")
     context = {
         "title": title,

@@ -1,5 +1,4 @@
-"""One story: inference is answered in front of Django, uploads are received by a handler of their own, every other body
-is counted on its way to Django."""
+"""Inference and uploads are answered in front of Django; other requests go to Django, with limits on their bodies."""
 
 from __future__ import annotations
 
@@ -29,12 +28,12 @@ _QUESTION_PATH = re.compile(
     r"|/v[12]/",
     re.IGNORECASE,
 )
-"""Where pictures and tensors go."""
+"""Addresses that take pictures or tensors."""
 _LOGIN_PATHS = frozenset({"/api/token/", "/login/", "/password/", "/admin/login/", "/admin/password_change/"})
 _LOGIN_BYTES = 2**20
-"""Anybody may send it, and JSON takes fifty times as much when it is read."""
+"""Small, because anybody may send one, and parsed JSON takes fifty times its size."""
 _FIELDS_BYTES = 2 * 2**20
-"""What is neither a picture, a tensor nor a file; labels may be many."""
+"""For bodies without pictures, tensors or files; labels may be many."""
 
 
 class LeanApplication:
@@ -57,7 +56,7 @@ class LeanApplication:
                 await self._answer_failures(scope, receive, send)
 
     async def _answer_failures(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An upload, or what Django answers. What fails before it is answered, as on a full disk, is answered here."""
+        """Receive an upload or pass the request on. Errors before any response, as on a full disk, are answered."""
         is_answered = False
 
         async def watched(message: Message) -> None:
@@ -82,7 +81,7 @@ class LeanApplication:
             await send_error(send, error, *names, page=_page(scope, error))
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """To Django, with a limit on the body's size and on how slowly it may come."""
+        """Pass the request to Django, with limits on the body's size and pace."""
         try:
             _check_announced(scope)
         except PortalError as error:
@@ -103,7 +102,7 @@ class LeanApplication:
 
 
 class _CountedBody:
-    """What Django reads of a body: at most what a request may hold. `problem` says why it ended early."""
+    """The body as Django reads it, up to the size allowed. `problem` is why reading ended early."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope: Scope = {**scope, "headers": list(scope["headers"])}
@@ -128,9 +127,9 @@ class _CountedBody:
         return message
 
     def _say_length(self) -> None:
-        """Django takes a body without Content-Length (chunked encoding) for an empty one, so it is told the length.
+        """Add Content-Length to a chunked request: without it Django takes the body for an empty one.
 
-        It builds its request from the scope after it has read the body.
+        Django builds its request from the scope only after it has read the body.
         """
         if self._bytes and header(self.scope, b"content-length") is None:
             headers = [(name, value) for name, value in self.scope["headers"] if name != b"transfer-encoding"]
@@ -138,7 +137,7 @@ class _CountedBody:
 
 
 def _check_announced(scope: Scope) -> None:
-    """What the headers say of the body. Raises UnknownCoding, which Django would pass over, and `_too_large`."""
+    """Check what the headers say of the body. Raises UnknownCoding, which Django would ignore, or `_too_large`."""
     length = header(scope, b"content-length")
     if length is not None and length.isdigit() and int(length) > _most_bytes(scope):
         raise _too_large(scope)
@@ -147,7 +146,7 @@ def _check_announced(scope: Scope) -> None:
 
 
 def _most_bytes(scope: Scope) -> int:
-    """What the body of a request to Django may hold; the upload form without a script has a limit of its own."""
+    """The size limit of a body for Django; the upload form without JavaScript has a limit of its own."""
     if _is_upload_form(scope):
         return form_limit_bytes() + _FIELDS_BYTES
     most_bytes = int(settings.PORTAL_MAX_REQUEST_BYTES)
@@ -161,7 +160,7 @@ def _is_upload_form(scope: Scope) -> bool:
 
 
 def _too_large(scope: Scope) -> PortalError:
-    """Of an upload whose address lacks its slash the size is not what is wrong."""
+    """NotFound for an unknown API address, such as an upload's without its slash."""
     if scope["path"].startswith("/api/") and not exists(scope["path"]):
         return NotFound(NOTHING_HERE)
     if not _is_upload_form(scope):
@@ -178,7 +177,7 @@ def _too_large(scope: Scope) -> PortalError:
 
 
 def _page(scope: Scope, error: PortalError) -> str | None:
-    """The failure as a page for a browser that sent a form without a script; None for programs, which get JSON."""
+    """The error as a page for a browser that sent a form without JavaScript; None for programs, which get JSON."""
     if scope["path"].startswith("/api/") or "text/html" not in (header(scope, b"accept") or ""):
         return None
     is_of_models = scope["path"].startswith("/admin/")

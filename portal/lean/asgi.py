@@ -1,4 +1,4 @@
-"""Types of ASGI, and answering in the form of all errors."""
+"""Types of ASGI, and sending errors in the usual form."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 CLOSE = (b"connection", b"close")
-"""With an answer to a body that was not read to its end: the server may end the connection, and a client that kept it
+"""Sent where the body was not read to its end: the server may then close the connection, and a client that reused it
 would lose its next request."""
 
 
 async def send_error(
     send: Send, error: PortalError, *more: Header, page: str | None = None, more_body: bool = False
 ) -> None:
-    """Answer with a failure: the page, if there is one, and `more` headers. With `more_body` the answer is complete,
-    but the exchange is held open; the connection ends after it."""
+    """Answer with an error: as `page` if given, else as JSON, with `more` headers. With `more_body` the response is
+    complete but not ended, and the connection closes after it."""
     body = orjson.dumps(error_body(error)) if page is None else page.encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
     if page is not None:

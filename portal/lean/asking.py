@@ -34,7 +34,7 @@ async def answer_prediction(
 
 
 async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
-    """The outputs. Raises BadImage that says which picture cannot be read; `timeout_s` only shortens the limit."""
+    """The runner's reply. Raises BadImage for the first unreadable picture. `timeout_s` only shortens the limit."""
     reply = await runners.ask(served, question, timeout_s=timeout_s)
     if isinstance(question, Pictures) and reply.bad_images:
         index, sentence = min(reply.bad_images.items())

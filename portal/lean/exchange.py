@@ -18,9 +18,9 @@ from portal.logging import request_id
 
 T = TypeVar("T")
 LOOK_FOR_CLIENT_AFTER_S = 0.25
-"""Until then nobody looks whether the client has left: a look costs as much as a small model's answer."""
+"""Only after this is it checked whether the client has left: a check costs as much as a small model's answer."""
 LARGE_BYTES = 2**20
-"""From here on a body is worked on in a thread, so that the others are not kept waiting."""
+"""From this size on a body is processed in a thread, so that other requests are not kept waiting."""
 
 
 class ClientLeft(Exception):
@@ -28,7 +28,7 @@ class ClientLeft(Exception):
 
 
 class Exchange:
-    """`headers` by name, lower case; the last one of a name counts."""
+    """`headers` is by lower-case name; of several with one name the last counts."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, render: Callable[[PortalError], Answer]) -> None:
         self.method: str = scope["method"]
@@ -64,7 +64,7 @@ class Exchange:
             if size > most_bytes:
                 raise _too_large(most_bytes)
             if size == length:
-                self._pace.is_read = True  # the server's last message is empty, and costs as much as the first
+                self._pace.is_read = True  # do not wait for the last, empty message: it costs as much as the first
         if len(parts) == 1:
             body = parts[0]
         else:
@@ -77,14 +77,14 @@ class Exchange:
         return await asyncio.to_thread(decompress, body, coding, most_bytes)
 
     def _content_length(self) -> int | None:
-        """What the client says that the body has; None where it does not, or comes in chunks."""
+        """The size that the client announces; None where it announces none or sends chunks."""
         length = self.headers.get(b"content-length")
         if length is None or not length.isdigit() or b"transfer-encoding" in self.headers:
             return None
         return int(length[:18])
 
     async def while_client_stays(self, work: Coroutine[Any, Any, T]) -> T:
-        """The outcome of `work`, which is cancelled where the client leaves first: then raises ClientLeft."""
+        """The result of `work`. Where the client leaves first, cancels `work` and raises ClientLeft."""
         loop = asyncio.get_running_loop()
         me = asyncio.current_task()
         assert me is not None
@@ -147,7 +147,7 @@ class Exchange:
 
 
 def new_request_id() -> str:
-    """A name for this request in the log and in the answer; set where something unexpected is logged."""
+    """An id for this request in log and response, made only for unexpected errors."""
     name = secrets.token_hex(6)
     request_id.set(name)
     return name

@@ -1,7 +1,7 @@
-"""Inference in front of Django, in one story: where it goes, who asks, what is asked, what the runner answers.
+"""Inference in front of Django: find the route, authorise the caller, read the request, ask the runner.
 
-Nothing on the way touches the database or changes threads: what is loaded and the keys are in memory (registry.py),
-the runners are asked over one connection each (inference/client.py). Django gets what is not for here.
+Usually nothing of this touches the database or changes threads: loaded versions and keys are in memory (registry.py),
+each runner is asked over one connection (inference/client.py). Other requests go to Django.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger("portal.lean")
 
 
 class InferencePath:
-    """`route` says whether a request is for here, `answer` answers it."""
+    """`route` says whether a request is answered here; if so, `answer` does it."""
 
     def __init__(self, threads: ThreadLender) -> None:
         self._registry = Registry()
@@ -75,7 +75,7 @@ class InferencePath:
                 await exchange.refuse(error)
 
     async def _authorise(self, exchange: Exchange, permission: str | None) -> KnownKey | None:
-        """The caller's key. Raises NotAuthenticated or PermissionRefused; without a key only what is open to all."""
+        """The caller's key, None where the route needs none. Raises NotAuthenticated or PermissionRefused."""
         if permission is None:
             return None
         secret = secret_in(exchange.header(b"authorization") or "")
@@ -92,8 +92,8 @@ class InferencePath:
 
 
 def _is_addressed_to_us(scope: Scope, *, needs_tls: bool) -> bool:
-    """Whether Django would take it too: one of our names, over TLS where that is asked for. Else Django says so."""
-    host = str((scope.get("server") or [""])[0])  # where the client names none, as HTTP/1.0 does not
+    """Whether host name and TLS are as Django requires. If not, Django gets the request and refuses it."""
+    host = str((scope.get("server") or [""])[0])  # where the client sends no Host, as with HTTP/1.0
     forwarded = b""
     for name, value in scope["headers"]:
         if name == b"host":

@@ -1,4 +1,4 @@
-"""How fast a body has to come. The server ends none that stalls or dribbles."""
+"""How fast a body has to come. The server has no timeout for bodies that stall or trickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINGER_S = 5.0
 
 
 class Pace:
-    """Reads a body that has to bring 1 KiB, or its end, within each PORTAL_STALL_S of waiting for it.
+    """Reads a body that has to bring 1 KiB, or its end, within every PORTAL_STALL_S seconds of waiting.
 
     `is_read`: the whole body was read, or the client went away.
     """
@@ -42,13 +42,13 @@ class Pace:
         return message
 
     async def refuse(self, send: Send, error: PortalError, page: str | None = None) -> None:
-        """Answer, then take the rest of the body for a while: who sends first and reads later gets the answer."""
+        """Answer, then `linger`, so that a client that sends everything before it reads gets the answer."""
         await send_error(send, error, page=page, more_body=True)
         await self.linger()
         await send({"type": "http.response.body", "body": b""})
 
     async def linger(self) -> None:
-        """Take the rest of the body for a while, and throw it away."""
+        """Read and discard the rest of the body, for 5 s at most."""
         try:
             async with asyncio.timeout(LINGER_S):
                 while not self.is_read:

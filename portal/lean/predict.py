@@ -31,7 +31,7 @@ _JSON, _FORM = b"application/json", b"multipart/form-data"
 
 
 class PredictCalls:
-    """The documented call. What comes without a key (a browser's session) or in another form is left to the view."""
+    """Takes JSON and forms with a key. A browser's session and other content types are left to Django's view."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

@@ -1,9 +1,9 @@
 """What a web process holds in memory: what is loaded, and the keys that were used lately.
 
-A request looks here, and into the database only for what is not here: a version loaded or a key made a moment ago.
-When an instance moves the bell rings (services/bell.py) and the next request for its model waits for a fresh reading,
-those for others go on; what rings no bell, a key taken away or a row changed by hand, is seen when the database has
-changed, looked at four times a second.
+A request looks here, and in the database only for what is not here: a version loaded or a key made a moment ago. When
+an instance changes state the bell rings (services/bell.py) and the next request for its model waits until the database
+was read again; requests for other models do not wait. Changes that ring no bell, such as a deleted key or a row edited
+by hand, are found by a check four times a second.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ logger = logging.getLogger("portal.registry")
 
 LOOK_EVERY_S = 0.25
 PAUSE_S = 1.0
-"""After an error that nobody expects."""
+"""After an unexpected error."""
 LONGEST_WAIT_S = 1.0
-"""A database that does not answer must not stop predictions: after this they go on with what is known."""
+"""A database that does not answer must not stop predictions: after this time they use what is known."""
 NOTE_USES_EVERY_S = 10.0
 MOST_KEYS = 10_000
 STRANGER_S = 1.0
@@ -69,14 +69,14 @@ class Registry:
         self._wake = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to keep it fresh; to be called on the event loop, once or more often."""
+        """Start the task that keeps it fresh, unless it runs; to be called on the event loop."""
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep_fresh())
 
     # ---- what is loaded
 
     async def find(self, name: str, number: int | None) -> Served:
-        """Who answers for this model (without a number: its newest loaded version). Raises the reason why nobody."""
+        """The version that answers for this model (without a number: the newest loaded). Raises PortalError."""
         if not self._is_read():
             await self._hear(name)
         served = self._known(name, number)
@@ -86,7 +86,7 @@ class Registry:
         return served
 
     async def find_again(self, name: str, number: int | None) -> Served:
-        """Who answers now that the process that did does not any more."""
+        """`find` after reading again, where the process found before has ended."""
         await self._read_once()
         return await self.find(name, number)
 
@@ -104,13 +104,13 @@ class Registry:
     # ---- keys
 
     async def find_key(self, secret: str) -> KnownKey | None:
-        """The living key with this secret, None where there is none. A key that was never seen is looked up once."""
+        """The valid key with this secret, or None. A secret that is not in memory is looked up in the database."""
         secret_hash = hash_of_secret(secret)
         if secret_hash is None:
             return None
         key = self._keys.get(secret_hash)
         if key is not None:
-            self._keys.move_to_end(secret_hash)  # the one that was not used for longest goes first
+            self._keys.move_to_end(secret_hash)  # the least recently used key is dropped first
         else:
             key = await self._look_up_key(secret_hash)
         if key is None or not key.is_alive:
@@ -119,7 +119,7 @@ class Registry:
         return key
 
     async def _look_up_key(self, secret_hash: str) -> KnownKey | None:
-        """Look into the database, for the same stranger once a second at most."""
+        """Look in the database, for the same unknown secret once a second at most."""
         now = time.monotonic()
         if self._strangers.get(secret_hash, 0.0) > now:
             return None
@@ -137,7 +137,7 @@ class Registry:
     # ---- reading
 
     async def _look_up(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask the database about what is not known here. Raises Throttled where too many wait for that."""
+        """Ask the database for what is not in memory. Raises Throttled where too many requests wait for that."""
         if self._lookups >= MOST_LOOKUPS_WAITING:
             raise Throttled("Too many requests name a key or a model that is not known. Try again in a second.")
         self._lookups += 1
@@ -158,20 +158,20 @@ class Registry:
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
     async def _hear(self, subject: str) -> None:
-        """Where the bell rang for it, wait for a reading that began afterwards; not long where the database does not
-        answer. What it rang for besides waits for the next look: a load moves six times, each reading takes
-        milliseconds, and whoever asks the model that moved has it read at once."""
+        """If the bell rang for `subject`, wait for a reading that began afterwards; briefly where the database does not
+        answer. Other rings wait for the next look: a load changes state six times, and each reading takes
+        milliseconds."""
         for _ in range(2):
             if self._is_read(subject):
                 break
             await self._read_once()
 
     def _is_read(self, subject: str = ALL) -> bool:
-        """Whether the last reading began after the bell last rang for it."""
+        """Whether the last reading began after the bell last rang for `subject`."""
         return self._heard is not None and self._bell.sound(subject) == self._heard.of(subject)
 
     async def _read_once(self) -> None:
-        """Read, together with all who wait for the same."""
+        """Read the database; callers at the same time share one reading."""
         if self._reading is None:
             self._reading_since = time.monotonic()
             self._reading = asyncio.create_task(self._read())
@@ -207,7 +207,7 @@ class Registry:
                 await asyncio.sleep(PAUSE_S)
 
     async def _look(self) -> None:
-        """Wait until it is time, or somebody wakes it; then read what has changed."""
+        """Wait for the interval or until woken; then read if something has changed."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
         is_woken = self._wake.is_set()
@@ -217,11 +217,11 @@ class Registry:
                 await self._read_once()
         if self._used and time.monotonic() - self._noted_at > NOTE_USES_EVERY_S:
             self._noted_at, used, self._used = time.monotonic(), self._used, set()
-            # A thread of its own: a write may wait for the database as long as somebody else holds it.
+            # A thread of its own: a write may wait for the database as long as another process holds it.
             threading.Thread(target=_note_uses, args=(used,), daemon=True).start()
 
     def _has_changed(self) -> bool:
-        """Whether another connection has written since the last look; SQLite tells, of others it is assumed."""
+        """Whether another connection has written since the last look; known only of SQLite, else assumed."""
         if connection.vendor != "sqlite":
             return True
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""V2's repository calls: they take seconds and write into the database, so they use a thread and the services."""
+"""V2's repository calls: they take seconds and write to the database, so they call the services on a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address in front of Django means: what it needs, what answers it."""
+"""Routes in front of Django: the permission that an address needs and what answers it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_REMEMBERED = 300
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`permission` is what the caller needs, None for what is open to all. `render` is the form of errors."""
+    """`permission` is what the caller needs, None for what is open to all. `render` formats errors."""
 
     work: Work
     permission: str | None
@@ -32,7 +32,7 @@ class Route:
 
 
 def remembered(find: Callable[[str, str], Route | None]) -> Callable[[str, str], Route | None]:
-    """`find(method, path)` with its last answers kept in memory, those for short addresses."""
+    """`find(method, path)` with its last results for short addresses cached."""
     kept = lru_cache(maxsize=MOST_REMEMBERED)(find)
 
     def route(method: str, path: str) -> Route | None:
@@ -42,8 +42,8 @@ def remembered(find: Callable[[str, str], Route | None]) -> Callable[[str, str],
 
 
 async def ask_served(registry: Registry, name: str, number: int | None, ask: Callable[[Served], Awaitable[T]]) -> T:
-    """What `ask` gets from who answers for the model. Where it has just ended or is about to, whoever answers now is
-    asked instead: nothing was sent to the one, and the other refused."""
+    """The result of `ask` for the version that answers for the model. Where its process has just ended (nothing was
+    sent) or is about to (it refused), asks once more whatever answers then."""
     served = await registry.find(name, number)
     try:
         return await ask(served)

@@ -20,9 +20,9 @@ T = TypeVar("T")
 class ThreadLender:
     """Lends each request a thread that has served before.
 
-    Django alone gives every request a new thread, and every new thread opens the database anew. Here as many are kept
-    as were needed at once, at most eight idle ones: each holds a connection, of which PostgreSQL has a hundred for all
-    processes. Used by one event loop only.
+    Django alone gives every request a new thread, and every new thread opens a new database connection. Here at most
+    eight idle threads are kept: each holds a connection, of which PostgreSQL has a hundred for all processes. Used by
+    one event loop only.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class ThreadLender:
 
 
 class _Thread(ThreadPoolExecutor):
-    """One thread that says whether it works: it goes on where the request that asked for it was cancelled."""
+    """One thread that says whether it is busy: its work goes on where the request was cancelled."""
 
     def __init__(self) -> None:
         super().__init__(1, thread_name_prefix="request")

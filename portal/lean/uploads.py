@@ -1,8 +1,8 @@
 """Uploads: received in front of Django, streamed to disk, never in memory.
 
-Django's own handler spools a whole body before any view runs, and copies it again: twice the disk, and a limit of 5 MB
-still receives 300 MB. So here the key (or the session with its CSRF header), the permission, the length and the disk
-are checked before the first byte; what was received is then handed to the ordinary view as `scope["portal.upload"]`.
+Django's own handler spools a whole body before any view runs, and copies it again: it takes twice the disk, and with a
+limit of 5 MB it still receives 300 MB. So here the key (or the session with its CSRF header), the permission, the
+length and the disk are checked before the first byte. The view then gets what was received in `scope["portal.upload"]`.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _PATHS = (
 FIELD_BYTES = 2**20
 MOST_FIELDS = 32
 BLOCK_BYTES = 2 * 2**20
-"""So much is hashed and written at once, on the request's own thread: to go there and back costs 0.2 ms. What comes
-first goes at once, so that what is wrong with a form is said early."""
+"""How much is hashed and written at a time, on the request's own thread: each switch to it costs 0.2 ms. The first
+blocks are smaller, so that an error in the form is reported early."""
 BLOCK_MESSAGES = 64
 LOOK_AT_DISK_EVERY_BYTES = 64 * 2**20
 TEXT_FIELDS = frozenset(
     {"name", "model_id", "description", "labels", "preprocessing", "postprocessing", "options", "engine"}
 )
-"""What may come as a file part too: its content is taken as text."""
+"""Fields that may also come as a file part, whose content is taken as text."""
 _FORM_OVERHEAD_BYTES = 2**20
 
 
@@ -96,7 +96,7 @@ def upload_permissions(scope: Scope) -> tuple[str, ...] | None:
 async def receive_upload(
     scope: Scope, receive: Receive, send: Send, django: Application, permissions: Sequence[str]
 ) -> None:
-    """Check, receive, hand over. Whatever happens, a file that nobody took is removed."""
+    """Check, receive, hand over to Django. Whatever happens, a file that no view took is removed."""
     pace = Pace(receive)
     try:
         await sync_to_async(_check_sender)(scope, permissions)
@@ -121,8 +121,8 @@ async def receive_upload(
 
 
 def _check_sender(scope: Scope, permissions: Sequence[str]) -> None:
-    """Raises PortalError. The connection to the database is given back: a slow upload would keep it for hours, and
-    PostgreSQL has a hundred."""
+    """Raises PortalError. Closes the database connection, which a slow upload would hold for hours: PostgreSQL has a
+    hundred."""
     close_old_connections()
     try:
         _authorise(scope, permissions)
@@ -132,7 +132,7 @@ def _check_sender(scope: Scope, permissions: Sequence[str]) -> None:
 
 
 def _authorise(scope: Scope, permissions: Sequence[str]) -> None:
-    """Who sends, and may they? Raises NotAuthenticated or PermissionRefused. The same classes as the views use."""
+    """Authorise the sender with the views' classes. Raises NotAuthenticated or PermissionRefused."""
     request = ASGIRequest(_without_body(scope), BytesIO())
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
@@ -160,7 +160,7 @@ def _refusal(user: Any, permission: str, *, has_key: bool) -> str:
 
 
 def _check_model(scope: Scope) -> None:
-    """Raises NotFound where a version is sent for a model that does not exist: before gigabytes of it came."""
+    """Raises NotFound where a version is sent for a model that does not exist, before gigabytes of it come."""
     if (match := _VERSIONS_PATH.match(scope["path"])) is not None:
         find_model(match["name"])
 
@@ -183,8 +183,8 @@ def _check_length(scope: Scope) -> None:
 class FormReceiver:
     """Feeds the body to the multipart parser; the part `file` goes to disk, the others are short texts.
 
-    All but the reading is done beside the event loop, which answers predictions; the next block is read after that, so
-    a slow disk slows its client and nobody else.
+    All but the reading is done on a thread, because the event loop answers predictions; the next block is read only
+    after that, so a slow disk slows its client and nobody else.
     """
 
     def __init__(self, boundary: str) -> None:
@@ -202,7 +202,7 @@ class FormReceiver:
         self._text = bytearray()
 
     async def run(self, pace: Pace) -> Upload | None:
-        """The received form; None where the client went away. Raises an expected failure for everything else."""
+        """The received form; None where the client went away. Raises PortalError for a form that cannot be taken."""
         try:
             parser = NameReader(
                 self._boundary, max_segment_count=MOST_FIELDS, max_header_size=8192, header_charset="utf8"
@@ -223,7 +223,7 @@ class FormReceiver:
     def _feed(self, parser: NameReader, block: list[bytes]) -> None:
         for body in block:
             self._seen += len(body)
-            if parser.closed:  # what follows the form's end means nothing
+            if parser.closed:  # what follows the form's end is ignored
                 self._after_end += len(body)
                 if self._after_end > FIELD_BYTES:
                     raise TooLarge("More follows the end of the form than may.")
@@ -232,7 +232,7 @@ class FormReceiver:
                     self._take(event)
 
     def discard(self) -> None:
-        """Remove what nobody took: 0.1 s for a gigabyte."""
+        """Remove the file if no view took it: 0.1 s for a gigabyte."""
         if self._writer is not None:
             with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
                 self._writer.close()
@@ -288,7 +288,7 @@ class FormReceiver:
 
 
 async def _next_block(pace: Pace, least_bytes: int) -> list[bytes] | None:
-    """What comes next of the body: so many bytes, many messages, or its end. None where the client went away."""
+    """The next part: `least_bytes`, BLOCK_MESSAGES messages, or the body's end. None where the client went away."""
     block: list[bytes] = []
     size = 0
     while not block or (size < least_bytes and len(block) < BLOCK_MESSAGES and not pace.is_read):
@@ -306,7 +306,7 @@ def _without_body(scope: Scope) -> dict[str, Any]:
 
 
 def _empty_body(receive: Receive) -> Receive:
-    """What Django reads: no body, then whatever comes (a client that goes away)."""
+    """What Django reads: an empty body, then the server's messages (a disconnect)."""
     is_first = True
 
     async def read() -> Message:

@@ -38,7 +38,7 @@ class V1Calls:
         self.route = remembered(self._route)
 
     def _route(self, method: str, path: str) -> Route | None:
-        """None for what only begins like an address of V1. What V1 does not know is a malformed request."""
+        """None where only the path's first letters are V1's. An unknown V1 address is a malformed request."""
         if path.lower() != "/v1" and not path.lower().startswith("/v1/"):
             return None
         work = self._work("GET" if method == "HEAD" else method, path.rstrip("/"))
@@ -80,11 +80,11 @@ class V1Calls:
         return await self._named(name, number, ask)
 
     async def _named(self, name: str, number: int | None, ask: Callable[[Served], Awaitable[Answer]]) -> Answer:
-        """`ask_served` with the words of TensorFlow Serving."""
+        """`ask_served` with the error messages of TensorFlow Serving."""
         try:
             return await ask_served(self._registry, name, number, ask)
         except (NotFound, NotLoaded, NotReady) as error:
-            if error.retry_after_s is not None:  # it is on its way
+            if error.retry_after_s is not None:  # it is being loaded
                 raise
             raise tensorflow_serving.not_found(name, number, error.message) from None
 
@@ -95,7 +95,7 @@ class V1Calls:
         return await self._named(name, number, describe)
 
     async def _status(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
-        """The states of all versions, of what is not loaded too: that is what clients wait with."""
+        """The states of all versions, loaded or not: clients poll this to wait for a load."""
         try:
             states = await self._threads.run(repository.states, name, number)
         except NotFound as error:

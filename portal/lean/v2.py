@@ -1,4 +1,4 @@
-"""V2 / Open Inference Protocol: which address means what, answered from memory and by the runners."""
+"""V2 / Open Inference Protocol: its routes, answered from memory and by the runners."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class V2Calls:
         self.route = remembered(self._route)
 
     def _route(self, method: str, path: str) -> Route | None:
-        """None for what only begins like an address of V2. What V2 does not know answers 404 or 405 itself."""
+        """None where only the path's first letters are V2's. Unknown V2 addresses and methods get 404 or 405 here."""
         if path != "/v2" and not path.startswith("/v2/"):
             return None
         verbs = self._verbs(path.rstrip("/"))
@@ -92,13 +92,13 @@ class V2Calls:
         return await self._named(name, number, ask)
 
     async def _named(self, name: str, number: int | None, ask: Callable[[Served], Awaitable[Answer]]) -> Answer:
-        """`ask_served` with the words that clients of V2 look for."""
+        """`ask_served` with the error messages that clients of V2 look for."""
         try:
             return await ask_served(self._registry, name, number, ask)
         except NotFound as error:
             raise NotFound(f"Request for unknown model: '{name[:100]}' is not found. {error.message}") from None
         except NotLoaded as error:
-            if error.retry_after_s is not None:  # it is on its way
+            if error.retry_after_s is not None:  # it is being loaded
                 raise
             sentence = f"Request for unknown model: '{name[:100]}' has no available versions. {error.message}"
             raise NotLoaded(sentence) from None
@@ -133,7 +133,7 @@ class V2Calls:
         return await self._named(name, number, describe)
 
     async def _numbers(self, served: Served) -> list[int]:
-        """The loaded versions of its model."""
+        """The numbers of its model's loaded versions."""
         return sorted({served.number, *(known.number for known in await self._of_model(served))})
 
     async def _statistics(self, name: str, number: int | None, exchange: Exchange, key: KnownKey | None) -> Answer:
@@ -144,7 +144,7 @@ class V2Calls:
         return await self._named(name, number, count)
 
     async def _all_statistics(self, exchange: Exchange, key: KnownKey | None) -> Answer:
-        """Of all that tell them; a version that does not is left out, as in `/metrics`."""
+        """Of all versions; one that does not report its own is left out, as in `/metrics`."""
 
         async def told(served: Served) -> dict[str, Any] | None:
             try:
@@ -160,8 +160,8 @@ class V2Calls:
 
 
 async def statistics_of(served: Served) -> dict[str, Any]:
-    """One row of statistics. Raises Unavailable where a process does not tell its own: without them the sums would go
-    backwards."""
+    """One row of statistics. Raises Unavailable where one of its processes does not report: without its counts the sums
+    would go backwards."""
     asked = (runners.ask_statistics(path, timeout_s=STATISTICS_LIMIT_S) for path in served.paths)
     try:
         told = await asyncio.gather(*asked)
@@ -172,7 +172,7 @@ async def statistics_of(served: Served) -> dict[str, Any]:
 
 
 async def _compressed(answer: Answer, exchange: Exchange) -> Answer:
-    """The answer in the coding that the client asks for, if it does."""
+    """The answer, compressed if the client asks for that."""
     coding = chosen_coding(exchange.header(b"accept-encoding") or "")
     if coding is None:
         return answer

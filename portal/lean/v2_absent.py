@@ -1,4 +1,4 @@
-"""What V2's clients may ask for and this server does not have: its settings say so, changing them is refused.
+"""Extensions of V2 that this server does not have: reading their settings says so, changing them is refused.
 
 Tracing, changing the log and shared memory are extensions that the server's metadata does not list.
 """

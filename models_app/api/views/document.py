@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page, open to all; their errors have the form of all errors."""
+"""The OpenAPI document and its page, open to all; their errors have the usual form."""
 
 from __future__ import annotations
 

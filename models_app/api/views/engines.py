@@ -20,7 +20,7 @@ FORMAT = OpenApiParameter("format", str, required=True, enum=list(export.FORMATS
 
 
 class CompareView(PortalView):
-    """Measure every engine that can run the version. Disturbs nothing that is loaded, but for the load it makes."""
+    """Measure every engine that can run the version. Disturbs what is loaded only by the processor time it takes."""
 
     permissions: ClassVar = {"POST": CHANGE}
 

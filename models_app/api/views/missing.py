@@ -1,4 +1,4 @@
-"""What is said where no view answers: unknown addresses, requests that Django refuses, bugs outside of the views."""
+"""Responses where no view answers: unknown addresses, requests that Django refuses, bugs outside the views."""
 
 from __future__ import annotations
 

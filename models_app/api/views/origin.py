@@ -1,4 +1,4 @@
-"""Register and load in one call, unload and delete in one, predict by a field: for clients of the plainest kind."""
+"""For simple clients: register and load in one call, unload and delete in one, predict with the model in a field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class OriginModelView(FormView):
             fields = {name: given[name] for name in given}
         name = upload.check_name(fields.get("model_id"), field="model_id")
         if find.exists(name):
-            self._require(request, UNLOAD)  # of what serves now
+            self._require(request, UNLOAD)  # it replaces what serves now
         path = fields.get("model_path")
         try:
             if path not in (None, ""):
@@ -116,9 +116,9 @@ def _copied(path: Path) -> files.ReceivedFile:
 
 
 def importable(text: object) -> Path:
-    """A file inside PORTAL_IMPORT_DIR that is not the portal's own, links resolved.
+    """A file inside PORTAL_IMPORT_DIR and outside the data directory, links resolved.
 
-    Raises ValidationFailed for anything else, TooLarge.
+    Raises TooLarge, ValidationFailed for anything else.
     """
     if not isinstance(text, str):
         raise ValidationFailed.of("model_path", "model_path is a text: where the file lies in the import folder.")

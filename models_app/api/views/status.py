@@ -44,7 +44,7 @@ class StatusView(PortalView):
 
 
 class JobView(PortalView):
-    """One job: work with an end, and where it stands."""
+    """One job and its progress."""
 
     permissions: ClassVar = {"GET": VIEW}
     needs_manage = True

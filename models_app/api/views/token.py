@@ -77,7 +77,7 @@ def _text(given: Any, name: str) -> str:
 
 
 def _may_have(user: Any, scope: str) -> bool:
-    """Whether the user could do anything with a key of this scope that needs it."""
+    """Whether the user has a permission that a key of this scope is for."""
     if scope == KeyScope.PREDICT:
         return bool(user.has_perm(PREDICT) or user.has_perm(VIEW))
     return any(user.has_perm(permission) for permission in _MANAGE)

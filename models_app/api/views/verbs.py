@@ -23,7 +23,7 @@ WAIT = OpenApiParameter("wait", float, description="Seconds to wait for the outc
 
 
 class LoadView(FormView):
-    """Load a version, without one the newest ready. Never unloads another."""
+    """Load a version, by default the newest ready one. Never unloads another."""
 
     permissions: ClassVar = {"POST": LOAD}
 
@@ -42,7 +42,7 @@ class LoadView(FormView):
 
 
 class UnloadView(FormView):
-    """Unload a version, without one all that are loaded. Requests under way are finished first."""
+    """Unload a version, by default all that are loaded. Requests in progress are finished first."""
 
     permissions: ClassVar = {"POST": UNLOAD}
 
@@ -67,7 +67,7 @@ class UnloadView(FormView):
 
 
 class PredictView(PicturesView):
-    """Ask a loaded version, without one the newest loaded: pictures or tensors."""
+    """Ask a loaded version, by default the newest loaded, with pictures or tensors."""
 
     permissions: ClassVar = {"POST": PREDICT}
 

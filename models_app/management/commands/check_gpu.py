@@ -1,4 +1,4 @@
-"""`manage.py check_gpu`: the proof on a machine with a GPU. Runs beside a portal, and without one."""
+"""`manage.py check_gpu`: prove unloading on a machine with a GPU. Runs with or without a running portal."""
 
 from __future__ import annotations
 

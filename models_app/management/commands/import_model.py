@@ -102,7 +102,7 @@ def _what_is_next(name: str) -> str:
 
 
 def _is_served() -> bool:
-    """Whether `serve` holds its lock on the data directory. Only looked up: to try the lock could turn a start away."""
+    """Whether `serve` holds its lock on the data directory. Read from /proc: trying it could make a start fail."""
     try:
         inode = str((settings.PORTAL_DATA_DIR / "serve.lock").stat().st_ino)
         locks = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]
