@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference.formats import FileFacts, FileRejected, inspect_file
-from inference.formats.protobuf import DAMAGED
+from inference.formats.protobuf import DAMAGED, TOO_MANY
 from tests.real_models import ORIENTATION_LABELS, orientation_onnx
 from tests.wire_bytes import pb
 
@@ -223,6 +224,37 @@ def test_functions_that_the_file_brings_along_are_accepted(tmp_path: Path) -> No
     own = pb((1, "Magic"), (7, node("Relu")), (10, "mine"))
 
     assert inspect_file(onnx_file(tmp_path, graph([node("Magic", domain="mine")]), (25, own))).format == "onnx"
+
+
+def own_function(name: str, *called: str) -> tuple[int, bytes]:
+    return 25, pb((1, name), *[(7, node(other, domain="mine")) for other in called], (10, "mine"))
+
+
+def test_functions_that_become_too_many_nodes_are_refused(tmp_path: Path) -> None:
+    doubling = [own_function(f"f{n}", f"f{n + 1}", f"f{n + 1}") for n in range(39)]
+    last = (25, pb((1, "f39"), (7, node("Relu")), (10, "mine")))
+
+    began = time.monotonic()
+    sentence = refusal(onnx_file(tmp_path, graph([node("f0", domain="mine")]), *doubling, last))
+
+    assert sentence == TOO_MANY
+    assert time.monotonic() - began < 1
+    assert inspect_file(onnx_file(tmp_path, graph([node("f25", domain="mine")]), *doubling, last)).format == "onnx"
+
+
+@pytest.mark.parametrize("called", [("a",), ("b", "a")])
+def test_a_function_that_calls_itself_is_named(tmp_path: Path, called: tuple[str, ...]) -> None:
+    functions = [own_function("a", called[0]), *([own_function("b", "a")] if "b" in called else [])]
+
+    assert refusal(onnx_file(tmp_path, graph([node("a", domain="mine")]), *functions)).startswith(
+        "The function 'a' of the ONNX file calls itself."
+    )
+
+
+def test_two_functions_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    functions = [own_function("a"), own_function("a")]
+
+    assert refusal(onnx_file(tmp_path, graph([node("a", domain="mine")]), *functions)) == DAMAGED
 
 
 def test_the_defaults_of_a_function_are_looked_at(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
@@ -12,7 +13,7 @@ from inference.archives import is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.label_text import labels_beside, read_labels
 from inference.formats.onnx_archive import WeightFiles, model_entry
-from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Budget, Message, as_text, opened_bytes
+from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, TOO_MANY, Budget, Message, as_text, opened_bytes
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")
@@ -38,6 +39,9 @@ _MICROSOFT = """
 MICROSOFT_OPS = frozenset(_MICROSOFT.split())
 
 MAX_BYTES = 2 << 30  # protobuf's own limit
+MAX_NODES = 1_000_000
+_Key = tuple[str, str, str]
+"""Domain, name and overload of an operation or a function."""
 EXTERNAL = (
     "The ONNX file keeps its weights in another file. Put both into one .zip and upload that, or save the model with "
     "all weights inside (torch.onnx.export with external_data=False, onnx.save_model with save_as_external_data=False)."
@@ -70,10 +74,13 @@ def _inspect(raw: memoryview, weight_files: WeightFiles | None) -> tuple[str, ..
     if graph is None:
         raise FileRejected(DAMAGED)
     _check_opset(model)
-    walk = _Walk(_own_functions(model), weight_files)
-    for function in model.all(25):
-        walk.function(function)
+    own = _own_functions(model)
+    walks = {key: _Walk(own.keys(), weight_files) for key in own}
+    for key, function in own.items():
+        walks[key].function(function)
+    walk = _Walk(own.keys(), weight_files)
     walk.graph(graph)
+    _check_expanded({key: each.nodes for key, each in walks.items()}, walk.nodes)
     if model.has(20):
         raise FileRejected(
             "The ONNX file holds a graph for training. Export the model for inference and upload that file."
@@ -90,17 +97,44 @@ def _check_opset(model: Message) -> None:
         raise FileRejected("The ONNX file does not say which operation set it uses. Export it again.")
 
 
-def _own_functions(model: Message) -> set[tuple[str, str]]:
-    """(domain, name) of the functions that the file itself defines."""
-    return {(function.text(10), function.text(1)) for function in model.all(25)}
+def _own_functions(model: Message) -> dict[_Key, Message]:
+    """The functions that the file itself defines. Raises FileRejected where two cannot be told apart."""
+    functions = list(model.all(25))
+    own = {(function.text(10), function.text(1), function.text(13)): function for function in functions}
+    if len(own) < len(functions):
+        raise FileRejected(DAMAGED)
+    return own
+
+
+def _check_expanded(functions: Mapping[_Key, Counter[_Key]], graph: Counter[_Key]) -> None:
+    """Raises FileRejected where the graph has too many nodes, or never ends, once onnxruntime has put each function's
+    nodes in the place of its calls: 40 functions that call the next one twice are 5 KB, and 2^39 nodes."""
+    known: dict[_Key, int] = {}
+
+    def nodes(called: Counter[_Key], path: tuple[_Key, ...]) -> int:
+        if len(path) > MAX_DEPTH:
+            raise FileRejected(TOO_DEEP)
+        total = 0
+        for key, count in called.items():
+            if key in path:
+                raise FileRejected(f"The function '{shown(key[1])}' of the ONNX file calls itself. Export it again.")
+            if key in functions and key not in known:
+                known[key] = nodes(functions[key], (*path, key))
+            total += count * known.get(key, 1)
+        return total
+
+    if nodes(graph, ()) > MAX_NODES:
+        raise FileRejected(TOO_MANY)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Checks every node and tensor, inner graphs too. `weight_files` is None for a model without an archive."""
+    """Checks every node and tensor, inner graphs too. `weight_files` is None for a model without an archive. `nodes`
+    counts the nodes by operation."""
 
-    own: set[tuple[str, str]]
+    own: Collection[_Key]
     weight_files: WeightFiles | None
+    nodes: Counter[_Key] = field(default_factory=Counter)
 
     def graph(self, graph: Message) -> None:
         for number, _, value in graph.fields():
@@ -121,7 +155,7 @@ class _Walk:
             self._attribute(default)
 
     def node(self, node: Message) -> None:
-        op, domain = "", ""
+        op = domain = overload = ""
         for number, _, value in node.fields():
             if isinstance(value, int):
                 continue
@@ -129,9 +163,12 @@ class _Walk:
                 op = as_text(value)
             elif number == 7:
                 domain = as_text(value)
+            elif number == 8:
+                overload = as_text(value)
             elif number == 5:
                 self._attribute(_inner(node, value))
-        if domain in STANDARD_DOMAINS or (domain, op) in self.own:
+        self.nodes[domain, op, overload] += 1
+        if domain in STANDARD_DOMAINS or (domain, op, overload) in self.own:
             return
         if domain == "com.microsoft":
             if op in MICROSOFT_OPS:

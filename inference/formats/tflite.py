@@ -173,11 +173,15 @@ def _check_shape(tensor: Table) -> None:
 
 def _associated_labels(path: Path, size_bytes: int) -> tuple[str, ...]:
     """Labels in the zip that the metadata writer appends (https://ai.google.dev/edge/litert/models/metadata): of the
-    .txt files with "label" in their name the one with a usual name, else the only one."""
+    .txt files with "label" in their name or a usual name the one with a usual name, else the only one."""
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()[:100]}
-            texts = [name for name in sizes if name.lower().endswith(".txt") and "label" in name.lower()]
+            texts = [
+                name
+                for name in sizes
+                if name.lower().endswith(".txt") and ("label" in name.lower() or name in LABEL_FILES)
+            ]
             usual = [name for name in LABEL_FILES if name in texts]
             name = usual[0] if usual else texts[0] if len(texts) == 1 else ""
             if not name or sizes[name] > min(MAX_LABEL_TEXT, size_bytes * 20):
