@@ -116,6 +116,8 @@ RAW = {
     "msgrcv": ("EPERM", "-1, 0, 0, 0, 0"),
     "sendto": ("EPERM", "-1, 0, 0, 0, 1, 1"),
     "io_uring_setup": ("ENOSYS", "0, 0"),
+    "memfd_create": ("ENOSYS", "0, 0"),
+    "memfd_secret": ("ENOSYS", "99"),
     "clone3": ("ENOSYS", "0, 0"),
 }
 
