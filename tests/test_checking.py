@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inference.checking import Checked, FileRefused, check_file
@@ -45,6 +46,31 @@ def test_labels_that_nobody_could_send_are_left_out_with_a_note(tmp_path: Path, 
     assert found.labels == ()
     assert [note.split(". ")[0] for note in found.notes] == ["The labels inside the file were left out"]
     assert all(is_text(note) for note in found.notes)
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_check_whose_process_is_killed_from_outside_is_tried_once_more(tmp_path: Path, killed: int) -> None:
+    """As the kernel does where memory is short: the file is not to blame."""
+    stages: list[str] = []
+
+    def kill(percent: int, detail: str) -> None:
+        stages.append(detail)
+        if stages.count(detail) <= killed and percent == 10:
+            (child,) = psutil.Process().children()
+            child.kill()
+
+    def check() -> Checked:
+        workspace = Workspace(tmp_path / "work")
+        return check_file(
+            onnx_file(tmp_path, RELU), workspace=workspace, is_trusted=False, sandbox="auto", progress=kill
+        )
+
+    if killed == 1:
+        assert check().format == "onnx"
+    else:
+        with pytest.raises(FileRefused, match="The check ended early"):
+            check()
+    assert not psutil.Process().children() and not (tmp_path / "work").exists()
 
 
 def test_texts_go_in_and_come_out(tmp_path: Path) -> None:

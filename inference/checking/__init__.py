@@ -7,6 +7,7 @@ engine.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import Any
 
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
+from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Progress, Said, run_child
 from inference.postprocessing import parse_labels
 from inference.refusal import said_text, shown
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.wire import ALLOWED_DTYPES
 from inference.workspace import Workspace
+
+logger = logging.getLogger("portal.check")
 
 INSPECT_S, INSPECT_BYTES_PER_S = 8.0, 25 * 10**6
 """Reading a description takes a tenth of a second; the rest is for unpacking archives."""
@@ -103,10 +106,22 @@ def _ask(
     stage: tuple[int, str],
 ) -> Said:
     """The child's answer. Raises FileRefused where it refuses the file, exceeds a limit or ends without an answer."""
+    run = functools.partial(
+        run_child,
+        "inference.checking.work",
+        request,
+        workspace,
+        limits,
+        sandbox=sandbox,
+        progress=progress,
+        stage=stage,
+    )
     try:
-        said = run_child(
-            "inference.checking.work", request, workspace, limits, sandbox=sandbox, progress=progress, stage=stage
-        )
+        try:
+            said = run()
+        except ChildKilled as killed:
+            logger.warning("the check of %s is tried once more: %s", workspace.root.name, killed)
+            said = run()
     except SandboxMissing as missing:
         raise FileRefused(str(missing)) from missing
     except ChildFailed as failure:

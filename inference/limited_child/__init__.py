@@ -36,9 +36,11 @@ ENDED = "The file ended the process that worked on it. It needs more than there 
 NONSENSE = "The process that worked on the file answered something that makes no sense."
 _LOOK_EVERY_S = 0.02  # some files took 0.3 GB within a second
 _TOLD_AT_ONCE = 100
-_TELL_EVERY_S = 0.25  # after those: who hears of the progress writes it into the database
-_TELL_AGAIN_S = 2.0  # who hears of it raises where the work is no longer wanted
+_TELL_EVERY_S = 0.25  # after those: the receiver writes the progress into the database
+_TELL_AGAIN_S = 2.0  # the receiver raises if the work is no longer wanted
 _OUTPUT_TAIL_BYTES = 4000
+
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 
 Said = dict[str, Any]
 Progress = Callable[[int, str], None]
@@ -64,6 +66,10 @@ class ChildFailed(Exception):
     """The child exceeded a limit or ended without an answer; the text is a sentence for people."""
 
 
+class ChildKilled(ChildFailed):
+    """A signal from outside ended the child, such as the kernel's for lack of memory: the file may be good."""
+
+
 def run_child(
     work: str,
     request: Mapping[str, Any],
@@ -78,16 +84,16 @@ def run_child(
 ) -> Said:
     """Call the function `work` of the module named `work` with `request` (JSON) in a child process; return its answer.
 
-    `workspace` must be prepared: the child reads its `model/`, writes only in its `tmp/`. `sandbox` is what
-    PORTAL_SANDBOX says. `device` is what the environment says of GPUs (`devices.visible_devices_environment`). `hear`
-    is given each part of the answer as soon as it is there; parts that were heard count, whatever happens to the child
-    later. `progress` is told the `stage` first, then what the child says: a hundred times at once, later the newest a
-    few times a second, and always the last. While the child says nothing it is told the same every two seconds; if it
-    raises, the child is killed. What the child says is untrusted beyond being JSON objects.
+    `workspace` must be prepared: the child reads its `model/` and writes only in its `tmp/`. `sandbox` is the value of
+    PORTAL_SANDBOX. `device` holds environment variables about GPUs (`devices.visible_devices_environment`). `hear` gets
+    each part of the answer as it arrives; parts stay valid even if the child fails later. `progress` is called with
+    `stage` first, then at once for the first hundred reports, then a few times a second with the newest, and always
+    with the last. While the child is silent it is called with the same again every two seconds; if it raises, the child
+    is killed. The answer is checked to be a JSON object, but otherwise untrusted.
 
-    Raises ChildFailed, and SandboxMissing if the sandbox is required and the host lacks part of it. When this returns
-    or raises, the child and its process group are gone. Call it from a thread that lives as long as the child: the
-    kernel kills the child when that thread ends.
+    Raises ChildFailed, ChildKilled if a signal from outside ended it, and SandboxMissing if the sandbox is required and
+    the host lacks part of it. When this returns or raises, the child and its process group are gone. Call it from a
+    thread that lives as long as the child: the kernel kills the child when that thread ends.
     """
     tmp = str(workspace.tmp_directory)
     own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **device}
@@ -112,7 +118,7 @@ def run_child(
             raise SandboxMissing(conversation.unwalled)
         if conversation.answer is None:
             logger.warning("%s ended with %s and no answer: %s", work, process.returncode, _tail(output))
-            raise ChildFailed(ENDED)
+            raise (ChildKilled if process.returncode in _FROM_OUTSIDE else ChildFailed)(ENDED)
         return conversation.answer
 
 
@@ -174,7 +180,7 @@ class _Conversation:
             self.answer = said
 
     def _tell(self, *, now: bool = False) -> None:
-        """Hand on the newest progress, after many of them a few times a second unless `now`; again after a silence."""
+        """Pass on the newest progress: of many reports only a few a second, unless `now`. Repeat it while none come."""
         silent_s = time.monotonic() - self._told_at
         is_due = now or self._told < _TOLD_AT_ONCE or silent_s >= _TELL_EVERY_S
         if self._newest is not None and ((self._untold is not None and is_due) or silent_s >= _TELL_AGAIN_S):
