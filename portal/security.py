@@ -1,4 +1,4 @@
-"""The content security policy: nothing from elsewhere, no inline script or style."""
+"""Headers of every page: nothing from elsewhere, no inline script or style, and no copy in a cache."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ POLICY = "; ".join(
 )
 
 
-class ContentSecurityPolicyMiddleware:
+class SecurityHeadersMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
+        response.headers.setdefault("Cache-Control", "private, no-store")  # else it could be read after the log-out
         return response

@@ -74,7 +74,7 @@ MIDDLEWARE = [
     "portal.logging.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "portal.static_files.StaticFilesMiddleware",
-    "portal.security.ContentSecurityPolicyMiddleware",
+    "portal.security.SecurityHeadersMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -79,6 +79,7 @@ def test_a_superuser_sees_every_page_and_none_has_anything_inline() -> None:
         assert response.status_code == 200, address
         assert not INLINE.search(text_of(response)), (address, INLINE.search(text_of(response)))
         assert "Content-Security-Policy" in response.headers
+        assert "no-store" in response.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class InstanceShape(s.Serializer[Any]):
     load_seconds = s.FloatField(allow_null=True)
     requests = s.IntegerField()
     errors = s.IntegerField()  # type: ignore[assignment]
-    sandbox = s.ChoiceField(["full", "partial", "none"])
+    sandbox = s.ChoiceField(["full", "partial", "none"], allow_null=True)
 
 
 class Version(s.Serializer[Any]):

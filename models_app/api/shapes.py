@@ -84,7 +84,7 @@ def instance_json(instance: Instance) -> dict[str, Any]:
         "load_seconds": instance.load_seconds,
         "requests": instance.requests,
         "errors": instance.errors,
-        "sandbox": instance.sandbox,
+        "sandbox": None if instance.state in {InstanceState.QUEUED, InstanceState.LOADING} else instance.sandbox,
     }
 
 

@@ -278,6 +278,8 @@ class FormReceiver:
             self._writer = None
             self._upload.file = ReceivedFile(self._path, self._name, self._size, self._digest.hexdigest())
             return
+        if self._field == "file" and self._text:
+            raise ValidationFailed.of("file", "What was sent as file has no file name. Send it as a file.")
         try:
             text = self._text.decode("utf-8")
         except UnicodeDecodeError:
