@@ -23,10 +23,10 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """`files` by their path inside the version's folder: what replaces the model; `number` is that folder's name.
-    `settings` are text, as in a form: they come in the configuration as `parameters: {"labels": {"string_value": …}}`,
-    the engine as its `backend`. `max_batch` is its `max_batch_size`, None where it says none. `instances` is a
-    parameter of the load, else the sum of the counts in the configuration's `instance_group`."""
+    """`files` replace the model, keyed by their path inside the version's folder; `number` is the folder's name.
+    `settings` are text, as in a form; the configuration has them as `parameters: {"labels": {"string_value": …}}`, and
+    the engine as `backend`. `max_batch` is its `max_batch_size`, None if not set. `instances` is a parameter of the
+    load, otherwise the sum of the counts in the configuration's `instance_group`."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     number: int | None = None
@@ -92,7 +92,7 @@ def _content(name: str, data: Any) -> bytes:
 
 
 def _decoded(text: str) -> bytes:
-    """In slices: the decoder lets no other thread in before it has read all, 0.3 s for 60 MB. Raises ValueError."""
+    """Decode in slices: one call would hold Python's lock for 0.3 s for 60 MB. Raises ValueError."""
     if len(text) % 4 or text.find("=", 0, -2) >= 0 or "\n" in text:  # in lines, or not padded
         return from_base64(text)
     return b"".join(from_base64(text[start : start + _SLICE]) for start in range(0, len(text), _SLICE))
