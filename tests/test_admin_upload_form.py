@@ -10,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from models_app.choices import FileStatus
 from models_app.models import ModelVersion, RegisteredModel
 from tests.admin_rows import make_staff, make_superuser, make_version
 
@@ -74,6 +75,28 @@ def test_a_name_that_exists_makes_its_next_version(client: Client) -> None:
 
     assert "this becomes version 2" in hint
     assert RegisteredModel.objects.get().versions.count() == 2
+
+
+@pytest.mark.parametrize(("more", "said"), [({}, False), ({"threads": 2}, True)])
+def test_the_form_for_a_next_version_is_filled_in_as_the_newest_good_one(
+    client: Client, more: dict[str, Any], said: bool
+) -> None:
+    make_version(
+        "plankton", labels=["copepod", "diatom"], engine="openvino",
+        preprocessing_json={"preset": "unit", "size": [24, 32]}, postprocessing_json={"activation": "softmax"},
+        options_json={"precision": "bf16", **more},
+    )  # fmt: skip
+    make_version("plankton", status=FileStatus.REJECTED)
+
+    response = client.get(f"{ADD}?name=plankton")
+
+    initial = response.context["form"].initial
+    page = response.content.decode()
+    assert (initial["labels"], initial["preset"], initial["size"]) == ("copepod\ndiatom", "unit", "24 × 32")
+    assert (initial["activation"], initial["engine"], initial["precision"]) == ("softmax", "openvino", "bf16")
+    assert "The form is filled in as version 1 is set up." in page and "copepod\ndiatom</textarea>" in page
+    assert ("Its other settings are not taken over" in page) == said
+    assert client.get(f"{ADD}?name=other").context["form"].initial == {"name": "other"}
 
 
 @pytest.mark.parametrize(

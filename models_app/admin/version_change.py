@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from inference.errors import PortalError, ValidationFailed
 from inference.preprocessing import CHANNELS, RESIZES
-from models_app.admin.version_form import preprocessing_wish
+from models_app.admin.version_form import preprocessing_fields, preprocessing_wish
 from models_app.choices import FileStatus
 from models_app.models import ModelVersion
 from models_app.pages.engine_choices import (
@@ -44,8 +44,6 @@ _ENDS = ("graph_inputs", "graph_outputs")
 _USED = r"\w+ \w+ from the next load"
 _CHANGED_AS = {"engine": f"engine|options|{_USED}", "options": f"options|{_USED}", "ends": "options"}
 """Patterns of changes in the history: the field's name, or the words of “Use it”."""
-_OWN_FIELDS = ("preset", "size", "resize", "color")
-"""Keys of preprocessing that have a field of their own; the others stand in the JSON text below them."""
 
 
 def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpResponse:
@@ -160,16 +158,8 @@ def _shown(version: ModelVersion, what: str) -> dict[str, Any]:
     if what == "ends":
         return {}
     if what == "preprocessing":
-        wish = version.preprocessing_json
-        size = wish.get("size")
-        rest = {key: value for key, value in wish.items() if key not in _OWN_FIELDS}
-        return {
-            "preset": wish.get("preset", "" if rest else "none"),
-            "size": f"{size[0]} × {size[1]}" if size else "",
-            "resize": wish.get("resize", ""),
-            "color": wish.get("color", ""),
-            "rest": _json(rest),
-        }
+        fields, rest = preprocessing_fields(version.preprocessing_json)
+        return {**fields, "rest": _json(rest)}
     return {"rest": _json(version.postprocessing_json if what == "postprocessing" else version.options_json)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -17,6 +18,7 @@ from inference.errors import PortalError, TooLarge, ValidationFailed
 from inference.options import PRECISIONS
 from inference.postprocessing import ACTIVATIONS
 from inference.preprocessing import CHANNELS, PRESETS, RESIZES
+from models_app.choices import FileStatus
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.pages.engine_choices import (
     PRECISION_CHOICES,
@@ -115,6 +117,40 @@ def preprocessing_wish(given: Any) -> dict[str, Any]:
     return wish
 
 
+def preprocessing_fields(wish: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The reverse of `preprocessing_wish`: the four fields, and what of the wish has no field."""
+    rest = {key: value for key, value in wish.items() if key not in {"preset", "size", "resize", "color"}}
+    size = wish.get("size")
+    fields = {
+        "preset": wish.get("preset", "" if rest else "none"),
+        "size": f"{size[0]} × {size[1]}" if size else "",
+        "resize": wish.get("resize", ""),
+        "color": wish.get("color", ""),
+    }
+    return fields, rest
+
+
+def _as_before(name: str) -> tuple[dict[str, Any], str]:
+    """How the newest good version of a model is set up, as fields of the form, and a sentence that says so."""
+    known = ModelVersion.objects.filter(model__name=name).order_by("-number")
+    version = known.filter(status=FileStatus.READY).first() or known.first()
+    if version is None:
+        return {}, ""
+    preprocessing, rest = preprocessing_fields(version.preprocessing_json)
+    options, scores = version.options_json, version.postprocessing_json
+    fields = {
+        **preprocessing,
+        "labels": "\n".join(version.labels),
+        "activation": scores.get("activation", ""),
+        "engine": version.engine,
+        "precision": version.precision,
+        **{end: ", ".join(options.get(end, [])) for end in ("graph_inputs", "graph_outputs")},
+    }
+    is_all = not rest and not scores.keys() - {"activation"} and not options.keys() - fields.keys()
+    others = "" if is_all else " Its other settings are not taken over: set them on the new version's page."
+    return fields, f"The form is filled in as version {version.number} is set up.{others}"
+
+
 def options_wish(given: Any) -> dict[str, Any]:
     """The REST API's `options` from the fields precision, graph_inputs and graph_outputs."""
     precision = given.get("precision") or ""
@@ -126,7 +162,8 @@ def options_wish(given: Any) -> dict[str, Any]:
 def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         name = request.GET.get("name", "")[:100]
-        return _page(admin, request, UploadForm(initial={"name": name}))
+        fields, sentence = _as_before(name)
+        return _page(admin, request, UploadForm(initial={**fields, "name": name}), as_before=sentence)
     form = UploadForm(request.POST, request.FILES)
     wish = form.settings() if form.is_valid() else None
     if wish is None:
@@ -155,7 +192,9 @@ def _receive(request: HttpRequest, form: UploadForm, wish: upload.VersionSetting
         received.discard()
 
 
-def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200) -> HttpResponse:
+def _page(
+    admin: Any, request: HttpRequest, form: UploadForm, *, status: int = 200, as_before: str = ""
+) -> HttpResponse:
     known = dict(RegisteredModel.objects.order_by("name").values_list("name", "last_number"))
     name = str(form["name"].value() or "")
     context = {
@@ -165,6 +204,7 @@ def _page(admin: Any, request: HttpRequest, form: UploadForm, status: int = 200)
         "form": form,
         "known": known,
         "name_hint": name_hint(name, known),
+        "as_before": as_before,
         "plain_hint": name_hint("", known),
         "limit_bytes": settings.PORTAL_MAX_UPLOAD_BYTES,
         "limit": size_words(settings.PORTAL_MAX_UPLOAD_BYTES),

@@ -8,6 +8,9 @@ const file = form.elements.file, nameField = form.elements.name, hint = document
 const zoneWords = zone.querySelector("strong"), plainZone = zoneWords.textContent;
 const SILENCE_S = 10;
 const LOGGED_OUT = "You are logged out. Log in in another tab, then press “Upload and check” again.";
+const takeOver = document.getElementById("take-over"), asBefore = document.getElementById("as-before");
+const SET_UP = ["labels", "preset", "size", "resize", "color", "activation", "engine", "precision", "graph_inputs", "graph_outputs"];
+let setUpAs = asBefore.textContent ? nameField.value : ""; // the model whose settings stand in the form
 let madeName = ""; // of the chosen file; a name that somebody typed stays
 
 for (const [event, isOver] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
@@ -22,7 +25,26 @@ function lastNumber(name) {
 function tellName() {
   const last = lastNumber(nameField.value.trim());
   hint.textContent = last === null ? hint.dataset.plain : `${nameField.value.trim()} exists; this becomes version ${last + 1}.`;
+  const isOther = nameField.value.trim() !== setUpAs;
+  takeOver.hidden = !last || !isOther;
+  asBefore.hidden = isOther;
 }
+
+/** Labels, preprocessing and so on of the model's newest version, into the form: the server fills in one of its own. */
+takeOver.addEventListener("click", async () => {
+  const name = nameField.value.trim();
+  const text = await fetch(`${location.pathname}?name=${encodeURIComponent(name)}`).then((page) => page.text()).catch(() => "");
+  const page = new DOMParser().parseFromString(text, "text/html"), filled = page.querySelector("form[data-upload]");
+  if (!filled) return;
+  for (const field of SET_UP) {
+    form.elements[field].value = filled.elements[field].value;
+    if (filled.elements[field].value) form.elements[field].closest?.("details")?.setAttribute("open", "");
+  }
+  setUpAs = name;
+  asBefore.textContent = page.getElementById("as-before").textContent;
+  tellName();
+  form.elements.labels.focus();
+});
 nameField.addEventListener("input", tellName);
 
 /** Where the name came into being or went since the page was made: what pressing again makes of it; else nothing. */

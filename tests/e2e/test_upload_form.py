@@ -117,6 +117,25 @@ def test_the_hint_of_a_proposed_name_does_not_stay_at_another(open_page: Callabl
     expect(page.locator("#name-hint")).to_contain_text("Letters, digits")
 
 
+def test_a_next_version_is_set_up_as_the_one_before(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    expect(page.locator("#take-over")).to_be_hidden()
+    fill(page, digits_copy)
+
+    page.click("#take-over")
+
+    expect(page.locator("#as-before")).to_have_text("The form is filled in as version 1 is set up.")
+    expect(page.locator("#take-over")).to_be_hidden()
+    page.click(BUTTON)
+    page.wait_for_url("**/change/")
+    version, before = portal.client().checked(digits_copy, 2), portal.client().version(digits_copy, 1)
+    assert version["labels"] == before["labels"] and len(version["labels"]) == 10
+    assert version["preprocessing"] == before["preprocessing"] | {"resize": "stretch"}
+
+
 def test_two_files_at_once_are_answered_with_a_sentence(open_page: Callable[..., Page], two_files: list[Path]) -> None:
     page = open_page()
     log_in(page, FORM)
