@@ -259,12 +259,12 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     soonest_ms = min(row.p50_ms or math.inf for row in fastest)
     soon = [row for row in fastest if AS_FAST * (row.p50_ms or math.inf) <= soonest_ms]
     best = min(soon, key=lambda row: (row.engine not in PARALLEL_ENGINES, row.p50_ms or math.inf))
-    as_fast = " and ".join(row.engine for row in fastest if row.engine != best.engine)
+    as_fast = _joined([row.engine for row in fastest if row.engine != best.engine])
     if best.engine != reference.engine:
         has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
         return best.engine, _why(best, reference, as_fast, has_equals=has_equals)
     if as_fast:
-        return best.engine, f"{_named(best)} serves single examples as fast as {as_fast}, and answers one soonest."
+        return best.engine, f"{_named(best)} answers a single example soonest. As a service {as_fast} would be as fast."
     return best.engine, _why_the_reference(best, rows)
 
 
@@ -299,8 +299,13 @@ def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
         speed += f", {per_second / reference.per_second:.1f} times {reference.engine}"
     if not as_fast:
         return f"{best.engine} is the fastest whose answers agree ({speed})."
-    merit = "computes requests side by side" if has_equals else "answers one soonest"
-    return f"{best.engine} agrees, serves single examples as fast as {as_fast} ({speed}), and {merit}."
+    merit = "computes requests side by side" if has_equals else "answers a single example soonest"
+    return f"{best.engine} agrees and {merit} ({speed}). As a service {as_fast} would be as fast."
+
+
+def _joined(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _agrees(row: Row) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from models_app.choices import LIVE, FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion
@@ -25,7 +25,8 @@ def with_group(versions: QuerySet[ModelVersion]) -> QuerySet[ModelVersion]:
     return versions.annotate(
         group=Case(
             When(status=FileStatus.CHECKING, then=Value("moving")),
-            When(status=FileStatus.REJECTED, then=Value("attention")),
+            When(status=FileStatus.REJECTED, number=F("model__last_number"), then=Value("attention")),
+            When(status=FileStatus.REJECTED, then=Value("unloaded")),  # a newer version has taken its place
             When(any_in(InstanceState.READY), then=Value("loaded")),
             When(any_in(*LIVE), then=Value("moving")),
             When(any_in(InstanceState.FAILED), then=Value("attention")),
