@@ -216,6 +216,19 @@ def test_rows_of_a_page_that_is_no_more_are_not_found(query: str, monkeypatch: p
     assert client.get(f"{LIST}?{query}").headers["Location"].endswith("?e=1")
 
 
+def test_a_version_leads_to_its_siblings_and_to_the_description_of_its_model() -> None:
+    version = make_version("pets")
+    address = f"{LIST}{version.pk}/change/"
+    description = reverse("admin:models_app_registeredmodel_change", args=[version.model_id])
+
+    page = logged_in(make_superuser()).get(address).content.decode()
+    only_seen = logged_in(make_staff("view")).get(address).content.decode()
+
+    assert f'href="{LIST}?q=pets"' in page and f'href="{LIST}?q=pets"' in only_seen
+    assert description in page and "Describe it" in page
+    assert description not in only_seen
+
+
 def test_a_fragment_changes_with_the_state() -> None:
     version = make_version()
     client = logged_in(make_superuser())

@@ -60,6 +60,7 @@ class VersionPage:
     uploaded: str
     uploader: str
     file_name: str
+    model_pk: int
     description: str
     trusted: str
     engine_why: str
@@ -104,6 +105,7 @@ def build_version_page(version: ModelVersion, now: datetime) -> VersionPage:
         uploaded=date_words(version.created_at),
         uploader=version.created_by.get_username() if version.created_by else "",
         file_name=version.file_name,
+        model_pk=version.model_id,
         description=version.model.description,
         trusted=f"trusted by {version.trusted_by}: {version.trusted_reason}" if version.trusted_by else "",
         engine_why=version.engine_reason.rstrip("."),
