@@ -28,6 +28,7 @@ from models_app.models import Instance, ModelVersion
 from models_app.pages.rights import Rights
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
+from models_app.pages.wall import SAMPLE_NAME
 from models_app.pages.words import NOTHING_DONE
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
@@ -184,6 +185,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "is_refreshing": row.is_moving and request.method == "GET" and "still" not in request.GET,
         "takes_pictures": takes_pictures(version),
         "takes_texts": takes_texts(version),
+        "is_sample": version.model.name == SAMPLE_NAME,
         "scaling": scaling_hint(version),
         "input_words": input_words(version),
         "example_words": example_words(version),

@@ -34,6 +34,9 @@ for (const input of document.querySelectorAll("input[data-most]")) {
     document.addEventListener("paste", paste);
     form.addEventListener("submit", ask);
     window.addEventListener("pageshow", showPreviews);
+    const samples = document.getElementById("samples");
+    if (samples) samples.hidden = false;
+    samples?.addEventListener("click", takeSample);
   } else if (form) {
     form.addEventListener("submit", () => say("Waiting for the answer"));
     window.addEventListener("pageshow", () => say(""));
@@ -80,6 +83,12 @@ for (const input of document.querySelectorAll("input[data-most]")) {
     for (const file of files) all.items.add(file);
     input.files = all.files;
     showPreviews();
+  }
+
+  async function takeSample(event) {
+    const img = event.target.closest("button")?.querySelector("img");
+    const data = img && await fetch(img.src).then((answer) => answer.blob()).catch(() => null);
+    if (data) choose([...input.files, new File([data], `${img.alt}.png`, { type: data.type })]);
   }
 
   /** The focus goes to the next one's button, behind the last to the one before, behind the only one to the field. */

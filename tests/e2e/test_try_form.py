@@ -28,6 +28,26 @@ def with_pictures(page: Page, portal: RunningPortal, name: str) -> Page:
     return page
 
 
+def test_the_sample_brings_its_own_pictures(
+    open_page: Callable[..., Page], portal: RunningPortal, digits_copy: str
+) -> None:
+    page = open_page()
+    log_in(page, "/try/digits/")
+    portal.client("manage").load("digits")
+    look_again(page)
+    expect(page.locator("#id_image")).to_be_enabled()
+
+    page.click("[alt='A handwritten 4']")
+    expect(page.locator(".previews li")).to_have_count(1)
+    page.click("[alt='A handwritten 0']")
+    expect(page.locator(".previews li")).to_have_count(2)
+    page.click("#ask-button")
+
+    assert winners(page) == ["4", "0"]
+    page.goto(f"/try/{digits_copy}/")
+    assert page.locator("#samples").count() == 0
+
+
 def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Page], digits_copy: str) -> None:
     page = open_page()
     log_in(page, f"/try/{digits_copy}/")
