@@ -88,7 +88,7 @@ for (const input of document.querySelectorAll("input[data-most]")) {
   async function takeSample(event) {
     const img = event.target.closest("button")?.querySelector("img");
     const data = img && await fetch(img.src).then((answer) => answer.blob()).catch(() => null);
-    if (data) choose([...input.files, new File([data], `${img.alt}.png`, { type: data.type })]);
+    if (data) choose([...input.files, new File([data], `${img.alt.at(-1)}.png`, { type: data.type })]);
   }
 
   /** The focus goes to the next one's button, behind the last to the one before, behind the only one to the field. */
