@@ -138,3 +138,38 @@ def test_what_is_pressed_is_large_enough(
 
         assert len(boxes) >= 5, address
         assert not [(words, box) for words, box in boxes if box is None or box["height"] < least], address
+
+
+@pytest.fixture
+def compared(portal: RunningPortal, digits_copy: str) -> str:
+    """A model with long figures in its comparison of engines, which nobody measured."""
+    figures = "max_rel_diff=0.021, per_second=12147.0, p50_ms=1131.0, p99_ms=1381.4, best_batch=128"
+    code = (
+        "from models_app.models import ModelVersion; from tests.engine_rows import make_comparison, row; "
+        f"made = [row(e, p, device='gpu:0', {figures}) for e in ('onnxruntime', 'openvino') for p in ('f32', 'bf16')]; "
+        f"make_comparison(ModelVersion.objects.get(model__name='{digits_copy}'), rows=made)"
+    )
+    done = portal.manage("shell", "-c", code)
+    assert done.returncode == 0, done.stderr
+    return digits_copy
+
+
+def test_the_choice_beside_each_engine_is_in_sight_at_every_width(
+    open_page: Callable[..., Page], compared: str
+) -> None:
+    page = open_page()
+    log_in(page, "/admin/")
+    page.goto(f"{VERSIONS}open/{compared}/1/")
+    hidden = """() => {
+        const box = document.querySelector("#engines .scroll"), { right } = box.getBoundingClientRect();
+        const ends = [...box.querySelectorAll(".btn, .badge")].map((one) => one.getBoundingClientRect().right);
+        return Math.max(box.scrollWidth - box.clientWidth, Math.max(...ends) - right);
+    }"""
+
+    measured = {}
+    for width in (320, 390, 767, 768, 820, 899, 900, 1024, 1100, 1101, 1180, 1260, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        measured[width] = page.evaluate(hidden)
+
+    assert page.locator("#engines button:text('Use it')").count() >= 3
+    assert not {width: px for width, px in measured.items() if px > 0}
