@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib.messages import get_messages
@@ -18,8 +19,9 @@ def client_with(*verbs: str, is_strict: bool = False) -> Client:
 
 
 def words(response: Any) -> str:
-    """The messages of the answer, in one line."""
-    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+    """The messages of the answer, in one line; their passing words like the others."""
+    text = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    return re.sub(r'<span class="passing"[^>]*>|</span>', "", text)
 
 
 def text_of(response: Any) -> str:

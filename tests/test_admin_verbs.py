@@ -175,6 +175,20 @@ def test_bulk_load_counts_what_begins_and_names_what_cannot() -> None:
     )
 
 
+def test_words_about_what_is_under_way_name_whose_change_ends_them() -> None:
+    make_node(slots=1)
+    bad = make_version("vgg-old", FileStatus.REJECTED, status_detail="Weights only.")
+    chosen = [bad, *(make_version(name) for name in ("a", "b", "c"))]
+
+    client = client_with("load")
+    client.post(LIST, {"action": "load_selected", "_selected_action": [v.pk for v in chosen], "index": 0})
+    message = text_of(client.get(LIST)).partition('class="messagelist"')[2].partition("</ul>")[0]
+
+    assert '<span class="passing" data-of="a v1">1 model is loading.</span>' in message
+    assert '<span class="passing" data-of="b v1, c v1">2 models are waiting for a slot.</span>' in message
+    assert message.endswith("</span> vgg-old v1 cannot be loaded: it was rejected.</li>")
+
+
 def test_bulk_load_tells_what_waits_for_a_slot() -> None:
     make_node(slots=2)
     chosen = [make_version(name).pk for name in ("a", "b", "c")]

@@ -11,9 +11,10 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
 
 from inference.errors import PortalError
-from models_app.admin.version_views import tell_empty, tell_receipt, without_name
+from models_app.admin.version_views import passing, tell_empty, tell_receipt, without_name
 from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
@@ -29,9 +30,9 @@ from models_app.tryit.answers import Answer, Answered, answer_pictures
 
 MOST_RECEIPTS = 5
 Versions = QuerySet[ModelVersion]
-_LOADING, _WAITING, _ON_THE_WAY = "loading", "waiting for a slot", "on the way already"
+_LOADING, _WAITING, _ON_THE_WAY, _LOADED = "loading", "waiting for a slot", "on the way already", "loaded already"
 _LOAD_WORDS = {
-    VersionState.LOADED: "loaded already",
+    VersionState.LOADED: _LOADED,
     VersionState.QUEUED: _ON_THE_WAY,
     VersionState.LOADING: _ON_THE_WAY,
     VersionState.RESTARTING: _ON_THE_WAY,
@@ -42,7 +43,9 @@ _LOAD_WORDS = {
 @admin.action(description="Load", permissions=["load"])
 def load_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> None:
     """Counts what begins, what waits, what is loaded and on its way already, and names what cannot be loaded."""
-    counts, begun, failures = Counter[str](), [], []
+    found: dict[str, list[ModelVersion]] = {words: [] for words in (_LOADING, _WAITING, *_LOAD_WORDS.values())}
+    begun: list[ModelVersion] = []
+    failures: list[str] = []
     for version in queryset:
         words = _LOAD_WORDS.get(version.state)
         try:
@@ -50,16 +53,16 @@ def load_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -> 
         except PortalError as error:
             failures.append(_not_loaded(version, error))
             continue
-        if words is None:
-            begun.append(asked)
-        else:
-            counts[words] += 1
+        (begun if words is None else found[words]).append(asked)
     places = queue_places()
-    counts[_WAITING] = sum(waits_for_slot(version, places) for version in begun)
-    counts[_LOADING] = len(begun) - counts[_WAITING]
-    order = dict.fromkeys((_LOADING, _WAITING, *_LOAD_WORDS.values()))
-    told = [f"{plural(counts[words], 'model is', 'models are')} {words}." for words in order if counts[words]]
-    _tell(request, " ".join(told), failures)
+    for version in begun:
+        found[_WAITING if waits_for_slot(version, places) else _LOADING].append(version)
+    _tell(request, [_load_sentence(words, versions) for words, versions in found.items() if versions], failures)
+
+
+def _load_sentence(words: str, versions: list[ModelVersion]) -> str:
+    text = f"{plural(len(versions), 'model is', 'models are')} {words}."
+    return text if words == _LOADED else passing(text, *versions)
 
 
 def _not_loaded(version: ModelVersion, error: PortalError) -> str:
@@ -74,11 +77,12 @@ def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
     Queued versions are unloaded first, else they would take the slots that become free and be ended at once.
     """
     deadline = time.monotonic() + DEFAULT_WAIT_S
-    receipts, failures, ends = [], [], Counter[bool]()
+    receipts, ends = [], Counter[bool]()
+    failures: list[str] = []
     for version in sorted(queryset, key=lambda version: version.state is not VersionState.QUEUED):
         receipt = unload([version], by=request.user, wait_s=max(0.0, deadline - time.monotonic()))
         if receipt is None:
-            failures.append(f"{version} has not ended yet.")
+            failures.append(passing(f"{version} has not ended yet.", version))
         elif receipt["pids"]:
             receipts.append((version, receipt))
         else:
@@ -94,7 +98,7 @@ def unload_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
         texts.append(f"{plural(ends[True], 'model was', 'models were')} taken out of the queue.")
     if ends[False]:
         texts.append(f"{plural(ends[False], 'model')} had no process to end.")
-    _tell(request, " ".join(texts), failures)
+    _tell(request, texts, failures)
 
 
 @admin.action(description="Ask with pictures…", permissions=["predict"])
@@ -155,13 +159,13 @@ def delete_selected(modeladmin: Any, request: HttpRequest, queryset: Versions) -
             done += 1
         except PortalError as error:
             failures.append(f"{version} was not deleted: {error.message}")
-    _tell(request, f"{plural(done, 'version was', 'versions were')} deleted, with the files." if done else "", failures)
+    texts = [f"{plural(done, 'version was', 'versions were')} deleted, with the files."] if done else []
+    _tell(request, texts, failures)
     tell_empty(request, dict.fromkeys(version.model for version in versions))
     return None
 
 
-def _tell(request: HttpRequest, success: str, failures: list[str]) -> None:
+def _tell(request: HttpRequest, successes: list[str], failures: list[str]) -> None:
     """One message in all."""
-    text = " ".join([success, *failures]).strip()
-    if text:
+    if text := format_html_join(" ", "{}", ((sentence,) for sentence in [*successes, *failures])):
         (messages.warning if failures else messages.success)(request, text)

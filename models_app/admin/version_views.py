@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 
 from inference.errors import InUse, NotFound, PortalError
 from inference.output import read_lines
@@ -171,12 +171,19 @@ def try_address(version: ModelVersion) -> str:
         return ""
 
 
+def passing(text: str, *versions: ModelVersion) -> SafeString:
+    """Words of a message about what is under way, which live.js takes away once the state of one of them changes."""
+    of = ", ".join(str(version) for version in versions)
+    # Safe: the template escapes what it prints.
+    return mark_safe(render_to_string("portal/_passing.html", {"text": text, "of": of}).strip())
+
+
 def tell_load(request: HttpRequest, version: ModelVersion) -> None:
     places = queue_places()
     row: VersionRow = version_row(version, Rights.of(request.user), places=places)
     if row.state != "loaded":
         end = "was put into the queue" if waits_for_slot(version, places) else "is loading"
-        messages.info(request, f"{row} {end}.")
+        messages.info(request, passing(f"{row} {end}.", version))
         return
     ready = next(i for i in version.shown_instances if i.state == InstanceState.READY)
     facts = f"process {ready.pid}, {short_seconds(ready.load_seconds or 0)}, {size_words(ready.memory_bytes)}"
@@ -192,9 +199,8 @@ def unload_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
         return back(request)
     receipt = unload([version], by=request.user, wait_s=DEFAULT_WAIT_S)
     if receipt is None:
-        messages.warning(
-            request, f"{version} has not ended after {DEFAULT_WAIT_S:.0f} s. It is ended by force as soon as it may be."
-        )
+        text = f"{version} has not ended after {DEFAULT_WAIT_S:.0f} s. It is ended by force as soon as it may be."
+        messages.warning(request, passing(text, version))
     else:
         tell_receipt(request, version, receipt)
     return back(request)

@@ -5,6 +5,7 @@
 "use strict";
 
 const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
+const UNDER_WAY = ["queued", "loading", "restarting", "checking", "unloading"];
 // Moments are printed in the zone of who reads them (portal/browser_zone.py).
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 document.cookie = `zone=${browserZone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
@@ -69,11 +70,23 @@ function states(root) {
   return found;
 }
 
+/** What a message says of something under way ("cats v1 is loading.") goes once that has changed; receipts stay. */
+function dropPassing(changes) {
+  for (const words of document.querySelectorAll(".messagelist .passing")) {
+    const names = words.dataset.of.split(", "), message = words.closest("li");
+    if (!changes.some(([name, state]) => names.includes(name) && !words.textContent.includes(` ${state}.`))) continue;
+    words.remove();
+    if (!message.textContent.trim()) message.remove();
+  }
+}
+
+/** What is no longer shown has changed too, and has no state that could be said. */
 function sayChanges(before, after) {
-  const words = [];
-  for (const [name, state] of after) if (before.has(name) && before.get(name) !== state) words.push(`${name} is ${state}.`);
+  const changes = [...before].filter(([name, state]) => after.get(name) !== state).map(([name]) => [name, after.get(name)]);
+  const words = changes.filter(([, state]) => state).map(([name, state]) => `${name} is ${state}.`);
   const line = document.getElementById("live-words");
   if (words.length && line) line.textContent = words.join(" ");
+  dropPassing(changes);
 }
 
 function swap(element, fresh) {
@@ -125,6 +138,10 @@ function poll(refresh, isPressed) {
   addEventListener("online", lookNow);
   document.addEventListener("visibilitychange", lookNow);
 }
+
+// A load may be over before the page that tells of it is made.
+dropPassing([...document.querySelectorAll("[data-live], [data-live-rows]")].flatMap((root) => [...states(root)])
+  .filter(([, state]) => !UNDER_WAY.includes(state)));
 
 for (let element of document.querySelectorAll("[data-live]")) {
   poll(async () => {

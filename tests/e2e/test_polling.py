@@ -73,6 +73,46 @@ def test_a_page_says_that_what_it_showed_was_deleted(
     expect(form.get_by_role("link", name="All models")).to_be_visible()
 
 
+@pytest.mark.parametrize("then", ["", "?next=try"], ids=["version", "try"])
+def test_what_a_message_says_of_something_under_way_goes_with_it_and_a_receipt_stays(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, then: str
+) -> None:
+    page, badge, message = open_page(), "#head .badge", ".messagelist li"
+    log_in(page, "/admin/")
+    page.goto(pages_of(digits_copy)[0])
+    load = page.locator("#head button:has-text('Load')")
+    load.evaluate("(button, then) => button.setAttribute('formaction', button.getAttribute('formaction') + then)", then)
+    load.click()
+    page.wait_for_url("**/try/**" if then else "**/change/")
+
+    expect(page.locator(badge)).to_have_text("Loaded")
+    expect(page.locator(message)).to_have_count(0)
+
+    page.goto(pages_of(digits_copy)[0])
+    page.click("#head button:has-text('Unload')")
+    expect(page.locator(message)).to_contain_text("unloaded in")
+    portal.client("manage").load(digits_copy)
+    look_again(page)
+    expect(page.locator(badge)).to_have_text("Loaded")
+    expect(page.locator(message)).to_contain_text("unloaded in")
+
+
+def test_of_a_message_about_several_only_the_passing_words_go(
+    open_page: Callable[..., Page], digits_copy: str, rejected_graph: str
+) -> None:
+    page = open_page()
+    log_in(page, VERSIONS)
+    for name in (digits_copy, rejected_graph):
+        page.check(f"#result_list tbody tr:has-text('{name}') input.action-select")
+    page.select_option("[name=action]", label="Load")
+    page.click(".actions button")
+    message = page.locator(".messagelist li")
+    expect(message).to_contain_text(f"{rejected_graph} v1 cannot be loaded: it was rejected.")
+
+    expect(page.locator(f"#result_list tr:has-text('{digits_copy}') .badge")).to_have_text("Loaded")
+    expect(message).to_have_text(f"{rejected_graph} v1 cannot be loaded: it was rejected.")
+
+
 @pytest.fixture
 def rejected_graph(portal: RunningPortal, tmp_path: Path) -> Iterator[str]:
     """A frozen graph whose page asks which ends are meant."""
