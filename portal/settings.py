@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.lost_forms.LostFormMiddleware",
     "portal.browser_zone.BrowserZoneMiddleware",
     "portal.synchronous.OneThreadMiddleware",  # last: keeps the whole stack above it on one thread
 ]

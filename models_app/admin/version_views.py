@@ -138,7 +138,8 @@ def by_post(view: Button) -> Button:
     def wrapped(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         if request.method == "POST":
             return view(admin, request, object_id)
-        messages.warning(request, NOTHING_DONE)
+        if not messages.get_messages(request):  # else the log-in has said it: portal/lost_forms.py
+            messages.warning(request, NOTHING_DONE)
         return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[object_id]))
 
     return wrapped

@@ -99,7 +99,8 @@ class LoadView(TryPage):
     """Starts a load and goes back to the try page. After a log-in on the way the button has to be pressed again."""
 
     def get(self, request: HttpRequest, name: str) -> HttpResponse:
-        messages.warning(request, NOTHING_DONE)
+        if not messages.get_messages(request):  # else the log-in has said it: portal/lost_forms.py
+            messages.warning(request, NOTHING_DONE)
         return _to_version(name, _number(request))
 
     def post(self, request: HttpRequest, name: str) -> HttpResponse:
