@@ -64,6 +64,11 @@ function proposedName(chosen) {
   return chosen.name.replace(/\.[^.]*$/, "").replace(/[^-\w]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 100);
 }
 
+/** For screen readers: a change of state, never figures, which stand in the progress box. An error speaks for itself. */
+function say(sentence) {
+  document.getElementById("upload-words").textContent = sentence;
+}
+
 /** A file that the server would refuse is not sent: the browser holds the form back. */
 function checkSize(chosen) {
   const limit = Number(form.dataset.limit);
@@ -188,7 +193,6 @@ function progressBox(name, stop) {
   const box = document.createElement("div"), words = document.createElement("span");
   const button = document.createElement("button"), bar = document.createElement("progress");
   box.className = "chosen";
-  box.setAttribute("role", "status");
   button.type = "button";
   button.className = "btn";
   button.textContent = "Stop";
@@ -211,13 +215,17 @@ form.addEventListener("submit", (event) => {
   clearErrors(form);
   const send = new XMLHttpRequest(), began = performance.now(), sent = file.files[0];
   const { box, words, button, bar } = progressBox(sent.name, () => send.abort());
-  let silence = null;
+  let silence = null, isHalfSaid = false;
   const awaitProgress = () => {
     clearTimeout(silence);
-    silence = setTimeout(() => { words.textContent += `. Nothing was sent for ${SILENCE_S} s.`; }, 1000 * SILENCE_S);
+    silence = setTimeout(() => {
+      words.textContent += `. Nothing was sent for ${SILENCE_S} s.`;
+      say(`The upload of ${sent.name} stands still.`);
+    }, 1000 * SILENCE_S);
   };
   const back = (answer) => {
     box.remove();
+    say("");
     setBusy(false);
     showErrors(answer);
     if (document.activeElement === document.body) main.focus({ preventScroll: true }); // its button is gone
@@ -226,10 +234,16 @@ form.addEventListener("submit", (event) => {
   setBusy(true);
   button.focus(); // the button that had it is disabled, and below what is to be seen now
   words.textContent = `${sent.name}, ${size(sent.size)}`;
+  say(`The upload of ${sent.name} has begun.`);
   awaitProgress();
   send.upload.addEventListener("loadend", () => clearTimeout(silence));
+  send.upload.addEventListener("load", () => say(`${sent.name} is received and is being checked.`));
   send.upload.addEventListener("progress", (e) => {
     awaitProgress();
+    if (!isHalfSaid && 2 * e.loaded >= e.total && e.loaded < e.total) {
+      isHalfSaid = true;
+      say(`Half of ${sent.name} is uploaded.`);
+    }
     bar.value = (100 * e.loaded) / e.total;
     const rate = Math.max(1, (1000 * e.loaded) / (performance.now() - began)); // bytes a second
     words.textContent = `${sent.name}: ${size(Math.min(e.loaded, sent.size))} of ${size(sent.size)}, ${size(rate)} a second, about ${duration((e.total - e.loaded) / rate)} left`;

@@ -224,6 +224,38 @@ def test_the_progress_tells_of_the_file_and_not_of_what_is_sent_beside_it(
     page.click("button:text('Stop')")
 
 
+def test_a_screen_reader_hears_of_the_upload_in_words_and_not_in_figures(
+    open_page: Callable[..., Page], two_files: list[Path], portal: RunningPortal, allowed_complaints: list[str]
+) -> None:
+    allowed_complaints.append("400")  # where the server sees already that this is no model
+    page, heard = open_page(), []
+    log_in(page, FORM)
+    page.set_input_files("#id_file", two_files[0])
+    page.fill("#id_name", "heard-of")
+    page.expose_function("hear", lambda text: heard.append(text))
+    page.evaluate("""() => new MutationObserver((changes) => {
+        for (const { target } of changes) {
+            const region = (target.closest ? target : target.parentElement).closest("[role=status], [aria-live]");
+            if (region?.textContent.trim()) hear(region.textContent.trim());
+        }
+    }).observe(document.body, { childList: true, subtree: true, characterData: true })""")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 500_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+
+    page.click(BUTTON)
+    expect(page.locator(".chosen span")).to_contain_text(" a second, about ")
+    expect(page.locator(".chosen progress")).to_have_attribute("aria-label", "Upload of pets.keras")
+    page.click("button:text('Stop')")
+    expect(page.locator(".errornote[role=alert]")).to_contain_text("Stopped.")
+    heard.clear()
+    page.click(BUTTON)
+    expect(page.locator(".chosen")).to_have_count(0)
+    portal.client().delete("/api/models/heard-of/")
+
+    began = "The upload of pets.keras has begun."
+    assert heard == [began, "Half of pets.keras is uploaded.", "pets.keras is received and is being checked."]
+
+
 @pytest.mark.parametrize("typed", ["22.5 x 22", "-5 x 3", "abc", "224"])
 def test_a_size_that_is_none_is_said_before_anything_is_sent(open_page: Callable[..., Page], typed: str) -> None:
     page = open_page()
