@@ -9,12 +9,17 @@ from pathlib import Path
 import onnx
 
 
-def packed_with_its_weights(path: Path, archive: Path) -> Path:
-    """The model at `path`, saved in two files that lie in a zip."""
-    model = onnx.load(path)
+def in_two_files(path: Path) -> dict[str, bytes]:
+    """The model at `path` as the contents of two files."""
+    names = ("net.onnx", "net.onnx.data")
     with tempfile.TemporaryDirectory() as folder:
-        onnx.save_model(model, f"{folder}/net.onnx", save_as_external_data=True, location="net.onnx.data")
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for name in ("net.onnx", "net.onnx.data"):
-                packed.write(f"{folder}/{name}", f"net/{name}")
+        onnx.save_model(onnx.load(path), f"{folder}/{names[0]}", save_as_external_data=True, location=names[1])
+        return {name: (Path(folder) / name).read_bytes() for name in names}
+
+
+def packed_with_its_weights(path: Path, archive: Path) -> Path:
+    """The two files in a folder of a zip."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in in_two_files(path).items():
+            packed.writestr(f"net/{name}", content)
     return archive

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+from tests import real_models
+from tests.onnx_apart import in_two_files
 from tests.running_portal import RunningPortal
 from tests.served_models import LABELS, scores
 
@@ -266,6 +269,23 @@ def test_a_version_gets_the_number_of_its_folder_and_a_load_that_is_repeated_mak
         assert states(client, key, "numbered") == {"7": "UNAVAILABLE", "9": "READY"}
     finally:
         served.client().delete("/api/models/numbered/", params={"unload": "true"})
+
+
+def test_onnx_weights_may_come_in_a_file_of_their_own(client: Client, key: Headers, served: RunningPortal) -> None:
+    path = real_models.orientation_onnx()
+    files = {f"file:1/{name}": content for name, content in in_two_files(path).items()}
+    page = np.random.default_rng(1).random((1, 3, 224, 224), np.float32)
+    given = triton.InferInput("x", list(page.shape), "FP32")
+    given.set_data_from_numpy(page)
+    try:
+        client.load_model("apart", headers=dict(key), config='{"backend": "onnxruntime"}', files=files)
+        found = client.infer("apart", [given], headers=dict(key))
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        (wanted,) = session.run(None, {"x": page})
+        np.testing.assert_allclose(found.as_numpy(session.get_outputs()[0].name), wanted, atol=1e-5)
+    finally:
+        served.client().delete("/api/models/apart/", params={"unload": "true"})
 
 
 def test_files_for_two_versions_are_refused_and_none_is_lost(client: Client, key: Headers) -> None:

@@ -140,6 +140,17 @@ def test_what_is_pressed_is_large_enough(
         assert not [(words, box) for words, box in boxes if box is None or box["height"] < least], address
 
 
+def test_links_and_tabs_of_a_version_are_large_enough_for_a_finger(open_page: Callable[..., Page]) -> None:
+    page = open_page(width=390)
+    log_in(page, "/admin/")
+    page.goto(f"{VERSIONS}1/change/")
+    targets = page.locator(".panel .spread > a, details.more > summary, .snippet .tabs label")
+    boxes = [(target.inner_text(), target.bounding_box()) for target in targets.all() if target.is_visible()]
+
+    assert len(boxes) >= 5
+    assert not [(words, box) for words, box in boxes if box is None or box["height"] < 40]
+
+
 @pytest.fixture
 def compared(portal: RunningPortal, digits_copy: str) -> str:
     """A model with long figures in its comparison of engines, which nobody measured."""
