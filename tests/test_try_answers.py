@@ -16,7 +16,7 @@ from inference.errors import BadImage
 from models_app.models import ModelVersion
 from models_app.tryit import drawings
 from models_app.tryit.answers import Answer, Score, are_all_shares, shown_output, shown_scores
-from models_app.tryit.inputs import image_plan, input_words, seen_words
+from models_app.tryit.inputs import input_words, seen_words
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -160,7 +160,7 @@ def test_the_preparation_is_said_in_few_words(preprocessing: dict[str, object], 
     spec = {"name": "image", "dtype": "float32", "shape": [None, 8, 8, 1]}
     version = ModelVersion(signature_json={"inputs": [spec], "outputs": []}, preprocessing_json=preprocessing)
 
-    plan = image_plan(version)
+    plan = version.image_plan
 
     assert input_words(version) == short
     assert plan is not None and seen_words(plan) == seen

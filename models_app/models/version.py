@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 
+from inference.errors import PortalError
 from inference.options import Options, parse_options
 from inference.postprocessing import Postprocessing, parse_postprocessing
-from inference.preprocessing import Preprocessing, parse_preprocessing
-from inference.signature import Signature
+from inference.preprocessing import ImagePlan, Preprocessing, parse_preprocessing, plan_image
+from inference.signature import Signature, image_axes
 from models_app.choices import LIVE, FileStatus, Remedy, VersionState, version_state
 from models_app.models.registered_model import RegisteredModel
 
@@ -98,6 +99,21 @@ class ModelVersion(models.Model):
     @property
     def options(self) -> Options:
         return parse_options(self.options_json)
+
+    @property
+    def image_plan(self) -> ImagePlan | None:
+        """How pictures are prepared; None where it takes none, or where their size is still to be set."""
+        inputs = self.signature.inputs
+        try:
+            return plan_image(self.preprocessing, inputs[0]) if len(inputs) == 1 else None
+        except PortalError:
+            return None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """True also where the preprocessing does not fit yet: a request is told what is missing."""
+        inputs = self.signature.inputs
+        return len(inputs) == 1 and (image_axes(inputs[0]) is not None or self.image_plan is not None)
 
     @property
     def precision(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from inference import refusal
 from inference.comparison import AGREES_BELOW
-from inference.signature import Signature, image_axes
 from models_app.models import Comparison, ModelVersion
 from models_app.pages.words import count_words, milliseconds_words, moment_words, short_seconds, size_words
 from models_app.services.choose import AUTO
@@ -69,7 +68,7 @@ class ComparisonTable:
 
 def comparison_table(version: ModelVersion, comparison: Comparison, now: datetime) -> ComparisonTable:
     able = [row for row in comparison.rows if not row["error"]]
-    is_pictures = _takes_pictures(version.signature)
+    is_pictures = version.takes_pictures
     rows = sorted((_engine_row(version, comparison, row) for row in comparison.rows), key=_place)
     return ComparisonTable(
         rows=tuple(rows),
@@ -216,7 +215,3 @@ def _device(row: Mapping[str, Any]) -> str:
 def _place(row: EngineRow) -> tuple[bool, bool, float]:
     """The recommended row first, then the fastest; what cannot run stands last."""
     return bool(row.error), not row.is_recommended, -row.rate_bar
-
-
-def _takes_pictures(signature: Signature) -> bool:
-    return len(signature.inputs) == 1 and image_axes(signature.inputs[0]) is not None

@@ -6,7 +6,6 @@ from inference.errors import BadInput, ValidationFailed
 from inference.preprocessing import (
     FLOAT_DTYPES,
     SCALES_ITSELF,
-    ImagePlan,
     SizeMissing,
     check_preprocessing,
     plan_image,
@@ -42,8 +41,8 @@ def scaling_hint(version: ModelVersion) -> str:
         return contradiction
     if lacks_size(version):
         return f"{NO_SIZE} Until one is, it takes tensors, not pictures."
-    plan = _plan(version)
-    if plan is None or plan.dtype not in FLOAT_DTYPES:
+    plan = version.image_plan
+    if plan is None or image_axes(version.signature.inputs[0]) is None or plan.dtype not in FLOAT_DTYPES:
         return ""
     low, high = value_range(plan)
     is_unscaled = not plan.per_image_standardize and max(abs(low), abs(high)) > _UNSCALED_ABOVE
@@ -60,16 +59,6 @@ def scaling_hint(version: ModelVersion) -> str:
         "Pixels go in as 0–255; most models want 0–1 (the preset unit) or −1 to 1 (symmetric)"
         f"{doubt}. Choose a preset if the answers look wrong."
     )
-
-
-def _plan(version: ModelVersion) -> ImagePlan | None:
-    inputs = version.signature.inputs
-    if len(inputs) != 1 or image_axes(inputs[0]) is None:
-        return None
-    try:
-        return plan_image(version.preprocessing, inputs[0])
-    except (BadInput, ValidationFailed):
-        return None
 
 
 def _wish(version: ModelVersion) -> str:

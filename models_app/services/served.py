@@ -10,10 +10,9 @@ from django.conf import settings
 
 from inference.errors import PortalError
 from inference.postprocessing import Postprocessing, choose_output
-from inference.preprocessing import plan_image
 from inference.runner.config import MOST_BATCH
 from inference.served import Served, ServedInstance
-from inference.signature import Signature, TensorSpec, image_axes
+from inference.signature import Signature, TensorSpec
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion
 
@@ -66,7 +65,7 @@ def _served(version: ModelVersion, instances: Sequence[ServedInstance]) -> Serve
         labels=tuple(version.labels),
         postprocessing=postprocessing,
         answer=_answer(version, signature, postprocessing),
-        takes_pictures=_takes_pictures(version),
+        takes_pictures=version.takes_pictures,
         max_batch=version.options.max_batch or MOST_BATCH,
         timeout_s=float(version.options.predict_timeout_s or settings.PORTAL_PREDICT_TIMEOUT_S),
         instances=tuple(instances),
@@ -85,16 +84,3 @@ def _with(served: Served, instances: Sequence[ServedInstance]) -> Served:
     if served.instances == tuple(instances):
         return served
     return replace(served, instances=tuple(instances), paths=tuple(i.socket for i in instances))
-
-
-def _takes_pictures(version: ModelVersion) -> bool:
-    inputs = version.signature.inputs
-    if len(inputs) != 1:
-        return False
-    if image_axes(inputs[0]) is not None:
-        return True
-    try:
-        plan_image(version.preprocessing, inputs[0])
-    except PortalError:
-        return False
-    return True

@@ -21,7 +21,7 @@ from models_app.pages.scaling_hint import NO_SIZE, lacks_size
 from models_app.pages.words import milliseconds_words, percent_words, plural
 from models_app.services.predict import Picture, ask_pictures, predict_tensors, see_picture
 from models_app.tryit import drawings
-from models_app.tryit.inputs import image_plan, rows_of_texts, seen_words
+from models_app.tryit.inputs import rows_of_texts, seen_words
 
 NUMBERS_SHOWN = 8
 MOST_EXAMPLES_APART = 8
@@ -283,7 +283,7 @@ def _flat(value: Any) -> list[str]:
 
 
 def _seen_words(version: ModelVersion) -> str:
-    plan = image_plan(version)
+    plan = version.image_plan
     return seen_words(plan) if plan is not None else ""
 
 

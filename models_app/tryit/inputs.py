@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference import texts
-from inference.errors import BadInput, ValidationFailed
-from inference.preprocessing import ImagePlan, plan_image, shown
-from inference.signature import TensorSpec, image_axes
+from inference.preprocessing import ImagePlan, shown
+from inference.signature import TensorSpec
 from models_app.models import ModelVersion
 from models_app.pages import signature_words
 
@@ -18,21 +17,9 @@ _MOST_NUMBERS = 64
 _EXAMPLES: dict[str, str | bool] = {texts.DTYPE: "a text", "bool": False}
 
 
-def image_plan(version: ModelVersion) -> ImagePlan | None:
-    """How its pictures are prepared; None where it takes none, or where its size is still to be set."""
-    inputs = version.signature.inputs
-    try:
-        return plan_image(version.preprocessing, inputs[0]) if len(inputs) == 1 else None
-    except (BadInput, ValidationFailed):
-        return None
-
-
 def takes_pictures(version: ModelVersion) -> bool:
-    """True also where the preprocessing does not fit yet, as asking then says what is missing, and before the check."""
-    inputs = version.signature.inputs
-    if not inputs:
-        return True
-    return len(inputs) == 1 and (image_axes(inputs[0]) is not None or image_plan(version) is not None)
+    """True also before the check."""
+    return version.takes_pictures or not version.signature.inputs
 
 
 def takes_texts(version: ModelVersion) -> bool:
@@ -53,7 +40,7 @@ def input_words(version: ModelVersion) -> str:
     cannot be prepared, what the version's page says. Empty before the check."""
     if takes_texts(version):
         return "texts"
-    plan = image_plan(version)
+    plan = version.image_plan
     if plan is not None:
         way = {"stretch": "", "fit": "fitted into ", "crop": "cut to "}[plan.resize]
         low, high = _range(plan)
