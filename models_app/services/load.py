@@ -10,11 +10,12 @@ from django.utils import timezone
 from inference.errors import LoadFailed, NoSlot, NotLoaded
 from models_app import queue
 from models_app.choices import ENDED, LIVE, InstanceState, VersionState, version_state
-from models_app.models import Instance, ModelVersion, Node, Transition
+from models_app.models import Instance, ModelVersion, Node
 from models_app.services import find
 from models_app.services.actor import Actor, actor_name
 from models_app.services.convert import request_conversion
 from models_app.services.engine_file import check_possible, target_for
+from models_app.services.move import record
 from models_app.services.nodes import NO_SLOTS, this_node
 from models_app.services.waiting import wait_until
 
@@ -66,14 +67,7 @@ def check_room(node: Node, more: int) -> None:
 
 def _enqueue(version: ModelVersion, node: Node, by: Actor) -> None:
     instance = Instance.objects.create(version=version, node=node, state_since=timezone.now(), by=actor_name(by))
-    Transition.objects.create(
-        model_name=version.model.name,
-        version_number=version.number,
-        instance_number=instance.pk,
-        after=InstanceState.QUEUED,
-        reason="Load asked for.",
-        by=instance.by,
-    )
+    record(version, "", InstanceState.QUEUED, reason="Load asked for.", by=instance.by, instance=instance)
     transaction.on_commit(lambda: queue.keep_loaded(instance), robust=True)  # else the cluster's watch finds it
 
 

@@ -42,30 +42,26 @@ def move(
         Instance.objects.filter(pk=held.pk).update(
             state=after, state_since=timezone.now(), **{"state_detail": "", **fields}
         )
-        _record(instance, InstanceState(held.state), after, reason, by)
+        record(instance.version, InstanceState(held.state), after, reason=reason, by=by, instance=instance)
         transaction.on_commit(partial(bell.ring, subject=instance.version.model.name), robust=True)
         instance.refresh_from_db(from_queryset=Instance.objects.select_related("version__model", "node"))
         return True
 
 
-def _record(instance: Instance, before: str, after: str, reason: str, by: str) -> None:
-    version = instance.version
+def record(
+    version: ModelVersion,
+    before: str,
+    after: str,
+    *,
+    reason: str = "",
+    by: str = "",
+    instance: Instance | None = None,
+) -> None:
+    """Write a line of history: what an instance did, or an upload, a check, a deletion."""
     Transition.objects.create(
         model_name=version.model.name,
         version_number=version.number,
-        instance_number=instance.pk,
-        before=before,
-        after=after,
-        reason=reason,
-        by=by,
-    )
-
-
-def record(version: ModelVersion, before: str, after: str, *, reason: str = "", by: str = "") -> None:
-    """A line of history that is no move of an instance: an upload, a check, a deletion."""
-    Transition.objects.create(
-        model_name=version.model.name,
-        version_number=version.number,
+        instance_number=instance.pk if instance is not None else None,
         before=before,
         after=after,
         reason=reason,
