@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference.checking import Checked, FileRefused, check_file
+from inference.checking import Checked, check_file
+from inference.refusal import FileRejected
 from inference.workspace import Workspace
 from tests.conftest import SAMPLE
 from tests.graph_files import FLOAT, graph_def, node, of_type, placeholder, shape
@@ -62,7 +63,7 @@ def test_the_chosen_ends_are_those_of_the_engine(tmp_path: Path) -> None:
 
 
 def test_a_choice_for_a_file_that_needs_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileRefused, match="for frozen graphs only, and this is a keras file"):
+    with pytest.raises(FileRejected, match="for frozen graphs only, and this is a keras file"):
         checked(tmp_path, SAMPLE, graph_outputs=["scores"])
 
 

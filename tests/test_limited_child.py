@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from inference import host_memory
-from inference.checking import FileRefused, check_file
+from inference.checking import check_file
 from inference.comparison import BRIEF, Candidate, measure
 from inference.conversion import convert
 from inference.limited_child import ChildFailed, Limits, Said, run_child
+from inference.refusal import FileRejected
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
 from tests.conftest import SAMPLE
@@ -169,6 +170,7 @@ def test_parts_that_were_heard_count_though_the_child_died_later(workspace: Work
 
 def test_a_silent_child_ends_soon_after_its_work_is_no_longer_wanted(workspace: Workspace) -> None:
     told: list[tuple[int, str]] = []
+    before = set(psutil.Process().children())
 
     def tell(percent: int, detail: str) -> None:
         told.append((percent, detail))
@@ -182,7 +184,7 @@ def test_a_silent_child_ends_soon_after_its_work_is_no_longer_wanted(workspace: 
     print(f"ended after {time.monotonic() - began:.1f} s")
     assert told == [(10, "Reading.")] * 3
     assert time.monotonic() - began < 15
-    assert not psutil.Process().children()
+    assert not set(psutil.Process().children()) - before
 
 
 def test_of_much_progress_little_is_told_and_always_the_last(workspace: Workspace) -> None:
@@ -199,7 +201,7 @@ def test_of_much_progress_little_is_told_and_always_the_last(workspace: Workspac
 
 
 def _checked(folder: Path) -> str:
-    with pytest.raises(FileRefused) as refusal:
+    with pytest.raises(FileRejected) as refusal:
         check_file(SAMPLE, workspace=Workspace(folder), is_trusted=False, sandbox="require", progress=quiet)
     return str(refusal.value)
 

@@ -17,7 +17,7 @@ from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Progress, Said, run_child
 from inference.postprocessing import parse_labels
-from inference.refusal import said_text, shown
+from inference.refusal import FileRejected, FileUnsafe, said_text, shown
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.wire import ALLOWED_DTYPES
@@ -32,14 +32,6 @@ OPEN_LIMITS = Limits(seconds=120.0, memory_bytes=4 * 10**9)
 MEMORY_PER_BYTE = 4
 """For a large file: ConvNeXtXLarge (1.4 GB) takes 4.9 GB, because Keras reads the whole archive first."""
 _MOST_NOTES = 20
-
-
-class FileRefused(Exception):
-    """The file is rejected; the message is a sentence for people. `is_unsafe`: only the allow-list rejects it."""
-
-    def __init__(self, sentence: str, *, is_unsafe: bool = False) -> None:
-        super().__init__(sentence)
-        self.is_unsafe = is_unsafe
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ def check_file(
     graph_inputs: Sequence[str] = (),
     graph_outputs: Sequence[str] = (),
 ) -> Checked:
-    """Check the file at `path`. Raises FileRefused with a sentence. The workspace is removed at the end.
+    """Check the file at `path`. Raises FileRejected with a sentence. The workspace is removed at the end.
 
     `sandbox` is the value of PORTAL_SANDBOX: with `require`, a host without the full sandbox rejects every file.
     `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph.
@@ -75,9 +67,9 @@ def check_file(
         facts = ask(request, limits=_inspect_limits(path), stage=(10, "Reading what kind of file it is."))
         format_name = str(facts.get("format"))
         if format_name not in DIRECT_ENGINES_BY_FORMAT:
-            raise FileRefused(NONSENSE)
+            raise FileRejected(NONSENSE)
         if (graph_inputs or graph_outputs) and format_name != "frozen_graph":
-            raise FileRefused(
+            raise FileRejected(
                 f"Inputs and outputs can be chosen for frozen graphs only, and this is a {format_name} file. Leave "
                 "graph_inputs and graph_outputs out of the options."
             )
@@ -105,7 +97,7 @@ def _ask(
     progress: Progress,
     stage: tuple[int, str],
 ) -> Said:
-    """The child's answer. Raises FileRefused where it refuses the file, exceeds a limit or ends without an answer."""
+    """The child's answer. Raises FileRejected where it rejects the file, exceeds a limit or ends without an answer."""
     run = functools.partial(
         run_child,
         "inference.checking.work",
@@ -123,11 +115,12 @@ def _ask(
             logger.warning("the check of %s is tried once more: %s", workspace.root.name, killed)
             said = run()
     except SandboxMissing as missing:
-        raise FileRefused(str(missing)) from missing
+        raise FileRejected(str(missing)) from missing
     except ChildFailed as failure:
-        raise FileRefused(f"The check ended early. {failure}") from failure
+        raise FileRejected(f"The check ended early. {failure}") from failure
     if "refused" in said:
-        raise FileRefused(said_text(said["refused"], 2000), is_unsafe=said.get("is_unsafe") is True)
+        rejected = FileUnsafe if said.get("is_unsafe") is True else FileRejected
+        raise rejected(said_text(said["refused"], 2000))
     return said
 
 
@@ -138,7 +131,7 @@ def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
         notes += [said_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
         signature = Signature.from_json(opened["signature"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FileRefused(NONSENSE) from error
+        raise FileRejected(NONSENSE) from error
     _check_dtypes(signature)
     return Checked(format_name, signature, tuple(labels), tuple(notes))
 
@@ -146,7 +139,7 @@ def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
 def _check_dtypes(signature: Signature) -> None:
     for spec in (*signature.inputs, *signature.outputs):
         if spec.dtype not in ALLOWED_DTYPES:
-            raise FileRefused(
+            raise FileRejected(
                 f"The tensor '{shown(spec.name)}' holds numbers of the kind {shown(spec.dtype)}, which cannot be sent "
                 "here. Export the model with plain numbers as its inputs and outputs."
             )

@@ -6,9 +6,10 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from inference.checking import Checked, FileRefused, check_file
+from inference.checking import Checked, check_file
 from inference.errors import ValidationFailed
 from inference.postprocessing import check_labels
+from inference.refusal import FileRejected, FileUnsafe
 from models_app.choices import LONG_JOBS, FileStatus, JobKind, JobState, Remedy
 from models_app.models import Job, ModelVersion
 from models_app.services import choose, files, replace
@@ -20,7 +21,7 @@ from models_app.services.outcome import Outcome, Progress
 from models_app.services.patience import patiently
 
 
-class _LabelsRefused(FileRefused):
+class _LabelsRejected(FileRejected):
     """The file is good; the labels do not fit it."""
 
 
@@ -38,7 +39,7 @@ def check(job: Job, progress: Progress) -> Outcome:
     version = job.version
     try:
         if wrong := files.what_is_wrong(version.path, version.sha256):
-            raise FileRefused(wrong)
+            raise FileRejected(wrong)
         checked = check_file(
             version.path,
             workspace=job.workspace,
@@ -48,7 +49,7 @@ def check(job: Job, progress: Progress) -> Outcome:
             **version.options.graph_ends,
         )
         patiently(lambda: _accept(version, checked, job.by))
-    except (FileRefused, ValidationFailed) as refusal:
+    except (FileRejected, ValidationFailed) as refusal:
         sentence, remedy = str(refusal), _remedy(refusal)
         patiently(lambda: reject(version, sentence, remedy))
         return Outcome(sentence)
@@ -60,7 +61,7 @@ def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
     choose.check_fit(checked.format, version.engine, version.precision)
     labels = list(version.labels) or list(checked.labels)
     if sentence := check_labels(labels, checked.signature, version.postprocessing):
-        raise _LabelsRefused(sentence)
+        raise _LabelsRejected(sentence)
     version.format = checked.format
     with transaction.atomic():
         is_ours = _finish(
@@ -96,9 +97,9 @@ def fail_where_rejected(version: ModelVersion) -> None:
 
 
 def _remedy(refusal: Exception) -> Remedy:
-    if isinstance(refusal, _LabelsRefused):
+    if isinstance(refusal, _LabelsRejected):
         return Remedy.LABELS
-    return Remedy.TRUST if isinstance(refusal, FileRefused) and refusal.is_unsafe else Remedy.UPLOAD
+    return Remedy.TRUST if isinstance(refusal, FileUnsafe) else Remedy.UPLOAD
 
 
 def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: object) -> bool:

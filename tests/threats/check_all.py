@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from inference.checking import FileRefused, check_file
+from inference.checking import check_file
+from inference.refusal import FileRejected
 from inference.workspace import Workspace
 
 
@@ -29,7 +30,7 @@ def main() -> None:
 def _refusal(path: Path, workspace: Workspace) -> str:
     try:
         check_file(path, workspace=workspace, is_trusted=False, sandbox="auto", progress=lambda percent, detail: None)
-    except FileRefused as refusal:
+    except FileRejected as refusal:
         return str(refusal)
     return ""
 

@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 import pytest
 
-from inference.checking import FileRefused, check_file
+from inference.checking import check_file
 from inference.comparison import BRIEF, Candidate, measure
 from inference.conversion import convert
+from inference.refusal import FileRejected
 from inference.workspace import Workspace
 from tests.running_portal import RunningPortal, wait_for
 from tests.this_host import available
@@ -119,7 +120,7 @@ def test_hdf5_reads_nothing_from_another_file(tmp_path: Path, kind: str) -> None
 def _checked(path: Path, folder: Path, sandbox: str) -> None:
     try:
         check_file(path, workspace=Workspace(folder), is_trusted=True, sandbox=sandbox, progress=_quiet)
-    except FileRefused:
+    except FileRejected:
         pass
 
 
