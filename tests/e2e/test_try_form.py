@@ -31,19 +31,22 @@ def with_pictures(page: Page, portal: RunningPortal, name: str) -> Page:
 def test_the_sample_brings_its_own_pictures(
     open_page: Callable[..., Page], portal: RunningPortal, digits_copy: str
 ) -> None:
-    page = open_page()
+    page, api = open_page(), portal.client("manage")
     log_in(page, "/try/digits/")
-    portal.client("manage").load("digits")
-    look_again(page)
-    expect(page.locator("#id_image")).to_be_enabled()
+    api.load("digits")
+    try:
+        look_again(page)
+        expect(page.locator("#id_image")).to_be_enabled()
 
-    page.click("[alt='A handwritten 4']")
-    expect(page.locator(".previews li")).to_have_count(1)
-    page.click("[alt='A handwritten 0']")
-    expect(page.locator(".previews li")).to_have_count(2)
-    page.click("#ask-button")
+        page.click("[alt='A handwritten 4']")
+        expect(page.locator(".previews li")).to_have_count(1)
+        page.click("[alt='A handwritten 0']")
+        expect(page.locator(".previews li")).to_have_count(2)
+        page.click("#ask-button")
 
-    assert winners(page) == ["4", "0"]
+        assert winners(page) == ["4", "0"]
+    finally:
+        api.unload("digits")
     page.goto(f"/try/{digits_copy}/")
     assert page.locator("#samples").count() == 0
 
