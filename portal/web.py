@@ -51,6 +51,7 @@ class HttpConnection(HttpToolsProtocol):
         self._unread_bytes = 0
         self._head_bytes = self._body_left = 0
         self._is_in_head = False
+        self.url = b""
         self._offers_upgrade = self._is_told_again = False
         self._data: bytes | memoryview = b""
         self._again: bytes | memoryview = b""
@@ -131,9 +132,10 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "validation_error", "This is no request in HTTP/1.1.")
 
     def _refuse(self, status: HTTPStatus, code: str, sentence: str, *headers: str) -> None:
-        """Answer what never becomes a request, and end the connection. Its address may be unknown, so the error is in
-        the form of the REST API and in that of V1 and V2."""
-        body = orjson.dumps({"code": code, "detail": sentence, "error": sentence})
+        """Answer what never becomes a request, in the form of its address as far as that was read, and end the
+        connection."""
+        is_protocol = self.url.startswith((b"/v1/", b"/v2/"))
+        body = orjson.dumps({"error": sentence} if is_protocol else {"code": code, "detail": sentence})
         head = [
             f"HTTP/1.1 {status.value} {status.phrase}",
             "content-type: application/json",

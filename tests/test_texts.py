@@ -37,7 +37,7 @@ def test_base64_may_come_in_lines_and_without_padding(text: str) -> None:
     assert texts.from_base64(text) == b"hello"
 
 
-@pytest.mark.parametrize("text", ["aGVsbG8==!", "aGVsb", "_-8=", "aGVs=bG8", "ä"])
+@pytest.mark.parametrize("text", ["aGVsbG8==!", "aGVsb", "_-8=", "aGVs=bG8", "ä", "aGVsbG8==", "aGVs=", "="])
 def test_what_is_no_standard_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         texts.from_base64(text)

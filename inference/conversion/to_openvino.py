@@ -16,7 +16,7 @@ from openvino.passes import ConstantFolding, Manager
 
 from inference.conversion import CannotConvert
 from inference.engines import openvino
-from inference.formats.onnx_archive import opened_onnx
+from inference.onnx_archive import opened_onnx
 from inference.signature import Signature
 
 ov, ops = openvino.ov, openvino.ops

@@ -16,8 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from inference import texts
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line, holds_text
 from inference.errors import BadInput
-from inference.formats.onnx_archive import opened_onnx
-from inference.formats.onnx_model import EXTERNAL
+from inference.onnx_archive import EXTERNAL, opened_onnx
 from inference.signature import Signature, TensorSpec
 
 _DTYPES = {

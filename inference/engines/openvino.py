@@ -31,7 +31,7 @@ from openvino.preprocess import PrePostProcessor
 from inference import texts
 from inference.archives import unpack
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
-from inference.formats.onnx_archive import opened_onnx
+from inference.onnx_archive import opened_onnx
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 

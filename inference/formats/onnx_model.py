@@ -12,8 +12,9 @@ from typing import IO, cast
 from inference.archives import is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.label_text import labels_beside, read_labels
-from inference.formats.onnx_archive import WeightFiles, model_entry
+from inference.formats.onnx_weights import WeightFiles
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, TOO_MANY, Budget, Message, as_text, opened_bytes
+from inference.onnx_archive import EXTERNAL, model_entry
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")
@@ -42,10 +43,6 @@ MAX_BYTES = 2 << 30  # protobuf's own limit
 MAX_NODES = 1_000_000
 _Key = tuple[str, str, str]
 """Domain, name and overload of an operation or a function."""
-EXTERNAL = (
-    "The ONNX file keeps its weights in another file. Put both into one .zip and upload that, or save the model with "
-    "all weights inside (torch.onnx.export with external_data=False, onnx.save_model with save_as_external_data=False)."
-)
 
 
 def inspect_onnx(path: Path) -> FileFacts:

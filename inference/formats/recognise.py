@@ -12,7 +12,7 @@ from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
 from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
-from inference.formats.onnx_archive import ENDING as ONNX
+from inference.onnx_archive import ENDING as ONNX
 
 FormatName = Literal["keras", "hdf5", "saved_model", "frozen_graph", "onnx", "tflite", "openvino"]
 HEAD_BYTES = 64 << 10

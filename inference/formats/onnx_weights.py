@@ -1,49 +1,21 @@
-"""ONNX models in an archive, with their weights in separate files, as PyTorch saves them now and as models of more than
-2 GiB must be saved. Source: https://github.com/onnx/onnx/blob/main/docs/ExternalData.md."""
+"""The files beside an ONNX model in its archive, in which it keeps weights (ONNX: ExternalData.md)."""
 
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from inference.archives import Archive, Entry, is_archive, unpack
-from inference.formats.facts import FileRejected, listed, shown
+from inference.archives import Archive, Entry
+from inference.formats.facts import FileRejected, shown
 from inference.formats.protobuf import DAMAGED, Message
 
-ENDING = ".onnx"
 # TensorProto.DataType → bits of one number. Strings (8) cannot be stored in another file.
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
 }  # fmt: skip
-
-
-def model_entry(archive: Archive) -> Entry:
-    """The .onnx file. Raises FileRejected where there is not exactly one."""
-    found = [entry for entry in archive.entries if entry.name.endswith(ENDING)]
-    if not found:
-        raise FileRejected(f"There is no {ENDING} file in the archive.")
-    if len(found) > 1:
-        names = listed(sorted(entry.name for entry in found))
-        raise FileRejected(f"The archive holds several ONNX models: {names}. Upload one at a time.")
-    return found[0]
-
-
-@contextmanager
-def opened_onnx(path: Path) -> Iterator[Path]:
-    """The .onnx file for an engine: `path` itself, or a temporary copy unpacked with the archive's other files. What an
-    engine has mapped into memory stays valid after this. Raises FileRejected, OSError."""
-    if not is_archive(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
-        unpacked = Path(folder) / "model"
-        unpack(path, unpacked)
-        yield next(unpacked.rglob(f"*{ENDING}"))
 
 
 @dataclass(frozen=True, slots=True)
