@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -402,7 +403,8 @@ def test_one_opening_makes_all_targets_and_one_that_cannot_be_made_loses_no_othe
     )
 
     assert list(made) == targets
-    assert sum("Opening" in detail for detail in heard) == 1
+    stages = [detail for detail, _ in itertools.groupby(heard)]  # while the child is silent the same is told again
+    assert sum("Opening" in detail for detail in stages) == 1
     assert isinstance(made["saved_model"], Converted)
     assert [made[target].operation for target in ("onnx", "tflite")] == ["Digamma", "Digamma"]  # type: ignore[union-attr]
     assert str(made["keras"]) == "The frozen_graph file cannot be converted to keras."
