@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+from pathlib import PurePosixPath
 
 from inference.archives import Archive
 from inference.errors import ValidationFailed
@@ -14,9 +15,9 @@ MAX_LABEL_TEXT = 1 << 20
 LABEL_FILES = ("labels.txt", "labelmap.txt", "label.txt", "classes.txt")
 
 
-def labels_beside(archive: Archive, folder: str) -> tuple[str, ...]:
+def labels_beside(archive: Archive, folder: PurePosixPath) -> tuple[str, ...]:
     """Labels in a text file with a usual name that lies beside the model in its archive."""
-    wanted = {f"{folder}/{name}" if folder else name for name in LABEL_FILES}
+    wanted = {str(folder / name) for name in LABEL_FILES}
     for entry in archive.entries:
         if entry.name in wanted and entry.size_bytes <= MAX_LABEL_TEXT:
             raw = io.BytesIO()

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, cast
+from pathlib import Path, PurePosixPath
 
 from inference.archives import is_archive, opened_archive
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.label_text import labels_beside, read_labels
 from inference.formats.onnx_weights import WeightFiles
-from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, TOO_MANY, Budget, Message, as_text, opened_bytes
+from inference.formats.protobuf import (
+    DAMAGED,
+    MAX_DEPTH,
+    TOO_DEEP,
+    TOO_MANY,
+    Budget,
+    Message,
+    as_text,
+    opened_bytes,
+    opened_entry,
+)
 from inference.onnx_archive import EXTERNAL, model_entry
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
@@ -39,7 +47,6 @@ _MICROSOFT = """
 """
 MICROSOFT_OPS = frozenset(_MICROSOFT.split())
 
-MAX_BYTES = 2 << 30  # protobuf's own limit
 MAX_NODES = 1_000_000
 _Key = tuple[str, str, str]
 """Domain, name and overload of an operation or a function."""
@@ -53,15 +60,9 @@ def inspect_onnx(path: Path) -> FileFacts:
             return FileFacts("onnx", _inspect(raw, None))
     with opened_archive(path) as archive:
         model = model_entry(archive)
-        if model.size_bytes > MAX_BYTES:
-            raise FileRejected(DAMAGED)
-        with tempfile.NamedTemporaryFile() as copy:
-            archive.copy(model, cast(IO[bytes], copy))
-            copy.flush()
-            with opened_bytes(Path(copy.name)) as raw:
-                labels = _inspect(raw, WeightFiles.beside(model, archive))
-        folder = Path(model.name).parent
-        return FileFacts("onnx", labels or labels_beside(archive, "" if folder == Path() else str(folder)))
+        with opened_entry(archive, model) as raw:
+            labels = _inspect(raw, WeightFiles.beside(model, archive))
+        return FileFacts("onnx", labels or labels_beside(archive, PurePosixPath(model.name).parent))
 
 
 def _inspect(raw: memoryview, weight_files: WeightFiles | None) -> tuple[str, ...]:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
+from inference.archives import Archive, Entry
 from inference.formats.facts import FileRejected
 
 # A graph of 10,000 nodes has about 300,000 fields; three million take a few seconds to walk.
 MAX_FIELDS = 3_000_000
 MAX_DEPTH = 64
+MAX_BYTES = 2 << 30  # protobuf's own limit
 MAX_TEXT_BYTES = 1 << 20
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -141,6 +145,19 @@ def opened_bytes(path: Path) -> Iterator[memoryview]:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     # Not closed here: a propagating exception may still hold views of it. It is freed with the last view.
     yield memoryview(mapped)
+
+
+@contextmanager
+def opened_entry(archive: Archive, entry: Entry) -> Iterator[memoryview]:
+    """The content of a message in an archive, unpacked to a temporary file and mapped. Raises FileRejected where it is
+    larger than protobuf allows."""
+    if entry.size_bytes > MAX_BYTES:
+        raise FileRejected(DAMAGED)
+    with tempfile.NamedTemporaryFile() as copy:
+        archive.copy(entry, cast(IO[bytes], copy))
+        copy.flush()
+        with opened_bytes(Path(copy.name)) as raw:
+            yield raw
 
 
 def _varint(raw: memoryview, at: int) -> tuple[int, int]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
-from typing import IO, NamedTuple, TypeVar, cast
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
 
 from inference.archives import Archive, folder_of, is_archive, opened_archive
 from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, listed, shown
 from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, read_shape
 from inference.formats.label_text import labels_beside
-from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
+from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes, opened_entry
 from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS, WRITING_OPS
 
 _T = TypeVar("_T")
 
 GRAPH, TEXT_GRAPH = "saved_model.pb", "saved_model.pbtxt"
-MAX_GRAPH_BYTES = 2 << 30  # protobuf's own limit
 DEFAULT_SIGNATURE = "serving_default"
 # Signatures that TensorFlow keeps for itself; they are not for callers.
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
@@ -60,17 +58,12 @@ def _inspect_archive(archive: Archive, is_trusted: bool) -> FileFacts:
     if TEXT_GRAPH in inside:
         raise FileRejected(TEXT_FORM)
     entry = next(entry for entry in archive.entries if entry.name == inside[GRAPH])
-    if entry.size_bytes > MAX_GRAPH_BYTES:
-        raise FileRejected(DAMAGED)
-    with tempfile.NamedTemporaryFile() as copy:
-        archive.copy(entry, cast(IO[bytes], copy))
-        copy.flush()
-        with opened_bytes(Path(copy.name)) as raw:
-            ops = _checked_ops(raw, is_trusted)
+    with opened_entry(archive, entry) as raw:
+        ops = _checked_ops(raw, is_trusted)
     if ops.all & VARIABLE_OPS:
         _check_variables(frozenset(inside))
     notes = (BEGINS_ANEW,) if ops.of_answers & WRITING_OPS else ()
-    return FileFacts("saved_model", labels_beside(archive, folders[0]), notes)
+    return FileFacts("saved_model", labels_beside(archive, PurePosixPath(folders[0])), notes)
 
 
 def _check_variables(names: frozenset[str]) -> None:

@@ -77,7 +77,7 @@ def _config(text: Any) -> Mapping[str, Any] | None:
 def _number(path: str) -> int:
     """The version of `<version>/<path>`."""
     folder, _, inside = path.partition("/")
-    if not folder.isascii() or not folder.isdigit() or len(folder) > 9 or not inside:
+    if not folder.isascii() or not folder.isdigit() or len(folder) > 18 or not inside:
         raise ValidationFailed(f"{path[:100]} is not VERSION/FILE, such as 1/model.keras.")
     return int(folder)
 

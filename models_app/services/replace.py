@@ -57,10 +57,10 @@ def _forget_wish(version: ModelVersion) -> None:
     ModelVersion.objects.filter(pk=version.pk, replaces_older=True).update(replaces_older=False)
 
 
-def _load_where(version: ModelVersion, by: Actor, **wish: Any) -> bool:
+def _load_where(version: ModelVersion, by: Actor, **conditions: Any) -> bool:
     """Load it if the row still holds the wish: an unload before this withdraws it, a later one cancels the load."""
     with transaction.atomic():
-        wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **wish).first()
+        wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **conditions).first()
         if wished is not None:
             load(wished, by=by, instances=max(1, wished.instances_wanted))
     return wished is not None
