@@ -317,6 +317,8 @@ def _hold_port() -> Iterator[socket.socket]:
             else:
                 said = f"There is no address {settings.PORTAL_HOST} on this machine: {error.strerror}. Set PORTAL_HOST."
             raise AlreadyRunning(said) from None
+        # Else another portal could bind it too until the web listens, which sets this again.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         yield listener
 
 

@@ -215,6 +215,13 @@ class WebServer(uvicorn.Server):
                     connection.end_if_late()
         return await super().on_tick(counter)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. `serve` bound these sockets for itself alone; connections that an earlier run closed a moment ago
+        (TIME_WAIT) would forbid to listen on such a one."""
+        for listener in sockets or ():
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        await super().startup(sockets)
+
 
 def answer_requests(listener: socket.socket, grace_s: int) -> None:
     """Serve until SIGTERM; requests in progress then have `grace_s` seconds. Listens once it can answer."""

@@ -105,6 +105,12 @@ def test_a_portal_whose_web_does_not_answer_says_so_and_is_ready_once_it_does(
     assert announced().count("does not answer") == 1
 
 
+def test_a_port_has_one_holder_even_before_its_web_listens(settings: Any) -> None:
+    settings.PORTAL_PORT = free_port()
+    with serve._hold_port(), pytest.raises(serve.AlreadyRunning, match="is taken"), serve._hold_port():
+        pass
+
+
 def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "serve.lock").mkdir()
 
