@@ -214,8 +214,7 @@ def test_the_page_looks_again_without_a_script_while_a_job_runs() -> None:
 def test_the_ends_of_a_rejected_graph_can_be_chosen_at_once() -> None:
     version = make_version(
         "graph", FileStatus.REJECTED, file_name="net.pb",
-        status_detail="The graph has no output called 'x'. Name those that are meant in the option graph_outputs; "
-        "it has 'probs', 'aux/add:1'.",
+        candidates_json={"graph_outputs": ["probs", "aux/add:1"]},
     )  # fmt: skip
     client = client_with("change")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from inference.formats import FileFacts, FileRejected, inspect_file
-from inference.formats.frozen_graph import Candidates, find_ends
+from inference.formats.frozen_graph import Candidates, find_ends, inspect_frozen_graph
+from inference.options import LONGEST_NAME, MOST_ENDS, GraphEnds, parse_options
 from tests.graph_files import (
     CLASSIFIER,
     FLOAT,
@@ -32,6 +34,15 @@ def refusal(folder: Path, *nodes: bytes) -> str:
     with pytest.raises(FileRejected) as caught:
         inspect_file(written(folder, nodes))
     return caught.value.message
+
+
+def candidates(path: Path, *, is_refused: bool = False, **chosen: Sequence[str]) -> GraphEnds:
+    """What is told of the file, whether it is refused or not."""
+    told: list[GraphEnds] = []
+    with pytest.raises(FileRejected) if is_refused else nullcontext():
+        inspect_frozen_graph(path, tell_candidates=told.append, **chosen)
+    (ends,) = told
+    return ends
 
 
 def test_one_input_and_one_output_are_found_without_asking(tmp_path: Path) -> None:
@@ -85,13 +96,15 @@ def test_several_outputs_are_all_taken_and_said(tmp_path: Path) -> None:
         "The graph does not say which outputs are meant; all were taken: 'answer', 'features'. "
         "Name others in the option graph_outputs.",
     )
+    assert candidates(path) == {"graph_inputs": ("image",), "graph_outputs": ("answer", "features")}
 
 
 def test_somebody_can_choose(tmp_path: Path) -> None:
     path = written(tmp_path, [*CLASSIFIER, node("features", "WriteFile", "product")])
-    with pytest.raises(FileRejected):
-        inspect_file(path)
+    found = candidates(path, is_refused=True)
 
+    assert found == {"graph_inputs": ("image",), "graph_outputs": ("answer", "features")}
+    assert candidates(path, inputs=["image"], outputs=["product"]) == found
     assert inspect_file(path, inputs=["image"], outputs=["product"]).notes == ()
     assert find_ends(path, ["image"], ["product"]) == Candidates(("image:0",), ("product:0",))
 
@@ -100,6 +113,8 @@ def test_a_choice_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for choice in ("nothing", "answer:x"):
         with pytest.raises(FileRejected, match=rf"^The graph has no output called '{choice}'\..* it has 'answer'\.$"):
             inspect_file(written(tmp_path, CLASSIFIER), outputs=[choice])
+        found = candidates(tmp_path / "graph.pb", is_refused=True, outputs=[choice])
+        assert found == {"graph_inputs": ("image",), "graph_outputs": ("answer",)}
 
 
 def test_an_input_that_the_outputs_need_besides_is_named(tmp_path: Path) -> None:
@@ -107,6 +122,29 @@ def test_an_input_that_the_outputs_need_besides_is_named(tmp_path: Path) -> None
 
     with pytest.raises(FileRejected, match=r"^The outputs also need the inputs 'weight'\."):
         inspect_file(written(tmp_path, nodes), inputs=["image"], outputs=["sum"])
+    assert candidates(tmp_path / "graph.pb", is_refused=True, inputs=["image"], outputs=["sum"]) == {
+        "graph_inputs": ("image", "weight"),
+        "graph_outputs": ("sum",),
+    }
+
+
+def test_the_inputs_of_an_output_that_nobody_would_have_proposed_are_found(tmp_path: Path) -> None:
+    nodes = [*CLASSIFIER, placeholder("weight", -1, 3), node("sum", "AddV2", "product", "weight", T=of_type(FLOAT))]
+    path = written(tmp_path, [*nodes, node("watched", "Print", "sum")])
+
+    assert find_ends(path) == Candidates(("image:0",), ("answer:0",))
+    assert find_ends(path, outputs=["sum"]) == Candidates(("image:0", "weight:0"), ("sum:0",))
+    assert candidates(path, outputs=["sum"])["graph_inputs"] == ("image", "weight")
+
+
+def test_only_what_the_options_can_name_is_proposed(tmp_path: Path) -> None:
+    heads = [node(f"head{i}", "Relu", "product", T=of_type(FLOAT)) for i in range(100)]
+    long = node("x" * (LONGEST_NAME + 1), "Relu", "product", T=of_type(FLOAT))
+
+    proposed = candidates(written(tmp_path, [*CLASSIFIER, long, *heads]))
+
+    assert len(proposed["graph_outputs"]) == MOST_ENDS and proposed["graph_outputs"][:2] == ("answer", "head0")
+    assert parse_options(proposed).graph_ends == proposed
 
 
 def test_what_stands_before_a_chosen_input_is_not_run_and_not_checked(tmp_path: Path) -> None:

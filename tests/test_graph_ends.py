@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference.checking import Checked, check_file
+from inference.options import GraphEnds
 from inference.refusal import FileRejected
 from inference.workspace import Workspace
 from tests.conftest import SAMPLE
@@ -60,6 +62,16 @@ def test_the_chosen_ends_are_those_of_the_engine(tmp_path: Path) -> None:
     assert [(spec.name, spec.shape) for spec in found.signature.inputs] == [("image", (None, 3))]
     assert [(spec.name, spec.shape) for spec in found.signature.outputs] == [("scores", (None, 3))]
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("chosen", [{}, {"graph_outputs": ["nothing"]}, {"graph_inputs": ["image"]}])
+def test_what_may_be_chosen_is_told_of_rejected_files_too(tmp_path: Path, chosen: dict[str, list[str]]) -> None:
+    told: list[GraphEnds] = []
+
+    with pytest.raises(FileRejected) if chosen else nullcontext():
+        checked(tmp_path, two_heads(tmp_path), tell_candidates=told.append, **chosen)
+
+    assert told == [{"graph_inputs": ("image", "weight"), "graph_outputs": ("weighted", "loss")}]
 
 
 def test_a_choice_for_a_file_that_needs_none_is_refused(tmp_path: Path) -> None:

@@ -243,37 +243,17 @@ def test_a_model_of_numbers_needs_no_hint() -> None:
     assert scaling_hint(version) == ""
 
 
-@pytest.mark.parametrize(
-    ("sentence", "inputs", "outputs"),
-    [
-        ("The graph does not say which outputs are meant; all were taken: 'a', 'b:1'. Name others in the option "
-         "graph_outputs.", [], ["a", "b:1"]),
-        ("The graph has no output called 'x'. Name those that are meant in the option graph_outputs; it has 'a' and "
-         "3 more.", [], ["a"]),
-        ("The outputs also need the inputs 'x', 'y'. Add them to the option graph_inputs, or choose other outputs in "
-         "graph_outputs.", ["x", "y"], []),
-        ("The file holds weights only.", [], []),
-    ],
-)  # fmt: skip
-def test_candidates_are_read_from_the_sentences_of_the_check(
-    sentence: str, inputs: list[str], outputs: list[str]
-) -> None:
-    ends = graph_ends(ModelVersion(status_detail=sentence))
-
-    assert ([e.name for e in ends.inputs], [e.name for e in ends.outputs]) == (inputs, outputs)
-
-
-def test_the_ends_that_a_check_listed_can_be_ticked() -> None:
+def test_the_ends_that_a_check_found_can_be_ticked() -> None:
     version = ModelVersion(
         status=FileStatus.REJECTED,
-        status_detail="The graph does not say which outputs are meant; all were taken: 'probs:0', 'aux/add:0'.",
-        options_json={"graph_outputs": ["probs", "hidden:0"]},
+        candidates_json={"graph_outputs": ["probs", "aux/add:1"]},
+        options_json={"graph_outputs": ["probs:0", "hidden:0"]},
     )
 
     ends = graph_ends(version)
 
     assert ends.inputs == ()
-    assert [(e.name, e.is_chosen) for e in ends.outputs] == [("probs:0", True), ("aux/add:0", False)]
+    assert [(e.name, e.is_chosen) for e in ends.outputs] == [("probs", True), ("aux/add:1", False)]
     assert ends.other_outputs == "hidden:0"
     assert typed_names(" a:0, b\n\nc ,") == ["a:0", "b", "c"]
 

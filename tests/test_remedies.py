@@ -15,7 +15,7 @@ from models_app.models import ModelVersion
 from models_app.services.check import check
 from tests.admin_client import text_of
 from tests.admin_rows import make_superuser, make_version
-from tests.graph_files import graph_def, node, placeholder
+from tests.graph_files import CLASSIFIER, FLOAT, graph_def, node, of_type, placeholder
 from tests.model_files import dense, keras_zip, layer, sequential, weights_bytes
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +66,24 @@ def test_trusting_weights_alone_is_not_offered(tmp_path: Path) -> None:
 
     assert (version.status, version.remedy) == (FileStatus.REJECTED, Remedy.UPLOAD)
     assert "Trust this file" not in (page := page_of(version)) and "Upload again" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [({"graph_outputs": ["nothing"]}, []), ({}, ["one", "two"])],
+    ids=["no-such-output", "labels"],
+)
+def test_the_ends_of_a_rejected_graph_can_be_chosen(
+    tmp_path: Path, options: dict[str, list[str]], labels: list[str]
+) -> None:
+    (tmp_path / "net.pb").write_bytes(graph_def([*CLASSIFIER, node("features", "Relu", "product", T=of_type(FLOAT))]))
+
+    version = checked(tmp_path / "net.pb", file_name="net.pb", options_json=options, labels=labels)
+
+    page = page_of(version)
+    assert version.status == FileStatus.REJECTED
+    assert version.candidates == {"graph_inputs": ("image",), "graph_outputs": ("answer", "features")}
+    assert 'name="pick_inputs" value="image"' in page and 'name="pick_outputs" value="features"' in page
 
 
 def test_wrong_labels_lead_to_the_labels(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Progress, Said, run_child
+from inference.options import GraphEnds, parse_options
 from inference.postprocessing import parse_labels
 from inference.refusal import FileRejected, FileUnsafe, said_text, shown
 from inference.runner.sandbox import SandboxMissing
@@ -53,16 +54,24 @@ def check_file(
     progress: Progress,
     graph_inputs: Sequence[str] = (),
     graph_outputs: Sequence[str] = (),
+    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> Checked:
     """Check the file at `path`. Raises FileRejected with a sentence. The workspace is removed at the end.
 
     `sandbox` is the value of PORTAL_SANDBOX: with `require`, a host without the full sandbox rejects every file.
-    `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph.
+    `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph; `tell_candidates` is called with
+    those that may be chosen, even if the graph is then rejected.
     """
     chosen = {"is_trusted": is_trusted, "graph_inputs": list(graph_inputs), "graph_outputs": list(graph_outputs)}
     try:
         copy = workspace.prepare(path, "source")
-        ask = functools.partial(_ask, workspace=workspace, sandbox=sandbox, progress=progress)
+        ask = functools.partial(
+            _ask,
+            workspace=workspace,
+            sandbox=sandbox,
+            progress=progress,
+            hear=lambda part: tell_candidates(_candidates(part)),
+        )
         request = {"verb": "inspect", "path": str(copy), **chosen}
         facts = ask(request, limits=_inspect_limits(path), stage=(10, "Reading what kind of file it is."))
         format_name = str(facts.get("format"))
@@ -96,6 +105,7 @@ def _ask(
     sandbox: str,
     progress: Progress,
     stage: tuple[int, str],
+    hear: Callable[[Said], None],
 ) -> Said:
     """The child's answer. Raises FileRejected where it rejects the file, exceeds a limit or ends without an answer."""
     run = functools.partial(
@@ -107,6 +117,7 @@ def _ask(
         sandbox=sandbox,
         progress=progress,
         stage=stage,
+        hear=hear,
     )
     try:
         try:
@@ -122,6 +133,14 @@ def _ask(
         rejected = FileUnsafe if said.get("is_unsafe") is True else FileRejected
         raise rejected(said_text(said["refused"], 2000))
     return said
+
+
+def _candidates(part: Said) -> GraphEnds:
+    """Checked as if a client had sent them in the options."""
+    try:
+        return parse_options(part.get("candidates")).graph_ends
+    except ValidationFailed as error:
+        raise FileRejected(NONSENSE) from error
 
 
 def _checked(format_name: str, facts: Said, opened: Said) -> Checked:

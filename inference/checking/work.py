@@ -13,19 +13,21 @@ from inference.refusal import FileUnsafe
 
 
 def work(request: Said, report: Report) -> dict[str, Any]:
-    """The facts, or `{"refused": sentence, "is_unsafe": whether by the allow-list alone}`."""
+    """The facts, or `{"refused": sentence, "is_unsafe": whether by the allow-list alone}`. What may be chosen as the
+    ends of a frozen graph is a part by itself: it is known of rejected files too."""
     try:
-        return _inspect(request) if request["verb"] == "inspect" else _open(request)
+        return _inspect(request, report) if request["verb"] == "inspect" else _open(request)
     except (FileRejected, ModelUnusable) as refusal:
         return {"refused": str(refusal), "is_unsafe": isinstance(refusal, FileUnsafe)}
 
 
-def _inspect(request: Said) -> dict[str, Any]:
+def _inspect(request: Said, report: Report) -> dict[str, Any]:
     facts = inspect_file(
         Path(request["path"]),
         inputs=request["graph_inputs"],
         outputs=request["graph_outputs"],
         is_trusted=request["is_trusted"],
+        tell_candidates=lambda ends: report.part(candidates=ends),
     )
     return {"format": facts.format, "labels": list(facts.labels), "notes": list(facts.notes)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from inference.formats.facts import FileFacts, FileRejected
@@ -14,18 +14,24 @@ from inference.formats.openvino_ir import inspect_openvino
 from inference.formats.recognise import recognise
 from inference.formats.saved_model import inspect_saved_model
 from inference.formats.tflite import inspect_tflite
+from inference.options import GraphEnds
 
 __all__ = ["FileFacts", "FileRejected", "inspect_file"]
 
 
 def inspect_file(
-    path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
+    path: Path,
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    is_trusted: bool = False,
+    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> FileFacts:
     """Detect the format by content and check the file. Raises FileRejected with a message for the person who uploads.
 
     Layers and operations are checked against allow-lists; with `is_trusted`, those of Keras and TensorFlow files are
     not. Keras models are assumed to be loaded with compile=False. `inputs` and `outputs` choose the inputs and outputs
-    of a frozen graph.
+    of a frozen graph; `tell_candidates` is called with those that may be chosen, even if the graph is then rejected.
     HDF5's reader never returns on some damaged files: call this in a process with a time and a memory limit.
     """
     match recognise(path):
@@ -36,7 +42,9 @@ def inspect_file(
         case "saved_model":
             return inspect_saved_model(path, is_trusted=is_trusted)
         case "frozen_graph":
-            return inspect_frozen_graph(path, inputs=inputs, outputs=outputs, is_trusted=is_trusted)
+            return inspect_frozen_graph(
+                path, inputs=inputs, outputs=outputs, is_trusted=is_trusted, tell_candidates=tell_candidates
+            )
         case "onnx":
             return inspect_onnx(path)
         case "tflite":

@@ -5,7 +5,7 @@ Such a file does not name its inputs and outputs: its placeholders are the input
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from inference.formats.facts import FileFacts, FileRejected, listed, shown
 from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, tensor_name
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import COUNTED_BY, OUTPUT_COUNTS, VARIABLE_OPS
+from inference.json_object import is_text
+from inference.options import LONGEST_NAME, MOST_ENDS, GraphEnds
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # Operations that may end a branch of the graph but are no outputs.
@@ -35,15 +37,25 @@ class Candidates:
 
 
 def inspect_frozen_graph(
-    path: Path, *, inputs: Sequence[str] = (), outputs: Sequence[str] = (), is_trusted: bool = False
+    path: Path,
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    is_trusted: bool = False,
+    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> FileFacts:
     """`inputs` and `outputs` are the tensors that the user chose (`node` or `node:0`); without them, all candidates are
-    taken, and a note says so if there are several. Raises FileRejected."""
+    taken, and a note says so if there are several. `tell_candidates` is called before the checks: with other ends a
+    file that they reject may be good. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
         if not graph.nodes:
             raise FileRejected(DAMAGED)
-        chosen_inputs, chosen_outputs = _chosen(graph, _candidates(graph), inputs, outputs)
+        candidates = _candidates(graph, outputs)
+        tell_candidates(
+            {"graph_inputs": _choosable(candidates.inputs), "graph_outputs": _choosable(candidates.outputs)}
+        )
+        chosen_inputs, chosen_outputs = _chosen(graph, candidates, inputs, outputs)
         check = OpCheck(graph, len(raw), is_trusted=is_trusted)
         check.check(starts=chosen_outputs, given=chosen_inputs)
         if check.ops & VARIABLE_OPS:
@@ -58,7 +70,7 @@ def find_ends(path: Path, inputs: Sequence[str] = (), outputs: Sequence[str] = (
     """The inputs and outputs, chosen as in `inspect_frozen_graph`. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
-        return Candidates(*_chosen(graph, _candidates(graph), inputs, outputs))
+        return Candidates(*_chosen(graph, _candidates(graph, outputs), inputs, outputs))
 
 
 def _chosen(
@@ -68,12 +80,13 @@ def _chosen(
     chosen_inputs = tuple(_tensor(graph, name, "input", candidates.inputs) for name in inputs)
     chosen_outputs = tuple(_tensor(graph, name, "output", candidates.outputs) for name in outputs) or candidates.outputs
     if not chosen_inputs:
-        return _needed(graph, candidates, chosen_outputs), chosen_outputs
+        return _needed(graph, candidates.inputs, chosen_outputs), chosen_outputs
     _check_complete(graph, chosen_inputs, chosen_outputs)
     return chosen_inputs, chosen_outputs
 
 
-def _candidates(graph: GraphDef) -> Candidates:
+def _candidates(graph: GraphDef, chosen_outputs: Sequence[str]) -> Candidates:
+    """The inputs are the placeholders that any output needs: a candidate, or one that the user chose."""
     placeholders = [node for node in graph.nodes.values() if node.op in _PLACEHOLDERS]
     if not placeholders:
         raise FileRejected("The graph has no input: there is no placeholder in it. Freeze it with its inputs.")
@@ -88,8 +101,14 @@ def _candidates(graph: GraphDef) -> Candidates:
     if not ends:
         raise FileRejected("The graph has no output: nothing in it depends on its inputs. Freeze it with its outputs.")
     outputs = tuple(f"{node.name}:{n}" for node in ends for n in range(_output_count(node)))
-    used = _needed(graph, Candidates(tuple(f"{node.name}:0" for node in placeholders), outputs), outputs)
-    return Candidates(used, outputs)
+    known = [name for name in chosen_outputs if node_name(name) in graph.nodes]
+    return Candidates(_needed(graph, [f"{node.name}:0" for node in placeholders], [*outputs, *known]), outputs)
+
+
+def _choosable(names: Sequence[str]) -> tuple[str, ...]:
+    """As the options can name them: not too many, not too long."""
+    short = [name.removesuffix(":0") for name in names]
+    return tuple(name for name in short if is_text(name) and 0 < len(name) <= LONGEST_NAME)[:MOST_ENDS]
 
 
 def _is_left_behind(graph: GraphDef, node: Node) -> bool:
@@ -115,10 +134,10 @@ def _driven_by(graph: GraphDef, placeholders: list[Node]) -> set[str]:
     return driven
 
 
-def _needed(graph: GraphDef, candidates: Candidates, outputs: Sequence[str]) -> tuple[str, ...]:
-    """The candidate inputs that these outputs depend on, in the file's order."""
+def _needed(graph: GraphDef, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+    """Those of the inputs that these outputs depend on."""
     upstream = {node.name for node in graph.upstream(outputs)}
-    return tuple(tensor for tensor in candidates.inputs if node_name(tensor) in upstream)
+    return tuple(tensor for tensor in inputs if node_name(tensor) in upstream)
 
 
 def _tensor(graph: GraphDef, name: str, word: str, candidates: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from inference.errors import PortalError
-from inference.options import Options, parse_options
+from inference.options import GraphEnds, Options, parse_options
 from inference.postprocessing import Postprocessing, parse_postprocessing
 from inference.preprocessing import ImagePlan, Preprocessing, parse_preprocessing, plan_image
 from inference.signature import Signature, image_axes
@@ -40,7 +40,9 @@ class ModelVersion(models.Model):
     )
     format = models.CharField(max_length=20, blank=True, default="")
     signature_json = models.JSONField(default=dict, blank=True)
-
+    candidates_json = models.JSONField(
+        default=dict, blank=True, help_text="Of a frozen graph: what its options may name as inputs and outputs."
+    )
     notes = models.JSONField(default=list, blank=True, help_text="Sentences worth showing beside a good file.")
 
     labels = models.JSONField(default=list, blank=True)
@@ -87,6 +89,10 @@ class ModelVersion(models.Model):
     def signature(self) -> Signature:
         """Empty until the check has ended."""
         return Signature.from_json(self.signature_json or {"inputs": [], "outputs": []})
+
+    @property
+    def candidates(self) -> GraphEnds:
+        return parse_options(self.candidates_json).graph_ends
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -25,8 +25,6 @@ _PRECISION_WORDS = {
     "bf16": "bf16: faster, less exact, openvino only",
     "f16": "f16: faster, less exact, openvino only",
 }
-_LISTED = re.compile(r"(inputs|outputs)\b(?:[^:']*(?::|; it has))?\s*((?:'[^']+'(?:, | and )?)+)")
-"""Matches names as the sentences of inference/formats/frozen_graph.py list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class GraphEnds:
-    """The ends that a sentence about the file listed, to be ticked; `other_…` are chosen names it did not list."""
+    """The candidates that the check found, to be ticked; `other_…` are chosen names that are none."""
 
     inputs: tuple[End, ...]
     outputs: tuple[End, ...]
@@ -87,26 +85,17 @@ def is_frozen_graph(version: ModelVersion) -> bool:
 
 
 def graph_ends(version: ModelVersion, typed: Mapping[str, Sequence[str]] | None = None) -> GraphEnds:
-    """The candidates that the check named; ticked are those `typed`, else those in use."""
-    listed = _listed([version.status_detail, *map(str, version.notes)])
-    chosen, signature = typed or version.options.graph_ends, version.signature
-    inputs, others = _ends(listed["inputs"], chosen["graph_inputs"], [spec.name for spec in signature.inputs])
-    outputs, more = _ends(listed["outputs"], chosen["graph_outputs"], [spec.name for spec in signature.outputs])
+    """Ticked are those `typed`, else those in use."""
+    found, chosen, signature = version.candidates, typed or version.options.graph_ends, version.signature
+    inputs, others = _ends(found["graph_inputs"], chosen["graph_inputs"], [spec.name for spec in signature.inputs])
+    outputs, more = _ends(found["graph_outputs"], chosen["graph_outputs"], [spec.name for spec in signature.outputs])
     return GraphEnds(inputs, outputs, "\n".join(others), "\n".join(more))
 
 
-def _listed(sentences: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {"inputs": [], "outputs": []}
-    for sentence in sentences:
-        for kind, names in _LISTED.findall(sentence):
-            found[kind] += [name for name in re.findall(r"'([^']+)'", names) if name not in found[kind]]
-    return found
-
-
-def _ends(listed: list[str], chosen: Sequence[str] | None, used: list[str]) -> tuple[tuple[End, ...], list[str]]:
+def _ends(found: Sequence[str], chosen: Sequence[str], used: Sequence[str]) -> tuple[tuple[End, ...], list[str]]:
     wanted = {_whole(name) for name in (chosen or used)}
-    others = [name for name in (chosen or ()) if _whole(name) not in {_whole(one) for one in listed}]
-    return tuple(End(name, _whole(name) in wanted) for name in listed), others
+    others = [name for name in chosen if _whole(name) not in {_whole(one) for one in found}]
+    return tuple(End(name, _whole(name) in wanted) for name in found), others
 
 
 def _whole(name: str) -> str:

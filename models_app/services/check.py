@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from inference.checking import Checked, check_file
 from inference.errors import ValidationFailed
+from inference.options import GraphEnds
 from inference.postprocessing import check_labels
 from inference.refusal import FileRejected, FileUnsafe
 from models_app.choices import LONG_JOBS, FileStatus, JobKind, JobState, Remedy
@@ -37,6 +38,10 @@ def request_check(version: ModelVersion, *, by: Actor) -> Job:
 def check(job: Job, progress: Progress) -> Outcome:
     """The job: check the file and store the result, a refusal too. Changes only a version that is `checking`."""
     version = job.version
+
+    def note_candidates(ends: GraphEnds) -> None:
+        version.candidates_json = ends
+
     try:
         if wrong := files.what_is_wrong(version.path, version.sha256):
             raise FileRejected(wrong)
@@ -46,6 +51,7 @@ def check(job: Job, progress: Progress) -> Outcome:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
+            tell_candidates=note_candidates,
             **version.options.graph_ends,
         )
         patiently(lambda: _accept(version, checked, job.by))
@@ -105,7 +111,7 @@ def _remedy(refusal: Exception) -> Remedy:
 def _finish(version: ModelVersion, status: FileStatus, detail: str, **fields: object) -> bool:
     with transaction.atomic():
         changed = ModelVersion.objects.filter(pk=version.pk, status=FileStatus.CHECKING).update(
-            status=status, status_detail=detail, **fields
+            status=status, status_detail=detail, candidates_json=version.candidates_json, **fields
         )
         if changed:
             checked = "The file was checked. " if status == FileStatus.READY else ""
