@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -110,16 +111,24 @@ def test_a_spark_line_has_twenty_points_inside_its_box() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "reason", "text"),
+    ("before", "after", "reason", "facts", "text"),
     [
-        ("", "uploaded", "Uploaded, 13900000 bytes.", "was uploaded, 13.9 MB."),
-        ("loading", "ready", "Loaded in 0.9 s as process 4711.", "loaded in 0.9 s as process 4711."),
-        ("loading", "failed", "Not enough memory.", "could not be loaded: not enough memory."),
-        ("unloading", "stopped", "Unloaded in 0.04 s; 117 MB came back.", "unloaded in 0.04 s; 117 MB came back."),
-        ("queued", "stopped", "Unload asked for.", "was taken out of the queue."),
-        ("ready", "ready", "Changed: labels.", "was changed: labels."),
-        ("ready", "ready", "Changed: labels, postprocessing.", "was changed: labels, scores."),
+        ("", "uploaded", "Uploaded, 13900000 bytes.", {"size_bytes": 13_900_000}, "was uploaded, 13.9 MB."),
+        ("", "uploaded", "Uploaded, 13900000 bytes.", {}, "was uploaded."),
+        ("loading", "ready", "Loaded in 0.9 s as process 4711.", {}, "loaded in 0.9 s as process 4711."),
+        ("loading", "failed", "Not enough memory.", {}, "could not be loaded: not enough memory."),
+        ("unloading", "stopped", "Unloaded in 0.04 s; 117 MB came back.", {}, "unloaded in 0.04 s; 117 MB came back."),
+        ("queued", "stopped", "Unload asked for.", {}, "was taken out of the queue."),
+        ("ready", "ready", "Changed: labels.", {}, "was changed: labels."),
+        ("ready", "ready", "Changed: labels.", {"changed": ["labels"]}, "was changed: labels."),
+        (
+            "ready",
+            "ready",
+            "Changed: labels, postprocessing.",
+            {"changed": ["labels", "postprocessing"]},
+            "was changed: labels, scores.",
+        ),
     ],
 )
-def test_history_is_told_in_sentences(before: str, after: str, reason: str, text: str) -> None:
-    assert sentence(Transition(before=before, after=after, reason=reason))[1] == text
+def test_history_is_told_in_sentences(before: str, after: str, reason: str, facts: dict[str, Any], text: str) -> None:
+    assert sentence(Transition(before=before, after=after, reason=reason, facts=facts))[1] == text

@@ -41,9 +41,8 @@ TITLES = {
 }
 _EXAMPLES = {"preprocessing": '{"background": "#000000"}', "postprocessing": '{"top": 3}', "options": '{"threads": 2}'}
 _ENDS = ("graph_inputs", "graph_outputs")
-_USED = r"\w+ \w+ from the next load"
-_CHANGED_AS = {"engine": f"engine|options|{_USED}", "options": f"options|{_USED}", "ends": "options"}
-"""Patterns of changes in the history: the field's name, or the words of “Use it”."""
+_CHANGED_BY = {"engine": {"engine", "precision", "options"}, "options": {"options", "precision"}, "ends": {"options"}}
+"""Form → the names in the history of what it changes, where those are others than its own."""
 
 
 def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpResponse:
@@ -113,8 +112,9 @@ def fingerprint(version: ModelVersion, what: str) -> str:
 
 
 def _overtaken(version: ModelVersion, what: str) -> str:
-    fields = _CHANGED_AS.get(what, what)
-    last = find.history(version).filter(reason__regex=rf"^Changed: (\w+, )*({fields})(, \w+)*\.$").first()
+    names = _CHANGED_BY.get(what, {what})
+    changes = find.history(version).filter(facts__has_key="changed")
+    last = next((row for row in changes if names & set(row.facts["changed"])), None)
     said = f"{last.by} changed this meanwhile" if last is not None and last.by else "This was changed meanwhile"
     return f"{said}. What stands there now is shown first; Save puts yours in its place."
 

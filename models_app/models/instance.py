@@ -75,6 +75,7 @@ class Transition(models.Model):
     before = models.CharField(max_length=12, blank=True, default="")
     after = models.CharField(max_length=12)
     reason = models.TextField(blank=True, default="")
+    facts = models.JSONField(default=dict, blank=True, help_text="What the reason says, as data: size_bytes, changed.")
     by = models.CharField(max_length=150, blank=True, default="")
 
     class Meta:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,6 @@ from django.urls import reverse
 from models_app.models import ModelVersion, Transition
 from models_app.pages.words import ago_words, moment_words, size_words
 
-_UPLOADED = re.compile(r"Uploaded, (\d+) bytes\.")
 _DROPPED = ("was ", "is ")
 
 
@@ -63,7 +61,7 @@ def _pks_of_versions(transitions: Sequence[Transition]) -> Mapping[tuple[str, in
 def sentence(row: Transition) -> tuple[str, str]:
     """Tone and predicate: what stands after the version's name."""
     if row.before == row.after:
-        return "", f"was {_begun_small(_as_on_pages(row.reason))}" if row.reason else "was changed."
+        return "", _changed(row)
     if row.after == "ready":
         return "ok", "was checked and is ready." if row.before == "checking" else _begun_small(row.reason)
     if row.after == "stopped":
@@ -71,9 +69,11 @@ def sentence(row: Transition) -> tuple[str, str]:
     return _SENTENCES.get(row.after, _other)(row)
 
 
-def _as_on_pages(reason: str) -> str:
-    """The reason, with the pages' own word for the setting that REST calls postprocessing."""
-    return reason.replace("postprocessing", "scores", 1) if reason.startswith("Changed: ") else reason
+def _changed(row: Transition) -> str:
+    """With the pages' own word for the setting that REST calls postprocessing."""
+    has_scores = "postprocessing" in row.facts.get("changed", ())
+    reason = row.reason.replace("postprocessing", "scores") if has_scores else row.reason
+    return f"was {_begun_small(reason)}" if reason else "was changed."
 
 
 def _stopped(row: Transition) -> str:
@@ -83,8 +83,8 @@ def _stopped(row: Transition) -> str:
 
 
 def _uploaded(row: Transition) -> tuple[str, str]:
-    match = _UPLOADED.match(row.reason)
-    return "", f"was uploaded, {size_words(int(match[1]))}." if match else "was uploaded."
+    size_bytes = row.facts.get("size_bytes")
+    return "", "was uploaded." if size_bytes is None else f"was uploaded, {size_words(size_bytes)}."
 
 
 def _checking(row: Transition) -> tuple[str, str]:

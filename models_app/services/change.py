@@ -51,7 +51,8 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         if not is_checked_again and {"engine", "options"} & set(given):
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(locked, by=by))
         if fields:
-            record(locked, locked.status, locked.status, reason=f"Changed: {', '.join(given)}.", by=actor_name(by))
+            reason, facts = f"Changed: {', '.join(given)}.", {"changed": list(given)}
+            record(locked, locked.status, locked.status, reason=reason, facts=facts, by=actor_name(by))
         if is_checked_again and fields:
             ModelVersion.objects.filter(pk=version.pk).update(status=FileStatus.CHECKING, status_detail="")
             request_check(locked, by=by)

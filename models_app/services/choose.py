@@ -105,8 +105,8 @@ def use_engine(version: ModelVersion, engine: str, precision: str, *, by: Actor)
         locked.options_json = others if precision == DEFAULT_PRECISION else {**others, "precision": precision}
         locked.save(update_fields=["engine", "options_json"])
         ModelVersion.objects.filter(pk=locked.pk).update(**settle(locked, by=by))
-        reason = f"Changed: {engine} {precision} from the next load."
-        record(locked, locked.status, locked.status, reason=reason, by=actor_name(by))
+        reason, facts = f"Changed: {engine} {precision} from the next load.", {"changed": ["engine", "precision"]}
+        record(locked, locked.status, locked.status, reason=reason, facts=facts, by=actor_name(by))
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,10 +54,14 @@ def record(
     after: str,
     *,
     reason: str = "",
+    facts: Mapping[str, Any] | None = None,
     by: str = "",
     instance: Instance | None = None,
 ) -> None:
-    """Write a line of history: what an instance did, or an upload, a check, a deletion."""
+    """Write a line of history: what an instance did, or an upload, a check, a deletion.
+
+    `facts` are what programs read of it: `size_bytes` of an upload, the names of what was `changed`.
+    """
     Transition.objects.create(
         model_name=version.model.name,
         version_number=version.number,
@@ -65,5 +69,6 @@ def record(
         before=before,
         after=after,
         reason=reason,
+        facts=facts or {},
         by=by,
     )

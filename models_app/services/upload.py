@@ -192,6 +192,8 @@ def _create_version(
         options_json=settings.options,
         engine=settings.engine,
     )
-    record(version, "", "uploaded", reason=f"Uploaded, {received.size_bytes} bytes.", by=actor_name(by))
+    facts = {"size_bytes": received.size_bytes}
+    reason = f"Uploaded, {received.size_bytes} bytes."
+    record(version, "", "uploaded", reason=reason, facts=facts, by=actor_name(by))
     request_check(version, by=by)
     return version
