@@ -42,7 +42,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphEnds:
+class EndChoices:
     """The candidates that the check found, to be ticked; `other_…` are chosen names that are none."""
 
     inputs: tuple[End, ...]
@@ -84,12 +84,12 @@ def is_frozen_graph(version: ModelVersion) -> bool:
     return version.file_name.lower().endswith(".pb")
 
 
-def graph_ends(version: ModelVersion, typed: Mapping[str, Sequence[str]] | None = None) -> GraphEnds:
+def graph_ends(version: ModelVersion, typed: Mapping[str, Sequence[str]] | None = None) -> EndChoices:
     """Ticked are those `typed`, else those in use."""
     found, chosen, signature = version.candidates, typed or version.options.graph_ends, version.signature
     inputs, others = _ends(found["graph_inputs"], chosen["graph_inputs"], [spec.name for spec in signature.inputs])
     outputs, more = _ends(found["graph_outputs"], chosen["graph_outputs"], [spec.name for spec in signature.outputs])
-    return GraphEnds(inputs, outputs, "\n".join(others), "\n".join(more))
+    return EndChoices(inputs, outputs, "\n".join(others), "\n".join(more))
 
 
 def _ends(found: Sequence[str], chosen: Sequence[str], used: Sequence[str]) -> tuple[tuple[End, ...], list[str]]:

@@ -15,7 +15,7 @@ from models_app.models import Comparison, Instance, ModelVersion, Transition
 from models_app.pages.background_work import Work, background_work, pending
 from models_app.pages.comparison_table import ComparisonTable, comparison_table
 from models_app.pages.downloads import Download, downloads
-from models_app.pages.engine_choices import GraphEnds, graph_ends, is_frozen_graph
+from models_app.pages.engine_choices import EndChoices, graph_ends, is_frozen_graph
 from models_app.pages.events import Event, history_events
 from models_app.pages.scaling_hint import NO_SIZE, scaling_hint
 from models_app.pages.signature_words import TensorWords, input_words, output_words
@@ -87,7 +87,7 @@ class VersionPage:
     next_engine: str
     notes: tuple[str, ...]
     scaling: str
-    ends: GraphEnds | None
+    ends: EndChoices | None
     ends_words: str
 
 
