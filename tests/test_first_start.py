@@ -12,7 +12,7 @@ from django.utils import timezone
 from inference.errors import NoSlot
 from models_app.api.shapes import version_json
 from models_app.models import Instance, RegisteredModel
-from models_app.pages.rights import Rights
+from models_app.rights import Rights
 from models_app.services import files
 from models_app.services.load import load
 from models_app.services.nodes import this_node
@@ -56,7 +56,9 @@ def test_a_person_gets_rights_by_one_of_three_groups_and_who_deletes_one_keeps_i
     assert rights == {
         "Ask models": asks,
         "Run models": runs,
-        "Manage models": replace(runs, can_add=True, can_change=True, can_delete=True),
+        "Manage models": replace(
+            runs, can_add=True, can_change=True, can_delete=True, can_change_model=True, can_delete_model=True
+        ),
     }
     assert {group.name for group in Group.objects.all()} == {"Ask models", "Manage models"}
 

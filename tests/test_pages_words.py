@@ -12,11 +12,11 @@ from inference.signature import TensorSpec
 from models_app.models import Instance, Transition
 from models_app.pages.events import sentence
 from models_app.pages.memory_bars import device_bar
-from models_app.pages.rights import Rights
 from models_app.pages.signature_words import input_words, output_words
 from models_app.pages.version_row import VersionRow, spark_points
 from models_app.pages.wall import assign_slots
 from models_app.pages.words import ago_words, duration_words, moment_words, short_seconds, size_words
+from models_app.rights import Rights
 
 NOW = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client
 
 from inference.errors import NotAuthenticated, PermissionRefused
-from models_app.api.views.base import ADD, ADD_MODEL, LOAD
+from models_app.rights import ADD, ADD_MODEL, LOAD
 from portal.lean.uploads import _authorise
 from tests.admin_client import client_with
 

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 
 from models_app.models import Node
 from models_app.pages.words import size_words
+from models_app.rights import VIEW
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -18,7 +19,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("models_app.view_modelversion")
+        return request.user.has_perm(VIEW)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

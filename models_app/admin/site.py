@@ -14,8 +14,8 @@ from django.urls import reverse
 from inference.errors import Throttled
 from models_app.admin.fragments import fragment_response
 from models_app.admin.login import LoginForm, PasswordView
-from models_app.pages.rights import Rights
 from models_app.pages.wall import build_wall
+from models_app.rights import Rights
 
 HIDDEN_APPS = frozenset({"django_q"})
 """Not shown and not editable: a row of django-q's schedule runs any function that it names."""
@@ -58,10 +58,10 @@ class PortalAdminSite(AdminSite):
         if fragment == "first-run" and not wall.is_first_run:
             raise Http404  # the page that polls then reloads itself, as the wall
         if (template := WALL_FRAGMENTS.get(fragment)) is not None:
-            response = fragment_response(request, template, {"wall": wall, "rights": rights})
+            response = fragment_response(request, template, {"wall": wall})
             response.headers["X-Updated"] = wall.updated
             return response  # type: ignore[return-value]
-        context = {"wall": wall, "rights": rights, "is_wall": True}
+        context = {"wall": wall, "is_wall": True}
         return super().index(request, {**context, **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -21,9 +21,9 @@ from models_app.admin.fragments import fragment_response
 from models_app.choices import OWNED
 from models_app.models import Instance, ModelVersion, Node
 from models_app.pages.groups import GROUP_WORDS, group_counts, in_group
-from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import first_node, silence_banner, slots_line
+from models_app.rights import LOAD, PREDICT, UNLOAD, Rights
 from models_app.services import find
 from models_app.services.places import queue_places
 
@@ -79,13 +79,13 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # ---- permissions of the verbs; Django's own cover view, add, change and delete
 
     def has_load_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("models_app.load_modelversion")
+        return request.user.has_perm(LOAD)
 
     def has_unload_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("models_app.unload_modelversion")
+        return request.user.has_perm(UNLOAD)
 
     def has_predict_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("models_app.predict_modelversion")
+        return request.user.has_perm(PREDICT)
 
     # ---- the list
 
@@ -117,7 +117,6 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         context = {
             "title": "Models",
             **figures,
-            "rights": Rights.of(request.user),
             "banner": silence_banner(node, timezone.now()),
             "nothing_found": _nothing_found(state, search, figures["chips"][0]["count"]),
             "fragment_url": _rows_address(request),

@@ -18,9 +18,9 @@ from models_app.admin.version_views import passing, tell_empty, tell_receipt, wi
 from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion
-from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
 from models_app.pages.words import plural, size_words
+from models_app.rights import Rights
 from models_app.services import delete, find
 from models_app.services.load import load
 from models_app.services.places import queue_places, waits_for_slot

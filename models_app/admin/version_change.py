@@ -27,8 +27,8 @@ from models_app.pages.engine_choices import (
     typed_names,
 )
 from models_app.pages.presets import PRESET_CHOICES
-from models_app.pages.rights import Rights
 from models_app.pages.version_row import version_row
+from models_app.rights import Rights
 from models_app.services import change, find
 
 TITLES = {

@@ -30,6 +30,7 @@ from models_app.pages.engine_choices import (
 from models_app.pages.presets import PRESET_CHOICES
 from models_app.pages.steps import STEPS_AHEAD
 from models_app.pages.words import size_words
+from models_app.rights import ADD_MODEL
 from models_app.services import files, upload
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
@@ -181,7 +182,7 @@ def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
 def _receive(request: HttpRequest, form: UploadForm, wish: upload.VersionSettings) -> ModelVersion:
     name = form.cleaned_data["name"]
     is_known = RegisteredModel.objects.filter(name=name).exists()
-    if not is_known and not request.user.has_perm("models_app.add_registeredmodel"):
+    if not is_known and not request.user.has_perm(ADD_MODEL):
         raise PermissionDenied
     received = files.receive_upload(form.cleaned_data["file"])
     try:

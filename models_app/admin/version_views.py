@@ -25,10 +25,10 @@ from models_app.api.attachment import attachment
 from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.pages.receipts import receipt_words
-from models_app.pages.rights import Rights
 from models_app.pages.version_page import build_version_page, history, log_note
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import NOTHING_DONE, short_seconds, size_words
+from models_app.rights import Rights
 from models_app.services import delete, find, trust
 from models_app.services.keep import log_path
 from models_app.services.load import load

@@ -9,19 +9,19 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from models_app.models import ApiKey
-from models_app.services.keys import PREDICT as PREDICT
+from models_app.rights import PREDICT
 from models_app.services.keys import scope_allows
 
 
 def may(user: Any, key: ApiKey | None, permission: str, *, needs_manage: bool = False) -> bool:
-    """Whether this user, with this key if one was used, has the permission (`models_app.verb_model`)."""
+    """Whether this user, with this key if one was used, has the permission (one of models_app/rights.py)."""
     if key is not None and not scope_allows(key.scope, permission, needs_manage=needs_manage):
         return False
     return bool(user.has_perm(permission))
 
 
 class VerbPermission(BasePermission):
-    """Each view says what each of its methods needs: `permissions = {"GET": "models_app.view_modelversion", …}`.
+    """Each view says what each of its methods needs: `permissions = {"GET": VIEW, …}`.
 
     `needs_manage = True`: a key of the scope `predict` is refused, whatever the permission. A method that is not named
     is refused, unless the view has no such method: then the view answers 405.

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, JobKind, Remedy, VersionState
 from models_app.models import Instance, ModelVersion
-from models_app.pages.rights import Rights
 from models_app.pages.words import (
     count_words,
     duration_words,
@@ -20,6 +19,7 @@ from models_app.pages.words import (
     short_seconds,
     size_words,
 )
+from models_app.rights import Rights
 from models_app.services.places import Places, keeps_older, queue_places
 
 STATE_WORDS = {**dict(VersionState.choices), **dict(FileStatus.choices)}

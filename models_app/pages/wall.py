@@ -14,9 +14,9 @@ from models_app.choices import LIVE, OWNED, FileStatus, InstanceState
 from models_app.models import Instance, ModelVersion, Node, RegisteredModel, Transition
 from models_app.pages.events import Event, recent_events
 from models_app.pages.memory_bars import DeviceBar, device_bar
-from models_app.pages.rights import Rights
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import clock_words, duration_words, plural
+from models_app.rights import Rights
 from models_app.services import find
 from models_app.services.nodes import is_silent
 from models_app.services.places import queue_places

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
+from models_app.rights import PREDICT, VIEW, VIEW_MODEL
 from models_app.services.patience import without_waiting
 
 _APP = "models_app"
@@ -23,8 +24,7 @@ _PREFIX_LENGTH = 12
 _LAST_USED_EVERY = timedelta(seconds=60)
 HOW_TO_SEND = "Send a key: Authorization: Bearer KEY."
 
-PREDICT = "models_app.predict_modelversion"
-PREDICT_SCOPE = frozenset({"models_app.view_registeredmodel", "models_app.view_modelversion", PREDICT})
+PREDICT_SCOPE = frozenset({VIEW_MODEL, VIEW, PREDICT})
 """What a key of the scope `predict` can do at most."""
 
 

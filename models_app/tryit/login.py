@@ -13,7 +13,7 @@ from django.views.generic.edit import FormView
 
 from inference.errors import Throttled
 from models_app.admin.login import LoginForm, PasswordView
-from models_app.api.views.base import PREDICT
+from models_app.rights import PREDICT
 
 
 class LimitedGuesses(FormView):  # type: ignore[type-arg]

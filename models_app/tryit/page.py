@@ -11,9 +11,9 @@ from django.utils import timezone
 from inference.errors import NotFound
 from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel
-from models_app.pages.rights import Rights
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import duration_words, plural, short_seconds
+from models_app.rights import Rights
 from models_app.services import find
 from models_app.services.nodes import is_silent, slots_free, this_node
 from models_app.services.places import queue_places

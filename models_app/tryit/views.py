@@ -22,14 +22,13 @@ from django.views.decorators.http import conditional_page
 from inference.errors import NotFound, NotLoaded, PermissionRefused, PortalError, TooLarge, ValidationFailed
 from inference.runner.config import MOST_PICTURES
 from models_app.api.picture_forms import uploaded_pictures
-from models_app.api.views.base import LOAD, PREDICT
 from models_app.choices import VersionState
 from models_app.models import Instance, ModelVersion
-from models_app.pages.rights import Rights
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import SAMPLE_NAME
 from models_app.pages.words import NOTHING_DONE
+from models_app.rights import LOAD, PREDICT, Rights
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
 from models_app.services.predict import Picture

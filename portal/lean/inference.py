@@ -16,7 +16,8 @@ from django.http.request import split_domain_port, validate_host
 from inference.errors import NotAuthenticated, PermissionRefused, PortalError
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.permissions import VerbPermission
-from models_app.services.keys import HOW_TO_SEND, PREDICT, KnownKey, secret_in
+from models_app.rights import PREDICT
+from models_app.services.keys import HOW_TO_SEND, KnownKey, secret_in
 from portal.lean.asgi import Receive, Scope, Send
 from portal.lean.exchange import ClientLeft, Exchange, new_request_id
 from portal.lean.predict import PredictCalls

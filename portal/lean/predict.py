@@ -18,7 +18,8 @@ from inference.served import Served
 from models_app.api.errors import error_body
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
 from models_app.api.picture_forms import read_pictures
-from models_app.services.keys import PREDICT, KnownKey, secret_in
+from models_app.rights import PREDICT
+from models_app.services.keys import KnownKey, secret_in
 from models_app.services.predict import Question, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.asking import answer_prediction

@@ -11,7 +11,7 @@ from inference.errors import NotFound, PermissionRefused
 from inference.protocols import v2_repository
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_repository import LoadRequest
-from models_app.api.views.base import ADD, ADD_MODEL, LOAD, UNLOAD
+from models_app.rights import ADD, ADD_MODEL, LOAD, UNLOAD
 from models_app.services import find, repository
 from models_app.services.keys import KnownKey
 from models_app.services.unload import unload_model

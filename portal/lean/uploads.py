@@ -38,8 +38,8 @@ from models_app.api.authentication import BrowserAuthentication, KeyAuthenticati
 from models_app.api.errors import as_portal_error
 from models_app.api.file_names import NameReader, file_name
 from models_app.api.permissions import may
-from models_app.api.views.base import ADD, ADD_MODEL, LOAD
 from models_app.models import ApiKey
+from models_app.rights import ADD, ADD_MODEL, LOAD
 from models_app.services.files import (
     ReceivedFile,
     check_disk,

@@ -11,8 +11,9 @@ from inference.errors import NotFound, NotLoaded, NotReady, ValidationFailed
 from inference.protocols import tensorflow_metadata, tensorflow_serving
 from inference.protocols.answer import Answer, Unsupported, error_answer, json_answer
 from inference.served import Served
+from models_app.rights import PREDICT
 from models_app.services import repository
-from models_app.services.keys import PREDICT, KnownKey
+from models_app.services.keys import KnownKey
 from portal.lean.asking import answer_prediction, ask_runner
 from portal.lean.exchange import Exchange
 from portal.lean.registry import Registry

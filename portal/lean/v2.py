@@ -15,7 +15,8 @@ from inference.protocols import v2, v2_metadata, v2_statistics
 from inference.protocols.answer import Answer, Unsupported, error_answer, json_answer
 from inference.protocols.content_coding import chosen_coding, compress
 from inference.served import Served
-from models_app.services.keys import PREDICT, KnownKey
+from models_app.rights import PREDICT
+from models_app.services.keys import KnownKey
 from portal.lean.asking import answer_prediction, ask_runner
 from portal.lean.exchange import LARGE_BYTES, Exchange
 from portal.lean.registry import Registry

@@ -7,21 +7,9 @@ from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.views import APIView
 
 from models_app.api.parsing import JSONParser
-from models_app.api.permissions import PREDICT as PREDICT
 from models_app.api.picture_forms import PictureParser
 from models_app.api.rendering import OneRenderer
 from models_app.models import ApiKey
-
-VIEW = "models_app.view_modelversion"
-VIEW_MODEL = "models_app.view_registeredmodel"
-ADD = "models_app.add_modelversion"
-ADD_MODEL = "models_app.add_registeredmodel"
-CHANGE = "models_app.change_modelversion"
-CHANGE_MODEL = "models_app.change_registeredmodel"
-DELETE = "models_app.delete_modelversion"
-DELETE_MODEL = "models_app.delete_registeredmodel"
-LOAD = "models_app.load_modelversion"
-UNLOAD = "models_app.unload_modelversion"
 
 
 class PortalView(APIView):

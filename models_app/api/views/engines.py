@@ -11,8 +11,9 @@ from rest_framework.response import Response
 from models_app.api import schema
 from models_app.api.attachment import attachment
 from models_app.api.shapes import comparison_json, job_json
-from models_app.api.views.base import CHANGE, VIEW, PortalView
+from models_app.api.views.base import PortalView
 from models_app.models import Job
+from models_app.rights import CHANGE, VIEW
 from models_app.services import export, find
 from models_app.services.compare import last_comparison, request_comparison
 

@@ -13,9 +13,10 @@ from inference.errors import NotFound, ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.shapes import model_json
-from models_app.api.views.base import ADD_MODEL, CHANGE_MODEL, DELETE_MODEL, UNLOAD, VIEW_MODEL, PortalView
+from models_app.api.views.base import PortalView
 from models_app.choices import VersionState
 from models_app.models import RegisteredModel
+from models_app.rights import ADD_MODEL, CHANGE_MODEL, DELETE_MODEL, UNLOAD, VIEW_MODEL
 from models_app.services import delete, find, upload
 from models_app.services.places import queue_places
 

@@ -17,9 +17,10 @@ from models_app.api.parsing import read_flag, read_object, received_upload, requ
 from models_app.api.permissions import may
 from models_app.api.picture_forms import sent_pictures
 from models_app.api.shapes import version_json
-from models_app.api.views.base import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD, FormView, PicturesView
+from models_app.api.views.base import FormView, PicturesView
 from models_app.api.views.verbs import read_top
 from models_app.choices import VersionState
+from models_app.rights import ADD, ADD_MODEL, DELETE_MODEL, LOAD, PREDICT, UNLOAD
 from models_app.services import delete, files, find, upload
 from models_app.services.predict import predict_pictures
 from models_app.services.replace import await_replacement

@@ -10,9 +10,10 @@ from rest_framework.response import Response
 from inference.errors import NotFound
 from models_app.api import schema
 from models_app.api.shapes import job_json, node_json, version_json
-from models_app.api.views.base import VIEW, PortalView
+from models_app.api.views.base import PortalView
 from models_app.choices import InstanceState
 from models_app.models import Job, Node
+from models_app.rights import VIEW
 from models_app.services import find, nodes
 
 

@@ -14,20 +14,9 @@ from inference.errors import NotAuthenticated, PermissionRefused, ValidationFail
 from inference.json_object import is_text
 from models_app.api import schema
 from models_app.api.parsing import read_object
-from models_app.api.views.base import (
-    ADD,
-    ADD_MODEL,
-    CHANGE,
-    CHANGE_MODEL,
-    DELETE,
-    DELETE_MODEL,
-    LOAD,
-    PREDICT,
-    UNLOAD,
-    VIEW,
-    FormView,
-)
+from models_app.api.views.base import FormView
 from models_app.choices import KeyScope
+from models_app.rights import ADD, ADD_MODEL, CHANGE, CHANGE_MODEL, DELETE, DELETE_MODEL, LOAD, PREDICT, UNLOAD, VIEW
 from models_app.services.client_address import client_address
 from models_app.services.keys import create_key
 from models_app.services.throttle import guessing, note_failure

@@ -11,8 +11,9 @@ from models_app.api import schema
 from models_app.api.parsing import parse_top, pictures_of, read_count, read_object, read_wait
 from models_app.api.picture_forms import PictureForm, sent_pictures
 from models_app.api.shapes import version_json
-from models_app.api.views.base import LOAD, PREDICT, UNLOAD, FormView, PicturesView
+from models_app.api.views.base import FormView, PicturesView
 from models_app.choices import VersionState
+from models_app.rights import LOAD, PREDICT, UNLOAD
 from models_app.services import find
 from models_app.services.load import load
 from models_app.services.predict import predict_pictures, predict_tensors

@@ -15,8 +15,9 @@ from models_app.api import schema
 from models_app.api.attachment import attachment
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file
 from models_app.api.shapes import version_json
-from models_app.api.views.base import ADD, CHANGE, DELETE, UNLOAD, VIEW, PortalView
+from models_app.api.views.base import PortalView
 from models_app.models import ModelVersion, Transition
+from models_app.rights import ADD, CHANGE, DELETE, UNLOAD, VIEW
 from models_app.services import change, delete, find, trust, upload
 from models_app.services.keep import log_path
 from models_app.services.places import queue_places
