@@ -1,44 +1,63 @@
-"""Django's error handlers: JSON for addresses of the APIs, a page elsewhere. The page for a bug is 500.html."""
+"""Django's error handlers: JSON for addresses of the APIs, a page elsewhere."""
 
 from __future__ import annotations
 
 import re
 
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
-from django.urls import reverse
 
-from inference.errors import NotFound, PermissionRefused, PortalError, ValidationFailed
+from inference.errors import NotFound, PermissionRefused, PortalError, TooLarge, ValidationFailed
 from inference.protocols.answer import error_answer
-from models_app.api.errors import error_body
-from models_app.api.views import missing
-from models_app.tryit import views as pages
+from inference.runner.config import MOST_PICTURES
+from models_app.api.errors import INTERNAL, error_body
+from models_app.pages.failure import failure_page, failure_text
 
+_API = "/api/"
 _PROTOCOLS = re.compile(r"/v[12](/|\Z)", re.IGNORECASE)
 _UNKNOWN_HOST = (
     "The portal does not answer to this name. Use another one in the address, or have this one added to "
     "PORTAL_ALLOWED_HOSTS."
 )
+_BUG = (
+    "The portal met an error of its own, and it was logged. Go back and try again; if it stays, tell an administrator "
+    "what you did and when."
+)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """`handler400`: an unknown host, a request that cannot be read."""
+    """`handler400`: an unknown host, a request that cannot be read.
+
+    Too many files at once are an honest mistake with a sentence of its own. Django meets that limit while it looks for
+    the CSRF token in the form.
+    """
     if isinstance(exception, DisallowedHost):
-        return _told(request, "Not at this name", ValidationFailed(_UNKNOWN_HOST))
-    answer = missing.bad_request if request.path.startswith("/api/") else pages.bad_request
-    return answer(request, exception)
+        return _answer(request, ValidationFailed(_UNKNOWN_HOST), "Not at this name")
+    if _is_of_programs(request):
+        sentence = "The portal does not take this request. Look at its address and its headers."
+        return _answer(request, ValidationFailed(sentence))
+    if isinstance(exception, (TooManyFilesSent, TooManyFieldsSent, RequestDataTooBig)):
+        most = f"Send at most {MOST_PICTURES} pictures at once, then the next ones."
+        return _answer(request, TooLarge(f"This is too much for one request. {most}"))
+    sentence = "The request cannot be read. Go back, load the page again and try once more."
+    return _answer(request, ValidationFailed(sentence))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """`handler403`."""
-    sentence = "Your account may not do this. Ask an administrator for the right."
-    return _told(request, "Not allowed", PermissionRefused(sentence))
+    return _answer(request, PermissionRefused("Your account may not do this. Ask an administrator for the right."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """`handler404`."""
-    return _told(request, "Not found", NotFound("There is nothing at this address. It may have been deleted."))
+    return _answer(request, NotFound("There is nothing at this address. It may have been deleted."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """`handler500`: Django has logged the bug. The database may be what failed, so nobody is looked up."""
+    if _is_of_programs(request):
+        return _answer(request, PortalError(INTERNAL))
+    return HttpResponse(failure_text(request.path, PortalError(_BUG)), status=PortalError.status)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -47,16 +66,18 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         "You have logged in or out since this page was made, or the browser keeps no cookies. Nothing was done. "
         "Go back, load the page again and send it once more."
     )
-    return _told(request, "This page is out of date", PermissionRefused(sentence))
+    return _answer(request, PermissionRefused(sentence), "This page is out of date")
 
 
-def _told(request: HttpRequest, title: str, error: PortalError) -> HttpResponse:
-    if request.path.startswith("/api/"):
+def _is_of_programs(request: HttpRequest) -> bool:
+    return request.path.startswith(_API) or _PROTOCOLS.match(request.path) is not None
+
+
+def _answer(request: HttpRequest, error: PortalError, title: str = "") -> HttpResponse:
+    """In the form of the errors at this address."""
+    if request.path.startswith(_API):
         return JsonResponse(error_body(error), status=error.status)
     if _PROTOCOLS.match(request.path):
         answer = error_answer(error)
         return HttpResponse(answer.body, answer.content_type.decode(), answer.status)
-    is_known = hasattr(request, "user") and request.user.is_authenticated
-    is_admins = request.path.startswith(reverse("admin:index"))
-    context = {"title": title, "sentence": error.message, "has_permission": is_known, "is_admins": is_admins}
-    return render(request, "try/sorry.html", context, status=error.status)
+    return failure_page(request, error, title)

@@ -26,4 +26,4 @@ urlpatterns = [
 handler400 = "portal.failures.bad_request"
 handler403 = "portal.failures.forbidden"
 handler404 = "portal.failures.not_found"
-handler500 = "models_app.api.views.missing.server_error"
+handler500 = "portal.failures.server_error"

@@ -8,7 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
 
-from models_app.api.views.missing import server_error
+from portal.failures import server_error
 from tests.admin_client import client_with, text_of
 from tests.registry import make_user
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_staff_change_the_password_as_the_admin_asks_for_it(client: Client) -> N
     changed = change_password(client, "a-password-of-ada", IN_ADMIN)
 
     assert refused.status_code == 200 and "entered incorrectly" in refused.content.decode()
-    assert (changed.status_code, changed["Location"]) == (302, "/admin/password_change/done/")
+    assert (changed.status_code, changed["Location"]) == (302, "/password/")
 
 
 @pytest.mark.parametrize("address", ["/password/", IN_ADMIN])
@@ -152,9 +153,23 @@ def test_a_strange_form_or_nobody_changes_no_password() -> None:
     assert ada.check_password("a-password-of-ada")
 
 
-def test_staff_change_the_password_in_the_frame_of_the_admin(client: Client) -> None:
+@pytest.mark.parametrize(("own", "of_the_admin"), [("/login/", "/admin/login/"), ("/password/", IN_ADMIN)])
+def test_the_admin_has_the_same_page(client: Client, own: str, of_the_admin: str) -> None:
+    if own == "/password/":
+        client.force_login(make_user("ada", is_staff=True))
+
+    pages = [re.sub(r'value="[^"]*"', "", client.get(address).content.decode()) for address in (own, of_the_admin)]
+
+    assert pages[0] == pages[1]
+    assert pages[0].count("<h1>") == 1
+
+
+@pytest.mark.parametrize(("address", "home"), [("/login/", "/"), ("/admin/login/", "/admin/")])
+def test_who_is_logged_in_is_led_on_from_the_log_in_wherever_it_should_lead(
+    client: Client, address: str, home: str
+) -> None:
     client.force_login(make_user("ada", "predict", is_staff=True))
 
-    text = client.get("/try/").content.decode()
+    leads = [client.get(address, {"next": then})["Location"] for then in ("", address, IN_ADMIN)]
 
-    assert 'href="/admin/password_change/"' in text and 'href="/password/"' not in text
+    assert leads == [home, home, IN_ADMIN]

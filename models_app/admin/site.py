@@ -11,14 +11,19 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from inference.errors import Throttled
+from inference.errors import PermissionRefused
 from models_app.admin.fragments import fragment_response
-from models_app.admin.login import LoginForm, PasswordView
+from models_app.login import PortalLogin, PortalPassword
+from models_app.pages.failure import failure_page
 from models_app.pages.wall import build_wall
 from models_app.rights import Rights
 
 HIDDEN_APPS = frozenset({"django_q"})
 """Not shown and not editable: a row of django-q's schedule runs any function that it names."""
+NO_STAFF = (
+    "The wall and the models are for people with staff rights, which your account does not have. Ask an administrator "
+    "for them, or log out and log in as somebody else."
+)
 
 WALL_FRAGMENTS = {
     "wall": "portal/_wall.html",
@@ -34,7 +39,6 @@ class PortalAdminSite(AdminSite):
     site_title = "Model portal"
     index_title = "Wall"
     enable_nav_sidebar = False  # the tables need the width
-    login_form = LoginForm
 
     def register(
         self,
@@ -65,27 +69,14 @@ class PortalAdminSite(AdminSite):
         return super().index(request, {**context, **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The log-in page; after too many wrong passwords the same page with 429."""
-        try:
-            return super().login(request, extra_context)
-        except Throttled as error:
-            return self._throttled(request, error, "Log in", "Back to the log-in")
+        """The portal's log-in. Who is logged in and comes here has no staff rights, and is told so."""
+        if request.user.is_authenticated and not self.has_permission(request):
+            return failure_page(request, PermissionRefused(NO_STAFF), "For staff only")
+        return PortalLogin.as_view(next_page="admin:index")(request)  # type: ignore[return-value]
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Django's page with our form; after too many wrong passwords 429."""
-        request.current_app = self.name
-        context = {**self.each_context(request), **(extra_context or {})}
-        done = reverse("admin:password_change_done", current_app=self.name)
-        try:
-            return PasswordView.as_view(success_url=done, extra_context=context)(request)  # type: ignore[return-value]
-        except Throttled as error:
-            return self._throttled(request, error, "Change password", "Back to the change of the password")
-
-    def _throttled(self, request: HttpRequest, error: Throttled, title: str, back: str) -> TemplateResponse:
-        """`back` is the text of the link to the page that was asked for."""
-        context = {**self.each_context(request), "title": title, "sentence": error.message, "back": back}
-        headers = {"Retry-After": str(error.retry_after_s)}
-        return TemplateResponse(request, "admin/throttled.html", context, status=429, headers=headers)
+        """The portal's page."""
+        return PortalPassword.as_view()(request)  # type: ignore[return-value]
 
 
 def _nav_here(path: str) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
+from models_app.login import PortalLogin, PortalPassword
 from models_app.tryit import views
-from models_app.tryit.login import PortalLogin, PortalPassword
 
 urlpatterns = [
     path("login/", PortalLogin.as_view(), name="login"),

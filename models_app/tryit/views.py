@@ -10,7 +10,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -24,6 +23,7 @@ from inference.runner.config import MOST_PICTURES
 from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import VersionState
 from models_app.models import Instance, ModelVersion
+from models_app.pages.failure import failure_page
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import SAMPLE_NAME
@@ -42,6 +42,8 @@ MOST_TEXTS = MOST_PICTURES
 _NOTHING = "Nothing was written. Write an example, then ask again."
 _LIST_OF_TEXTS = re.compile(r'\s*\[\s*("|\]\s*\Z)')
 """How a JSON list of texts begins: `[sic]` and `[1]` are plain texts."""
+_FRAME = {"nav_here": "try", "has_permission": True, "is_nav_sidebar_enabled": False}
+"""The context of the admin's base template: the user tools, without any admin rights."""
 NO_RIGHT = "Your account may not ask models. Ask an administrator for the right “Can ask models”."
 
 
@@ -56,7 +58,7 @@ class TryPage(View):
                 raise PermissionRefused(NO_RIGHT)
             return super().dispatch(request, *args, **kwargs)
         except PortalError as error:
-            return _sorry(request, error)
+            return failure_page(request, error)
 
 
 @method_decorator(conditional_page, name="dispatch")
@@ -66,7 +68,7 @@ class ListView(TryPage):
     def get(self, request: HttpRequest) -> HttpResponse:
         search = request.GET.get("search", "").strip()[:100]
         rows, count = page.list_rows(request.user, search)
-        context = {"rows": rows, "count": count, "search": search, "title": "Try a model", **_frame(request)}
+        context = {"rows": rows, "count": count, "search": search, "title": "Try a model", **_FRAME}
         is_rows = request.GET.get("fragment") == "rows"
         return render(request, "try/_rows.html" if is_rows else "try/list.html", context)
 
@@ -192,7 +194,7 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "example": _example(version),
         "snippets": snippets(version, f"{request.scheme}://{request.get_host()}", needs_number=not is_preferred),
         "title": f"Try {row.model}",
-        **_frame(request),
+        **_FRAME,
     }
 
 
@@ -202,49 +204,9 @@ def _example(version: ModelVersion) -> str:
     return json.dumps(example_rows(version)) if is_small(version) else ""
 
 
-def _frame(request: HttpRequest) -> dict[str, Any]:
-    """The context of the admin's base template: the user tools, without any admin rights."""
-    return {
-        "nav_here": "try",
-        "has_permission": hasattr(request, "user") and request.user.is_authenticated,
-        "is_nav_sidebar_enabled": False,
-    }
-
-
 def _number(request: HttpRequest) -> int | None:
     """`?version=`, or a form's field of that name; None where neither says one."""
     text = request.GET.get("version") or request.POST.get("version") or ""
     if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise NotFound("A version is a whole number. Choose one in the list.")
     return int(text) if text else None
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler of suspicious requests; too many files at once are an honest mistake with a sentence of its own.
-
-    Runs before anybody is known: Django meets the limit while it looks for the CSRF token in the form.
-    """
-    if isinstance(exception, (TooManyFilesSent, TooManyFieldsSent, RequestDataTooBig)):
-        sentence = (
-            f"This is too much for one request. Send at most {MOST_PICTURES} pictures at once, then the next ones."
-        )
-        return _sorry(request, TooLarge(sentence))
-    return _sorry(
-        request, ValidationFailed("The request cannot be read. Go back, load the page again and try once more.")
-    )
-
-
-def _sorry(request: HttpRequest, error: PortalError) -> HttpResponse:
-    """An error page instead of the page that was asked for."""
-    title = {403: "Not allowed", 404: "Not found", 413: "Too much at once"}.get(error.status, "Not possible now")
-    context = {
-        "title": title,
-        "sentence": error.message,
-        "may_not_ask": isinstance(error, PermissionRefused) and not request.user.has_perm(PREDICT),
-        "is_of_models": request.path.startswith(reverse("admin:models_app_modelversion_changelist")),
-        **_frame(request),
-    }
-    response = render(request, "try/sorry.html", context, status=error.status)
-    if error.retry_after_s is not None:
-        response["Retry-After"] = str(error.retry_after_s)
-    return response

@@ -6,12 +6,12 @@ import logging
 import re
 
 from django.conf import settings
-from django.template.loader import render_to_string
 
 from inference.errors import NotFound, PortalError, TooLarge
 from inference.protocols.content_coding import check_plain
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.views.missing import NOTHING_HERE, exists
+from models_app.pages.failure import failure_text
 from models_app.pages.words import size_words
 from models_app.services.files import form_limit_bytes
 from portal.lean.asgi import Application, Header, Message, Receive, Scope, Send, header, send_error
@@ -180,9 +180,7 @@ def _page(scope: Scope, error: PortalError) -> str | None:
     """The error as a page for a browser that sent a form without JavaScript; None for programs, which get JSON."""
     if scope["path"].startswith("/api/") or "text/html" not in (header(scope, b"accept") or ""):
         return None
-    is_of_models = scope["path"].startswith("/admin/")
-    context = {"title": "This did not arrive", "sentence": error.message, "is_of_models": is_of_models}
-    return render_to_string("try/sorry.html", context)
+    return failure_text(scope["path"], error, "This did not arrive")
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -1,20 +1,18 @@
-"""Responses where no view answers: unknown addresses, requests that Django refuses, bugs outside the views."""
+"""Unknown addresses of the REST API."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.http import HttpResponsePermanentRedirect
 from django.urls import Resolver404, resolve
-from django.views import defaults
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inference.errors import NotFound, PortalError, ValidationFailed
-from models_app.api.errors import INTERNAL, error_body
+from inference.errors import NotFound
 from models_app.api.rendering import OneRenderer
 
 NOTHING_HERE = "There is nothing at this address. Addresses end with a slash."
@@ -50,16 +48,3 @@ def exists(path: str) -> bool:
         return getattr(resolve(path).func, "view_class", None) is not MissingView
     except Resolver404:
         return False
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """The answer of `handler400` below `/api/`."""
-    error = ValidationFailed("The portal does not take this request. Look at its address and its headers.")
-    return JsonResponse(error_body(error), status=error.status)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """`handler500`: Django has logged the bug."""
-    if not request.path.startswith("/api/"):
-        return defaults.server_error(request)
-    return JsonResponse(error_body(PortalError(INTERNAL)), status=PortalError.status)
