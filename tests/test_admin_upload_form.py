@@ -37,6 +37,13 @@ def form(**fields: Any) -> dict[str, Any]:
     return {"file": file, "name": "plankton", "engine": "auto", "preset": "unit", "labels": "a\nb", **fields}
 
 
+def test_every_kind_of_file_that_is_taken_is_named(client: Client) -> None:
+    page = client.get(ADD).content.decode()
+
+    kinds = (".keras", ".h5", ".pb", ".onnx", ".tflite", "SavedModel", "OpenVINO", ".onnx with its weights")
+    assert not [kind for kind in kinds if kind not in page]
+
+
 def test_a_new_name_makes_a_model(client: Client) -> None:
     response = client.post(ADD, form(size="224 × 200", resize="fit", activation="softmax"))
 

@@ -93,6 +93,31 @@ def test_a_small_share_of_memory_is_drawn_once_more_enlarged() -> None:
         assert sum(p.width for p in bar.parts) + bar.free_width == pytest.approx(100, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "widths"),
+    [
+        ([80, 20], [80, 20]),
+        ([990, 9, 1], [85, 7.5, 7.5]),
+        ([86, 7, 7], [85, 7.5, 7.5]),
+        ([1] * 20, [5] * 20),
+        ([5_000_000, *[1] * 19], [5] * 20),
+    ],
+)
+@pytest.mark.parametrize("total", [500, 20_000_000])
+def test_every_model_has_a_block_that_a_finger_can_hit(sizes: list[int], widths: list[float], total: int) -> None:
+    cpu = {"id": "cpu", "kind": "cpu", "name": "x", "memory_bytes": total * 10**6, "free_bytes": 0}
+    held = [(row(f"m{n}", n + 1), Instance(device="cpu", memory_bytes=size * 10**6)) for n, size in enumerate(sizes)]
+
+    bar = device_bar(cpu, held)
+    blocks = bar.lens.parts if bar.lens else [part for part in bar.parts if part.kind == "block"]
+
+    assert all(part.kind != "block" for part in bar.parts) or bar.lens is None
+    if bar.lens:
+        assert [part.width for part in blocks] == pytest.approx(widths, abs=0.01)
+        assert sum(part.width for part in blocks) == pytest.approx(100, abs=0.1)
+    assert min(part.width for part in blocks) >= min(7.5, 100 / len(sizes))
+
+
 def test_slots_stay_where_they_are_when_another_ends() -> None:
     three = [Instance(pk=pk) for pk in (1, 2, 3)]
 

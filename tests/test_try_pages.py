@@ -178,6 +178,24 @@ def test_nothing_can_be_chosen_that_pressing_load_would_lose(
     assert [" disabled" not in field[0] for field in fields if field] == [is_open, is_open]
 
 
+@pytest.mark.parametrize("state", [InstanceState.READY, InstanceState.LOADING, InstanceState.STOPPED])
+@pytest.mark.parametrize("wish", [{}, {"size": [8, 8]}])
+def test_pictures_of_any_size_are_asked_for_only_when_a_size_is_set(
+    loader: Client, state: InstanceState, wish: dict[str, list[int]]
+) -> None:
+    free = {"name": "image", "dtype": "float32", "shape": [None, None, None, 3]}
+    make_version("digits", state, takes=free, preprocessing_json=wish)
+
+    page = text_of(loader.get("/try/digits/"))
+
+    is_open = bool(wish) and state is not InstanceState.STOPPED
+    assert ('id="ask-button" disabled' not in page) == is_open
+    assert (" data-askable" in page) == is_open
+    assert ("You can choose pictures already" in page) == (bool(wish) and state is InstanceState.LOADING)
+    assert ("No size is set for its pictures: see “Look at the preprocessing”." in page) == (not wish)
+    assert ("<h2>Look at the preprocessing</h2>" in page) or wish
+
+
 def test_after_a_failed_load_no_time_is_promised(loader: Client) -> None:
     make_version("digits", InstanceState.FAILED, last_load_seconds=1.0)
     Node.objects.update_or_create(name=this_node().name, defaults={"last_seen": timezone.now(), "slots": 8})

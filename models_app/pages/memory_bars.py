@@ -1,4 +1,4 @@
-"""The memory of a device as a bar of percentages: models, other programs, free; a small share of models is enlarged."""
+"""The memory of a device as a bar of percentages: models, other programs, free. What is too small in it is enlarged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ LENS_BELOW = 0.35
 """Where models take a smaller share of a device, their part is drawn once more, enlarged."""
 _WIDE_PX, _NARROW_PX = 700, 320
 _LETTER_PX, _MARGIN_PX = 7, 16
+_LEAST_PERCENT = 7.5
+"""Of a narrow bar these are 24 pixels, enough for a finger (WCAG 2.2, 2.5.8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Lens:
+    """The models' part to scale, but for blocks that would be too thin to press."""
+
     upto: float
     parts: tuple[Part, ...]
     words: str
@@ -67,8 +71,9 @@ def device_bar(device: Mapping[str, Any], held: Sequence[tuple[VersionRow, Insta
     models = min(total, sum(block.size_bytes for block in blocks))
     free = min(total - models, int(device["free_bytes"]))
     other = total - models - free
-    is_small = 0 < models < LENS_BELOW * total
-    parts = [_models_part(models, total)] if is_small else _block_parts(blocks, total)
+    widths = [block.size_bytes * 100 / total for block in blocks]
+    has_lens = bool(blocks) and (models < LENS_BELOW * total or widths[-1] < _LEAST_PERCENT)
+    parts = [_models_part(models, total)] if has_lens else _block_parts(blocks, widths)
     x = models * 100 / total
     other_width = other * 100 / total
     label, needs_room = _fitted([f"other programs {size_words(other)}"], other_width)
@@ -84,7 +89,7 @@ def device_bar(device: Mapping[str, Any], held: Sequence[tuple[VersionRow, Insta
         free_x=round(x + other_width, 2),
         free_width=round(max(0.0, 100 - x - other_width), 2),
         parts=tuple(parts),
-        lens=_lens(blocks, models, total) if is_small else None,
+        lens=_lens(blocks, models, total) if has_lens else None,
         is_estimated=not is_host and any(i.device_memory_estimated for _, i in on_it),
     )
 
@@ -94,14 +99,27 @@ def _models_part(models: int, total: int) -> Part:
 
 
 def _lens(blocks: Sequence[_Block], models: int, total: int) -> Lens:
-    parts = tuple(_block_parts(blocks, models))
+    parts = tuple(_block_parts(blocks, _widths([block.size_bytes for block in blocks])))
     return Lens(round(models * 100 / total, 2), parts, ", ".join(part.title for part in parts))
 
 
-def _block_parts(blocks: Sequence[_Block], total: int) -> list[Part]:
+def _widths(sizes: Sequence[int]) -> list[float]:
+    """Per cents of the sum of `sizes`, largest first; those below the least get it from the others."""
+    least = min(_LEAST_PERCENT, 100 / len(sizes))
+    wide = list(sizes)
+
+    def room() -> float:
+        return 100 - (len(sizes) - len(wide)) * least
+
+    while len(wide) > 1 and wide[-1] * room() < least * sum(wide):
+        wide.pop()
+    scale = room() / sum(wide)
+    return [size * scale for size in wide] + [least] * (len(sizes) - len(wide))
+
+
+def _block_parts(blocks: Sequence[_Block], widths: Sequence[float]) -> list[Part]:
     parts, x = [], 0.0
-    for block in blocks:
-        width = block.size_bytes * 100 / total
+    for block, width in zip(blocks, widths, strict=True):
         row, size = block.row, size_words(block.size_bytes)
         label, needs_room = _fitted([f"{row} · {size}", str(row), row.model], width)
         parts.append(Part(round(x, 2), round(width, 2), "block", f"{row}: {size}", label, needs_room, row.hue, row.url))

@@ -11,6 +11,7 @@ from django.utils import timezone
 from inference.errors import NotFound
 from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel
+from models_app.pages.scaling_hint import lacks_size
 from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import duration_words, plural, short_seconds
 from models_app.rights import Rights
@@ -108,7 +109,8 @@ def panel(version: ModelVersion, row: VersionRow) -> Panel:
     if row.is_on_the_way:
         what = "pictures" if takes_pictures(version) else "texts" if takes_texts(version) else "the numbers"
         verb = "choose" if what == "pictures" else "write"
-        later = f"You can {verb} {what} already; they are sent as soon as it is ready."
+        is_ready = not lacks_size(version)
+        later = f"You can {verb} {what} already; they are sent as soon as it is ready." if is_ready else ""
         word = {"restarting": "is being started again", "queued": "waits to be loaded"}.get(row.state, "is loading")
         return Panel(f"{row} {word}", f"{row.state_detail} {later}".strip())
     if row.state == FileStatus.CHECKING:

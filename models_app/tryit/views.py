@@ -24,7 +24,7 @@ from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.failure import failure_page
-from models_app.pages.scaling_hint import scaling_hint
+from models_app.pages.scaling_hint import lacks_size, scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import SAMPLE_NAME
 from models_app.pages.words import NOTHING_DONE
@@ -182,7 +182,8 @@ def _context(request: HttpRequest, version: ModelVersion, versions: list[ModelVe
         "v": row,
         "choices": page.version_choices(versions, version),
         "panel": page.panel(version, row),
-        "is_askable": row.state == VersionState.LOADED or row.is_on_the_way,
+        "lacks_size": lacks_size(version),
+        "is_askable": (row.state == VersionState.LOADED or row.is_on_the_way) and not lacks_size(version),
         "ask_word": "Ask when ready" if row.is_on_the_way else f"Ask {row.model}",
         "is_refreshing": row.is_moving and request.method == "GET" and "still" not in request.GET,
         "takes_pictures": takes_pictures(version),

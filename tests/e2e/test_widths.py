@@ -151,6 +151,20 @@ def test_links_and_tabs_of_a_version_are_large_enough_for_a_finger(open_page: Ca
     assert not [(words, box) for words, box in boxes if box is None or box["height"] < 40]
 
 
+def test_boxes_to_tick_and_blocks_of_memory_are_large_enough_for_a_finger(
+    open_page: Callable[..., Page], long_name: str
+) -> None:
+    page = open_page(width=390)
+    log_in(page, "/admin/")
+
+    for address, targets in ((VERSIONS, "#result_list .action-select"), ("/admin/", ".membar a")):
+        page.goto(address)
+        boxes = [target.bounding_box() for target in page.locator(targets).all()]
+
+        assert boxes, address
+        assert not [box for box in boxes if box is None or min(box["width"], box["height"]) < 24], address
+
+
 @pytest.fixture
 def compared(portal: RunningPortal, digits_copy: str) -> str:
     """A model with long figures in its comparison of engines, which nobody measured."""
