@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, RequestFactory
 
-from portal.failures import server_error
+from portal.failures import bad_request, server_error
 from tests.admin_client import client_with, text_of
 from tests.registry import make_user
 
@@ -112,3 +114,14 @@ def test_a_bug_is_told_on_a_page_without_the_database(rf: RequestFactory) -> Non
     response = server_error(rf.get("/admin/"))
 
     assert_page(response, 500, "The portal met an error of its own", way_back=TO_MODELS)
+
+
+@pytest.mark.parametrize(("address", "key"), [("/api/models/", "detail"), ("/v2/models/a", "error")])
+def test_programs_are_told_of_a_bug_or_a_broken_request_in_the_form_of_their_errors(
+    rf: RequestFactory, address: str, key: str
+) -> None:
+    bug, broken = server_error(rf.get(address)), bad_request(rf.get(address), SuspiciousOperation())
+
+    assert (bug.status_code, broken.status_code) == (500, 400)
+    assert "an error of its own" in json.loads(bug.content)[key]
+    assert "does not take this request" in json.loads(broken.content)[key]
