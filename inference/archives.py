@@ -1,7 +1,6 @@
 """Unpacks uploaded zip, tar and tar.gz archives: checks every entry first, then copies file by file, counting bytes.
 
-Never extractall: Python 3.11's tar filters can be bypassed. An archive with links, devices or names that point outside
-is refused; what file managers add (`__MACOSX`, `.DS_Store`) is left out.
+Never extractall: Python 3.11's tar filters can be bypassed. What is refused: archive_entries.py.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import stat
 import struct
 import tarfile
 import zipfile
@@ -20,19 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from inference.refusal import FileRejected, shown, size_words
+from inference.archive_entries import EntryCheck, check_zip
+from inference.refusal import FileRejected
 
-MAX_ENTRIES = 10_000
-MAX_DEPTH = 32
-MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 1000
-# Trained weights hardly shrink when packed. A factor of 20 allows for pruned ones, FREE_BYTES for small files of zeros.
-MAX_EXPANSION = 20
-FREE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 
 DAMAGED = "The archive is damaged or was cut off. Pack the model again and upload the whole file."
-PACK_AGAIN = "Pack the model's own files again and upload the new archive."
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, ValueError,
     RuntimeError, OverflowError,
@@ -142,107 +133,30 @@ def _damage_named() -> Iterator[None]:
         raise FileRejected(DAMAGED) from None
 
 
-def entry_names(packed: zipfile.ZipFile) -> list[str]:
-    """The entries' names, in order. `\\` becomes `/` if no name has a `/`: some Windows programs write `\\` only."""
-    names = [info.filename for info in packed.infolist()]
-    return names if any("/" in name for name in names) else [name.replace("\\", "/") for name in names]
-
-
 def _zip(packed: zipfile.ZipFile, size_bytes: int) -> Archive:
-    inside = _Contents(size_bytes)
-    originals: dict[str, zipfile.ZipInfo] = {}
-    for info, written in zip(packed.infolist(), entry_names(packed), strict=True):
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        inside.check_kind(written, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        if info.flag_bits & 1:
-            raise FileRejected("The archive is protected with a password. Upload it without one.")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FileRejected(f"'{shown(info.filename)}' is packed with a method that is not read here. {PACK_AGAIN}")
-        name = inside.add(written, info.file_size, is_folder=written.endswith("/"))
-        if name is not None:
-            originals[name] = info
-    return Archive(inside.entries(), lambda name: packed.open(originals[name]))
+    originals = check_zip(packed, size_bytes)
+    entries = tuple(Entry(name, info.file_size) for name, info in originals.items())
+    return Archive(entries, lambda name: packed.open(originals[name]))
 
 
 def _tar(stream: _Reader, size_bytes: int) -> Archive:
-    inside = _Contents(size_bytes)
+    check = EntryCheck(size_bytes)
     originals: dict[str, tarfile.TarInfo] = {}
     with _damage_named():
         packed = tarfile.TarFile(fileobj=cast(IO[bytes], stream), mode="r")
         while (member := packed.next()) is not None:
-            is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
-            inside.check_kind(member.name, is_plain and member.sparse is None)
-            name = inside.add(member.name, member.size, is_folder=member.isdir())
+            is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and member.sparse is None
+            name = check.add(member.name, member.size, is_plain=is_plain, is_folder=member.isdir())
             if name is not None:
                 originals[name] = member
+    check.end()
 
     def open_member(name: str) -> IO[bytes]:
         source = packed.extractfile(originals[name])
         assert source is not None
         return source
 
-    return Archive(inside.entries(), open_member)
-
-
-class _Contents:
-    """The entries read so far; each method raises FileRejected at the first bad entry."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._archive_bytes = size_bytes
-        self._seen = 0
-        self._total_bytes = 0
-        self._files: dict[str, int] = {}
-        self._folders: set[str] = set()
-
-    def check_kind(self, name: str, is_plain: bool) -> None:
-        if not is_plain:
-            raise FileRejected(f"The entry '{shown(name)}' is a link or a device, not a plain file. {PACK_AGAIN}")
-
-    def add(self, raw: str, size_bytes: int, *, is_folder: bool) -> str | None:
-        """The name under which the file is unpacked; None if it is not."""
-        self._seen += 1
-        if self._seen > MAX_ENTRIES:
-            raise FileRejected(f"The archive has more than {MAX_ENTRIES:,} entries, which no model has. {PACK_AGAIN}")
-        self._total_bytes += size_bytes
-        if size_bytes < 0 or self._total_bytes > FREE_BYTES + MAX_EXPANSION * self._archive_bytes:
-            raise FileRejected(
-                f"Unpacked, the archive would take {size_words(max(self._total_bytes, 0))} or more, though it has only "
-                f"{size_words(self._archive_bytes)}. {PACK_AGAIN}"
-            )
-        parts = _parts(raw)
-        if is_folder or not parts or _is_clutter(parts):
-            return None
-        name = "/".join(parts)
-        if name in self._files:
-            raise FileRejected(
-                f"The archive holds '{shown(name)}' twice, so that nobody can say which one counts. {PACK_AGAIN}"
-            )
-        self._files[name] = size_bytes
-        self._folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
-        return name
-
-    def entries(self) -> tuple[Entry, ...]:
-        for name in self._files:
-            if name in self._folders:
-                raise FileRejected(f"The archive holds '{shown(name)}' both as a file and as a folder. {PACK_AGAIN}")
-        return tuple(Entry(name, size_bytes) for name, size_bytes in self._files.items())
-
-
-def _parts(raw: str) -> list[str]:
-    if raw.startswith("/") or "\\" in raw or raw[1:2] == ":" or ".." in raw.split("/"):
-        raise FileRejected(f"The entry '{shown(raw)}' points outside of the archive. {PACK_AGAIN}")
-    parts = [part for part in raw.split("/") if part not in ("", ".")]
-    encoded = raw.encode("utf-8", "surrogateescape")
-    is_long = len(encoded) > MAX_PATH_BYTES or len(parts) > MAX_DEPTH
-    if is_long or any(len(part.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES for part in parts):
-        raise FileRejected(f"The name '{shown(raw)}' in the archive is too long or nested too deep. {PACK_AGAIN}")
-    if any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 for char in raw):
-        raise FileRejected(f"The name '{shown(raw)}' in the archive is not readable. {PACK_AGAIN}")
-    return parts
-
-
-def _is_clutter(parts: list[str]) -> bool:
-    return parts[0] == "__MACOSX" or parts[-1] in (".DS_Store", "Thumbs.db") or parts[-1].startswith("._")
+    return Archive(tuple(Entry(name, member.size) for name, member in originals.items()), open_member)
 
 
 def folder_of(names: frozenset[str], leaf: str) -> list[str]:

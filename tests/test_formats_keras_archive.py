@@ -69,7 +69,26 @@ def test_two_descriptions_in_one_archive_are_refused(tmp_path: Path) -> None:
 def test_an_entry_outside_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
     path = keras_zip(tmp_path / "small.keras", extra=[(name, b"x")])
 
-    assert refusal(path).startswith(f"The entry '{name}' points outside of the archive.")
+    assert refusal(path).startswith(f"The entry '{name.replace(chr(92), '/')}' points outside of the archive. Save the")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("./config.json", "The archive holds 'config.json' twice"),
+        ("config.json/x", "The archive holds 'config.json' both as a file and as a folder."),
+        ("assets/a\nb", "The name 'assets/a?b' in the archive is not readable."),
+        ("assets/" + "x" * 300, "The name 'assets/xxx"),
+    ],
+)
+def test_a_name_that_no_archive_may_hold_is_refused_here_too(tmp_path: Path, name: str, sentence: str) -> None:
+    assert refusal(keras_zip(tmp_path / "small.keras", extra=[(name, b"x")])).startswith(sentence)
+
+
+def test_what_file_managers_add_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = keras_zip(tmp_path / "small.keras", extra=[("__MACOSX/._config.json", b"x"), (".DS_Store", b"x")])
+
+    assert inspect_file(path).format == "keras"
 
 
 def test_a_symbolic_link_in_the_archive_is_refused(tmp_path: Path) -> None:
@@ -77,7 +96,7 @@ def test_a_symbolic_link_in_the_archive_is_refused(tmp_path: Path) -> None:
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     path = keras_zip(tmp_path / "small.keras", extra=[(link, b"/etc/passwd")])
 
-    assert refusal(path).startswith("The entry 'assets/link' is not a plain file.")
+    assert refusal(path).startswith("The entry 'assets/link' is a link or a device, not a plain file. Save the model")
 
 
 def test_a_protected_archive_is_refused(tmp_path: Path) -> None:
@@ -89,7 +108,7 @@ def test_a_protected_archive_is_refused(tmp_path: Path) -> None:
 def test_an_unusual_packing_is_refused(tmp_path: Path) -> None:
     path = keras_zip(tmp_path / "small.keras", compression=zipfile.ZIP_LZMA)
 
-    assert "is packed with a method that Keras does not use." in refusal(path)
+    assert "is packed with a method that is not read here. Save the model" in refusal(path)
 
 
 def test_800_mb_of_spaces_as_description_are_refused_at_once(tmp_path: Path) -> None:
@@ -126,7 +145,7 @@ def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None
 def test_too_many_entries_are_refused(tmp_path: Path) -> None:
     path = keras_zip(tmp_path / "many.keras", extra=[(f"assets/{n}", b"") for n in range(10_001)])
 
-    assert refusal(path).startswith("The archive has 10,004 entries; at most 10,000 are read.")
+    assert refusal(path).startswith("The archive has more than 10,000 entries, which no model has. Save the model")
 
 
 def test_npz_weights_are_refused(tmp_path: Path) -> None:

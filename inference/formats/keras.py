@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import stat
 import struct
 import tempfile
 import zipfile
@@ -15,7 +14,8 @@ from typing import IO, BinaryIO, cast
 
 import h5py
 
-from inference.formats.facts import FileFacts, FileRejected, shown, size_words
+from inference.archive_entries import check_zip, unpacked_limit_bytes
+from inference.formats.facts import FileFacts, FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.hdf5_tree import StoredWeights, walk_tree
 from inference.formats.json_text import DAMAGED as DAMAGED_CONFIG
@@ -24,14 +24,11 @@ from inference.formats.keras_config import check_config
 from inference.formats.keras_scaling import scaling_notes
 
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
-MAX_ENTRIES = 10_000
 MAX_METADATA_BYTES = 1 << 20
-# Keras stores without compression; repacking saves a few per cent, or makes pruned weights about ten times smaller.
-MAX_EXPANSION = 20
-FREE_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
+SAVE_AGAIN = "Save the model again and upload the new file."
 DAMAGED = "The archive is damaged or was cut off. Save the model again and upload the whole file."
 NO_WEIGHTS = (
     "The archive describes the layers but holds no weights. Save the whole model with model.save('name.keras') and "
@@ -44,8 +41,10 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
     size_bytes = path.stat().st_size
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            check_entries(archive, size_bytes)
             names = set(archive.namelist())
+            if CONFIG in names and (config_bytes := archive.getinfo(CONFIG).file_size) > MAX_CONFIG_BYTES:
+                raise too_long(config_bytes)
+            check_zip(archive, size_bytes, SAVE_AGAIN)
             if CONFIG not in names:
                 raise FileRejected(WEIGHTS_ONLY)
             if NPZ_WEIGHTS in names and WEIGHTS not in names:
@@ -63,44 +62,6 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
         raise FileRejected(DAMAGED) from None
     check_config(config, stored, is_trusted=is_trusted)
     return FileFacts("keras", notes=scaling_notes(config))
-
-
-def check_entries(archive: zipfile.ZipFile, size_bytes: int) -> None:
-    """Raises FileRejected unless all entries are plain, have unique relative names and unpack to a plausible size."""
-    entries = archive.infolist()
-    if len(entries) > MAX_ENTRIES:
-        raise FileRejected(f"The archive has {len(entries):,} entries; at most {MAX_ENTRIES:,} are read.")
-    seen: set[str] = set()
-    total = 0
-    for entry in entries:
-        name = entry.filename
-        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name.split("/")[0]:
-            raise FileRejected(
-                f"The entry '{shown(name)}' points outside of the archive. "
-                "Save the model again and upload the new file."
-            )
-        if name in seen:
-            raise FileRejected(
-                f"The archive holds '{shown(name)}' twice, so that nobody can say which one counts. "
-                "Save the model again and upload the new file."
-            )
-        seen.add(name)
-        if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise FileRejected(f"The entry '{shown(name)}' is not a plain file. Save the model again.")
-        if entry.flag_bits & 1:
-            raise FileRejected("The archive is protected with a password. Upload it without one.")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FileRejected(
-                f"The entry '{shown(name)}' is packed with a method that Keras does not use. Save the model again."
-            )
-        if name == CONFIG and entry.file_size > MAX_CONFIG_BYTES:
-            raise too_long(entry.file_size)
-        total += entry.file_size
-        if total > FREE_BYTES + MAX_EXPANSION * size_bytes:
-            raise FileRejected(
-                f"Unpacked, the archive would take {size_words(total)} or more, though it has only "
-                f"{size_words(size_bytes)}. Save the model again and upload the new file."
-            )
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
@@ -123,7 +84,7 @@ def _stored_weights(archive: zipfile.ZipFile, file: BinaryIO, size_bytes: int, i
     if entry.compress_type == zipfile.ZIP_STORED:
         return _walk_weights(cast(BinaryIO, io.BufferedReader(_Window.of(file, entry))), entry.file_size, is_trusted)
     with tempfile.TemporaryFile() as unpacked, archive.open(entry) as packed:
-        _copy(packed, unpacked, FREE_BYTES + MAX_EXPANSION * size_bytes)
+        _copy(packed, unpacked, unpacked_limit_bytes(size_bytes))
         return _walk_weights(cast(BinaryIO, unpacked), entry.file_size, is_trusted)
 
 

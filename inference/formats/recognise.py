@@ -7,7 +7,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from inference.archives import entry_names, opened_archive
+from inference.archive_entries import entry_names
+from inference.archives import opened_archive
 from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
