@@ -15,7 +15,7 @@ import numpy as np
 from inference import texts, wire
 from inference.alarm import Alarm
 from inference.errors import ERRORS_BY_CODE, Busy, DeadlinePassed, PortalError, RunnerDied
-from inference.served import Pictures, Question, Served
+from inference.served import ModelInput, Pictures, Served
 from inference.signature import Signature
 
 Array = np.ndarray[Any, Any]
@@ -271,15 +271,15 @@ class Runners:
         self.least_busy(paths).check_room()
 
     async def ask(
-        self, served: Served, question: Question, *, timeout_s: float | None = None, is_strict: bool = True
+        self, served: Served, model_input: ModelInput, *, timeout_s: float | None = None, is_strict: bool = True
     ) -> Reply:
         """A version's answer, checked against its signature; `timeout_s` can only shorten its limit. If `is_strict`,
         nothing is run with one bad picture."""
         limit_s = served.timeout_s if timeout_s is None else min(timeout_s, served.timeout_s)
-        if isinstance(question, Pictures):
-            reply = await self.ask_images(served.paths, question.data, timeout_s=limit_s, is_strict=is_strict)
+        if isinstance(model_input, Pictures):
+            reply = await self.ask_images(served.paths, model_input.data, timeout_s=limit_s, is_strict=is_strict)
         else:
-            reply = await self.ask_tensors(served.paths, question.inputs, timeout_s=limit_s)
+            reply = await self.ask_tensors(served.paths, model_input.inputs, timeout_s=limit_s)
         return _checked(reply, served.signature)
 
     async def ask_images(

@@ -51,9 +51,11 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Encoded pictures as a model's input; the model's process decodes and preprocesses them."""
+    """Encoded pictures; the model's process decodes and preprocesses them. `names`: the files' names as sent, or their
+    indices; empty where the protocol has none."""
 
     data: Sequence[bytes | memoryview]
+    names: Sequence[str | int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +65,5 @@ class Tensors:
     inputs: Mapping[str, Array]
 
 
-Question = Pictures | Tensors
+ModelInput = Pictures | Tensors
+"""What a loaded version is asked about."""

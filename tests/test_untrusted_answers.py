@@ -73,8 +73,8 @@ def test_a_time_to_come_again_that_is_none(tmp_path: Path, after_s: Any) -> None
     [
         lambda served: ask_runner(served, Pictures([b"a picture"])),
         lambda served: ask_runner(served, Tensors({"x": np.zeros((1, 2), np.float32)})),
-        lambda served: predict.ask(served, [predict.Picture(0, b"a picture")]),
-        lambda served: predict.ask(served, {"x": np.zeros((1, 2), np.float32)}),
+        lambda served: predict.ask(served, predict.as_input([predict.Picture(0, b"a picture")])),
+        lambda served: predict.ask(served, Tensors({"x": np.zeros((1, 2), np.float32)})),
     ],
     ids=["pictures", "tensors", "pictures-of-a-form", "tensors-of-a-form"],
 )

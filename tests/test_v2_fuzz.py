@@ -107,8 +107,8 @@ def flipped(body: bytes, generator: random.Random) -> bytes:
     return generator.choice([body[:at], body + b"\x00", body[:at] + generator.randbytes(3) + body[at + 1 :]])
 
 
-def outputs_of(model: Served, question: Any) -> dict[str, np.ndarray]:
-    rows = len(question.data) if isinstance(question, Pictures) else len(next(iter(question.inputs.values())))
+def outputs_of(model: Served, model_input: Any) -> dict[str, np.ndarray]:
+    rows = len(model_input.data) if isinstance(model_input, Pictures) else len(next(iter(model_input.inputs.values())))
     return {
         spec.name: np.full([rows, *(n or 2 for n in spec.shape[1:])], np.nan if rows % 2 else 1).astype(spec.dtype)
         for spec in model.signature.outputs
@@ -146,7 +146,7 @@ def test_damaged_requests_of_v2_are_4xx_and_good_ones_are_answered() -> None:
 
             def ask(model: Served = model, body: bytes = body, length: str | None = length) -> None:
                 request = v2.read_request(body, length, model)
-                answer = v2.write_answer(request, model, outputs_of(model, request.question))
+                answer = v2.write_answer(request, model, outputs_of(model, request.model_input))
                 assert answer.status == 200
 
             refused += is_client_error(ask)
@@ -169,12 +169,12 @@ def test_damaged_requests_of_tensorflow_serving_are_4xx() -> None:
 
             def ask(model: Served = model, body: bytes = body) -> None:
                 request = tensorflow_serving.read_predict(body, model)
-                answer = tensorflow_serving.write_answer(request, model, outputs_of(model, request.question))
+                answer = tensorflow_serving.write_answer(request, model, outputs_of(model, request.model_input))
                 assert answer.status == 200
 
             def classify(model: Served = model, body: bytes = body) -> None:
                 request = tensorflow_serving.read_examples(body, model, "classify")
-                tensorflow_serving.write_answer(request, model, outputs_of(model, request.question))
+                tensorflow_serving.write_answer(request, model, outputs_of(model, request.model_input))
 
             refused += is_client_error(ask)
             is_client_error(classify)

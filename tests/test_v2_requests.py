@@ -24,9 +24,9 @@ def asked(spec: TensorSpec, body: bytes, header_length: int | None = None) -> np
         postprocessing=Postprocessing(), answer=None, takes_pictures=False, max_batch=4, timeout_s=1.0, instances=(),
         paths=(),
     )  # fmt: skip
-    question = read_request(body, None if header_length is None else str(header_length), served).question
-    assert isinstance(question, Tensors)
-    return question.inputs[spec.name]
+    model_input = read_request(body, None if header_length is None else str(header_length), served).model_input
+    assert isinstance(model_input, Tensors)
+    return model_input.inputs[spec.name]
 
 
 def test_a_raw_body_of_another_size_is_told_in_words_that_fit_it() -> None:

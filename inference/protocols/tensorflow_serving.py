@@ -19,7 +19,7 @@ from inference.protocols import json_text
 from inference.protocols.answer import Answer, json_answer
 from inference.protocols.v2_classification import label_of
 from inference.runner.config import MOST_PICTURES
-from inference.served import Pictures, Question, Served, Tensors
+from inference.served import ModelInput, Pictures, Served, Tensors
 from inference.texts import as_base64, from_base64, is_encoded
 
 Array = np.ndarray[Any, Any]
@@ -30,7 +30,7 @@ SIGNATURE = "serving_default"
 class PredictRequest:
     """`form` is the form of the request, which decides that of the response. `is_flat`: each example was one value."""
 
-    question: Question
+    model_input: ModelInput
     form: Literal["rows", "columns", "classify", "regress"]
     is_flat: bool = False
 
@@ -108,7 +108,7 @@ def _unnamed(value: Any, name: str) -> Any:
     return value[name] if isinstance(value, dict) and set(value) == {name} else value
 
 
-def _rows(instances: Any, served: Served) -> Question:
+def _rows(instances: Any, served: Served) -> ModelInput:
     if not isinstance(instances, list) or not instances:
         raise ValidationFailed("instances is a list with at least one example.")
     if served.takes_pictures:
@@ -119,7 +119,7 @@ def _rows(instances: Any, served: Served) -> Question:
     return Tensors(tensors.conform(tensors.from_instances(instances, served.signature), served.signature))
 
 
-def _columns(inputs: Any, served: Served) -> Question:
+def _columns(inputs: Any, served: Served) -> ModelInput:
     names = [spec.name for spec in served.signature.inputs]
     if served.takes_pictures:
         value = inputs[names[0]] if isinstance(inputs, dict) and names[0] in inputs else inputs

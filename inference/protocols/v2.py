@@ -1,4 +1,4 @@
-"""V2 / Open Inference Protocol: turns a request into a question for the runners, and their outputs into the response.
+"""V2 / Open Inference Protocol: turns a request into a model's input, and its outputs into the response.
 
 Requests follow kserve/open-inference-protocol, inference_rest.md, and the extensions of the server that tritonclient
 was written for: binary tensors, raw bodies, classification. Every error in a request is a 4xx.
@@ -23,7 +23,7 @@ from inference.protocols.answer import Answer
 from inference.protocols.datatypes import DTYPES, datatype_of
 from inference.protocols.v2_metadata import takes_batches
 from inference.runner.config import MOST_PICTURES
-from inference.served import Pictures, Question, Served, Tensors
+from inference.served import ModelInput, Pictures, Served, Tensors
 from inference.signature import TensorSpec
 from inference.wire import dtype_name
 
@@ -44,7 +44,7 @@ class WantedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    question: Question
+    model_input: ModelInput
     outputs: tuple[WantedOutput, ...]
     id: str | None = None
     timeout_s: float | None = None
@@ -79,7 +79,7 @@ def _read_parts(header: Mapping[str, Any], rest: memoryview, served: Served) -> 
     reader = _InputReader(served, rest)
     for item in given:
         reader.read(item)
-    return InferRequest(reader.question(), _outputs(header, parameters, served), request_id, _timeout_s(parameters))
+    return InferRequest(reader.model_input(), _outputs(header, parameters, served), request_id, _timeout_s(parameters))
 
 
 def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -183,7 +183,7 @@ class _InputReader:
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
-    def question(self) -> Question:
+    def model_input(self) -> ModelInput:
         if len(self._rest):
             raise ValidationFailed(f"{len(self._rest)} bytes are left over after the inputs.")
         if self._pictures is not None:

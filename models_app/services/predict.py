@@ -1,6 +1,6 @@
 """Predict: ask the runner of a loaded version, answer in the form of the REST API.
 
-Three steps: read a question, ask, write the prediction. The lean path awaits the second and takes the others to a
+Three steps: read the input, ask, write the prediction. The lean path awaits the second and takes the others to a
 thread where they are large; views call the functions at the end, which do all three.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
@@ -20,11 +19,10 @@ from inference.client import Reply, Seen, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
 from inference.runner.config import MOST_PICTURES
-from inference.served import Pictures, Served, Tensors
+from inference.served import ModelInput, Pictures, Served, Tensors
 from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
 
-Array = np.ndarray[Any, Any]
 FIRST_OF_SEVERAL = "The file holds several pictures; this is the answer for the first."
 
 
@@ -36,41 +34,39 @@ class Picture:
     data: bytes
 
 
-Question = list[Picture] | dict[str, Array]
-"""Encoded pictures, or arrays by input name."""
+def as_input(pictures: Sequence[Picture]) -> Pictures:
+    return Pictures([picture.data for picture in pictures], [picture.name for picture in pictures])
 
 
-def read_tensors(served: Served, body: Mapping[str, Any]) -> dict[str, Array]:
-    """The question in `{"instances": …}` or `{"inputs": …}`. Raises ValidationFailed, BadInput."""
+def read_tensors(served: Served, body: Mapping[str, Any]) -> Tensors:
+    """The input in `{"instances": …}` or `{"inputs": …}`. Raises ValidationFailed, BadInput."""
     if ("instances" in body) == ("inputs" in body):
         raise ValidationFailed("Send either instances or inputs.")
     make = tensors.from_instances if "instances" in body else tensors.from_columns
     inputs = tensors.conform(make(body.get("instances", body.get("inputs")), served.signature), served.signature)
     if sum(array.nbytes for array in inputs.values()) > settings.PORTAL_MAX_REQUEST_BYTES * 4:
         raise BadInput("The tensors are too large for one request. Send fewer examples.")
-    return inputs
+    return Tensors(inputs)
 
 
-async def ask(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
+async def ask(served: Served, model_input: ModelInput, *, is_strict: bool = True) -> Reply:
     """What the runner answers. Strict: with one bad picture nothing is run."""
-    if isinstance(question, dict):
-        return await runners.ask(served, Tensors(question))
-    if not 0 < len(question) <= MOST_PICTURES:
+    if isinstance(model_input, Pictures) and not 0 < len(model_input.data) <= MOST_PICTURES:
         raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} pictures.")
-    return await runners.ask(served, Pictures([picture.data for picture in question]), is_strict=is_strict)
+    return await runners.ask(served, model_input, is_strict=is_strict)
 
 
 def write_prediction(
-    served: Served, question: Question, reply: Reply, top: int | None, began: float, *, is_strict: bool = True
+    served: Served, model_input: ModelInput, reply: Reply, top: int | None, began: float, *, is_strict: bool = True
 ) -> dict[str, Any]:
     """PREDICTION: an element for each picture that could be read; one for tensors, with their batch axis. `began` is on
     the clock of time.perf_counter. Strict: raises BadImage that names the first bad picture."""
-    if isinstance(question, dict):
+    if isinstance(model_input, Tensors):
         answers = tensor_prediction(reply.outputs, served.signature, served.postprocessing, served.labels, top)
     else:
         if is_strict and reply.bad_images:
-            raise _bad_image(question, reply)
-        answers = _picture_answers(served, question, reply, top)
+            raise _bad_image(model_input.names, reply)
+        answers = _picture_answers(served, model_input.names, reply, top)
     timing = {"queue": 0.0, "decode": 0.0, "inference": 0.0} | reply.timing_ms
     return {
         "model": served.model,
@@ -81,26 +77,24 @@ def write_prediction(
     }
 
 
-def _picture_answers(
-    served: Served, pictures: Sequence[Picture], reply: Reply, top: int | None
-) -> list[dict[str, Any]]:
+def _picture_answers(served: Served, names: Sequence[str | int], reply: Reply, top: int | None) -> list[dict[str, Any]]:
     if not reply.outputs:
         return []
-    good = [i for i in range(len(pictures)) if i not in reply.bad_images]
+    good = [i for i in range(len(names)) if i not in reply.bad_images]
     rows = image_predictions(
         reply.outputs, served.signature, served.postprocessing, served.labels, top, pictures=len(good)
     )
     return [
-        {"image": pictures[i].name, **row, **({"note": FIRST_OF_SEVERAL} if i in reply.first else {})}
+        {"image": names[i], **row, **({"note": FIRST_OF_SEVERAL} if i in reply.first else {})}
         for i, row in zip(good, rows, strict=True)
     ]
 
 
-def _bad_image(pictures: Sequence[Picture], reply: Reply) -> BadImage:
+def _bad_image(names: Sequence[str | int], reply: Reply) -> BadImage:
     index, sentence = min(reply.bad_images.items())
-    name = pictures[index].name
+    name = names[index]
     return BadImage(
-        sentence if len(pictures) == 1 else f"{'Picture' if isinstance(name, int) else ''} {name}: {sentence}".strip()
+        sentence if len(names) == 1 else f"{'Picture' if isinstance(name, int) else ''} {name}: {sentence}".strip()
     )
 
 
@@ -111,17 +105,17 @@ def predict_pictures(
     version: ModelVersion, instances: Sequence[Instance], pictures: Sequence[Picture], *, top: int | None = None
 ) -> dict[str, Any]:
     """PREDICTION for encoded pictures, one element each. Raises BadImage that names the first bad one."""
-    began, served, question = time.perf_counter(), served_version(version, instances), list(pictures)
-    return write_prediction(served, question, _ask_now(served, question), top, began)
+    began, served, model_input = time.perf_counter(), served_version(version, instances), as_input(pictures)
+    return write_prediction(served, model_input, _ask_now(served, model_input), top, began)
 
 
 def ask_pictures(
     version: ModelVersion, instances: Sequence[Instance], pictures: Sequence[Picture], *, top: int | None = None
 ) -> tuple[dict[str, Any], dict[int, str]]:
     """PREDICTION for those pictures that can be read, and the sentence for each that cannot."""
-    began, served, question = time.perf_counter(), served_version(version, instances), list(pictures)
-    reply = _ask_now(served, question, is_strict=False)
-    return write_prediction(served, question, reply, top, began, is_strict=False), reply.bad_images
+    began, served, model_input = time.perf_counter(), served_version(version, instances), as_input(pictures)
+    reply = _ask_now(served, model_input, is_strict=False)
+    return write_prediction(served, model_input, reply, top, began, is_strict=False), reply.bad_images
 
 
 def predict_tensors(
@@ -129,8 +123,8 @@ def predict_tensors(
 ) -> dict[str, Any]:
     """PREDICTION for `{"instances": …}` or `{"inputs": …}`: one element, with the batch axis."""
     began, served = time.perf_counter(), served_version(version, instances)
-    question = read_tensors(served, body)
-    return write_prediction(served, question, _ask_now(served, question), top, began)
+    model_input = read_tensors(served, body)
+    return write_prediction(served, model_input, _ask_now(served, model_input), top, began)
 
 
 def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: bytes) -> Seen:
@@ -140,6 +134,6 @@ def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: b
     return seen
 
 
-def _ask_now(served: Served, question: Question, *, is_strict: bool = True) -> Reply:
-    reply: Reply = async_to_sync(ask)(served, question, is_strict=is_strict)
+def _ask_now(served: Served, model_input: ModelInput, *, is_strict: bool = True) -> Reply:
+    reply: Reply = async_to_sync(ask)(served, model_input, is_strict=is_strict)
     return reply

@@ -23,7 +23,7 @@ from portal.lean.uploads import receive_upload, upload_permissions
 
 logger = logging.getLogger("portal.lean")
 _UPLOAD_FORM_PATH = "/admin/models_app/modelversion/add/"
-_QUESTION_PATH = re.compile(
+_PREDICT_PATH = re.compile(
     r"/api/models/[^/]+/(versions/[0-9]+/)?predict/\Z|/api/image/\Z|/try/[^/]+/\Z|/admin/models_app/modelversion/\Z"
     r"|/v[12]/",
     re.IGNORECASE,
@@ -150,7 +150,7 @@ def _most_bytes(scope: Scope) -> int:
     if _is_upload_form(scope):
         return form_limit_bytes() + _FIELDS_BYTES
     most_bytes = int(settings.PORTAL_MAX_REQUEST_BYTES)
-    if _QUESTION_PATH.match(scope["path"]):
+    if _PREDICT_PATH.match(scope["path"]):
         return most_bytes
     return min(most_bytes, _LOGIN_BYTES if scope["path"] in _LOGIN_PATHS else _FIELDS_BYTES)
 
@@ -165,7 +165,7 @@ def _too_large(scope: Scope) -> PortalError:
         return NotFound(NOTHING_HERE)
     if not _is_upload_form(scope):
         sentence = f"A request to this address may hold at most {size_words(_most_bytes(scope))}."
-        takes_files = _QUESTION_PATH.match(scope["path"])
+        takes_files = _PREDICT_PATH.match(scope["path"])
         return TooLarge(f"{sentence} Send fewer files or smaller ones." if takes_files else sentence)
     limit = size_words(form_limit_bytes())
     if form_limit_bytes() == settings.PORTAL_MAX_UPLOAD_BYTES:

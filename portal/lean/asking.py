@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from inference.client import Reply, runners
 from inference.errors import BadImage
 from inference.protocols.answer import Answer
-from inference.served import Pictures, Question, Served
+from inference.served import ModelInput, Pictures, Served
 from portal.lean.exchange import LARGE_BYTES, Exchange
 
 T = TypeVar("T")
@@ -33,10 +33,10 @@ async def answer_prediction(
     return await asyncio.to_thread(write, request, reply) if is_large else write(request, reply)
 
 
-async def ask_runner(served: Served, question: Question, timeout_s: float | None = None) -> Reply:
+async def ask_runner(served: Served, model_input: ModelInput, timeout_s: float | None = None) -> Reply:
     """The runner's reply. Raises BadImage for the first unreadable picture. `timeout_s` only shortens the limit."""
-    reply = await runners.ask(served, question, timeout_s=timeout_s)
-    if isinstance(question, Pictures) and reply.bad_images:
+    reply = await runners.ask(served, model_input, timeout_s=timeout_s)
+    if isinstance(model_input, Pictures) and reply.bad_images:
         index, sentence = min(reply.bad_images.items())
-        raise BadImage(sentence if len(question.data) == 1 else f"Picture {index}: {sentence}")
+        raise BadImage(sentence if len(model_input.data) == 1 else f"Picture {index}: {sentence}")
     return reply

@@ -14,13 +14,13 @@ from django.conf import settings
 from inference.client import Reply
 from inference.errors import PortalError
 from inference.protocols.answer import Answer, encoded
-from inference.served import Served
+from inference.served import ModelInput, Served
 from models_app.api.errors import error_body
 from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
 from models_app.api.picture_forms import read_pictures
 from models_app.rights import PREDICT
 from models_app.services.keys import KnownKey, secret_in
-from models_app.services.predict import Question, ask, read_tensors, write_prediction
+from models_app.services.predict import as_input, ask, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.asking import answer_prediction
 from portal.lean.exchange import Exchange
@@ -62,8 +62,8 @@ class PredictCalls:
                 exchange,
                 body,
                 read=lambda: _read(served, content_type, body),
-                ask=lambda question: ask(served, question),
-                write=lambda question, reply: _write(served, question, reply, top, began),
+                ask=lambda model_input: ask(served, model_input),
+                write=lambda model_input, reply: _write(served, model_input, reply, top, began),
             )
 
         return await ask_served(self._registry, name, number, answer)
@@ -73,16 +73,16 @@ def render_error(error: PortalError) -> Answer:
     return Answer(error.status, orjson.dumps(error_body(error)), headers=encoded(error.headers))
 
 
-def _read(served: Served, content_type: str, body: bytes) -> Question:
+def _read(served: Served, content_type: str, body: bytes) -> ModelInput:
     if content_type.lower().lstrip().startswith("multipart"):
-        return read_pictures(content_type, body)
+        return as_input(read_pictures(content_type, body))
     given = as_object(_json(body))
     pictures = pictures_of(given)
-    return pictures if pictures is not None else read_tensors(served, given)
+    return as_input(pictures) if pictures is not None else read_tensors(served, given)
 
 
-def _write(served: Served, question: Question, reply: Reply, top: int | None, began: float) -> Answer:
-    prediction = write_prediction(served, question, reply, top, began)
+def _write(served: Served, model_input: ModelInput, reply: Reply, top: int | None, began: float) -> Answer:
+    prediction = write_prediction(served, model_input, reply, top, began)
     return Answer(200, orjson.dumps(prediction, default=str, option=orjson.OPT_NON_STR_KEYS))
 
 

@@ -74,7 +74,7 @@ class V1Calls:
                 exchange,
                 body,
                 read=lambda: read(body, served),
-                ask=lambda request: ask_runner(served, request.question),
+                ask=lambda request: ask_runner(served, request.model_input),
                 write=lambda request, reply: tensorflow_serving.write_answer(request, served, reply.outputs),
             )
 

@@ -85,7 +85,7 @@ class V2Calls:
                 exchange,
                 body,
                 read=lambda: v2.read_request(body, length, served),
-                ask=lambda request: ask_runner(served, request.question, request.timeout_s),
+                ask=lambda request: ask_runner(served, request.model_input, request.timeout_s),
                 write=lambda request, reply: v2.write_answer(request, served, reply.outputs),
             )
             return await _compressed(answer, exchange)
