@@ -13,35 +13,35 @@ from django.db import transaction
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 
-from models_app.services import bell
+from models_app.services import notify
 
 LISTEN_S = 0.1
 """The longest wait before django-q checks again whether the cluster stops."""
 LOOK_AT_LEAST_EVERY_S = 0.5
-"""For tasks that ring no bell here: another machine's, and those of a stopped cluster."""
+"""For tasks that notify nobody here: another machine's, and those of a stopped cluster."""
 
 
-class BellBroker(ORM):  # type: ignore[misc]
-    """Waits for the bell; queries the database when it rang or the last query is long ago."""
+class NotifiedBroker(ORM):  # type: ignore[misc]
+    """Waits for a notification; queries the database when one came or the last query is long ago."""
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
-        self._bell = bell.Bell(bell.TASKS)
-        self._heard = b""
+        self._listener = notify.Listener(notify.TASKS)
+        self._seen = b""
         self._looks_at = 0.0
 
     def enqueue(self, task: str) -> Any:
         number = super().enqueue(task)
-        transaction.on_commit(lambda: bell.ring(bell.TASKS), using=Conf.ORM)
+        transaction.on_commit(lambda: notify.notify(notify.TASKS), using=Conf.ORM)
         return number
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         """Tasks, or None after waiting for a while."""
-        self._bell.wait(self._heard, min(LISTEN_S, self._looks_at - time.monotonic()))
-        sound = self._bell.sound()
-        if sound == self._heard and time.monotonic() < self._looks_at:
+        self._listener.wait(self._seen, min(LISTEN_S, self._looks_at - time.monotonic()))
+        token = self._listener.token()
+        if token == self._seen and time.monotonic() < self._looks_at:
             return None
-        self._heard = sound
+        self._seen = token
         found: list[tuple[Any, str]] | None = super().dequeue()
         self._looks_at = 0.0 if found else time.monotonic() + LOOK_AT_LEAST_EVERY_S
         return found

@@ -44,7 +44,7 @@ def run_models() -> None:
     cluster = StoppableCluster()
     node = nodes.this_node()
     reconcile.forget_deliveries(node)
-    reconcile.take_up_abandoned(node)
+    reconcile.recover_abandoned(node)
     reconcile.requeue_all(node)
     connections.close_all()
     pre_execute.connect(_acknowledge, weak=False)
@@ -58,7 +58,7 @@ def _acknowledge(sender: str, func: Any, task: dict[str, Any], **_: Any) -> None
 
 def _take_up(sender: str, **_: Any) -> None:
     """In each new worker: it may replace one that was killed, whose instance waits to be taken up."""
-    reconcile.take_up_abandoned(nodes.this_node())
+    reconcile.recover_abandoned(nodes.this_node())
     connections.close_all()
     skip_stale(_is_stale)
     if settings.PORTAL_WARM_SPARES:
@@ -66,7 +66,7 @@ def _take_up(sender: str, **_: Any) -> None:
 
 
 def _is_stale(task: dict[str, Any]) -> bool:
-    """A load that was cancelled or handed out again. Loading and unloading in quick succession leaves hundreds."""
+    """A load that was cancelled or dispatched again. Loading and unloading in quick succession leaves hundreds."""
     try:
         pk, generation = task["args"]
         return not Instance.objects.filter(pk=pk, generation=generation, state=InstanceState.QUEUED).exists()
@@ -84,13 +84,13 @@ class _JobsWatch:
 
     def beat(self) -> None:
         nodes.report_jobs(self._node)
-        jobs.take_up_cut_off()
+        jobs.recover_interrupted()
         if time.monotonic() - self._cleared_at > CLEAR_SESSIONS_EVERY_S:
             self._cleared_at = time.monotonic()
             call_command("clearsessions")  # Django keeps those that have expired
         if time.monotonic() - self._looked_at > LOOK_FOR_LOST_EVERY_S:
             self._looked_at = time.monotonic()
-            jobs.hand_out_lost()
+            jobs.dispatch_lost()
             remove_leftovers()
 
 
@@ -105,13 +105,13 @@ class _Watch:
 
     def beat(self) -> None:
         nodes.report_node(self._node)
-        reconcile.take_up_abandoned(self._node)
-        self._hand_out_what_is_stuck()
+        reconcile.recover_abandoned(self._node)
+        self._dispatch_what_is_stuck()
 
-    def _hand_out_what_is_stuck(self) -> None:
+    def _dispatch_what_is_stuck(self) -> None:
         """If for a while no waiting load was taken up although a slot is free, the deliveries were lost (the broker was
         away): hand them out again. If that does not help, the cluster is stuck and restarted. While the broker is
-        away nothing can be handed out, and loaded models go on."""
+        away nothing can be dispatched, and loaded models go on."""
         queued = Instance.objects.filter(node=self._node, state=InstanceState.QUEUED)
         waiting, before = set(queued.values_list("pk", flat=True)), self._waiting
         self._waiting = waiting

@@ -77,5 +77,5 @@ def _this_portal() -> str:
 
 @functools.cache
 def _outage(cluster: str) -> Outage:
-    """One for each process, because a broker object lives only while one task is handed out."""
+    """One for each process, because a broker object lives only while one task is dispatched."""
     return Outage(logger, f"Redis does not answer the cluster {cluster}", f"Redis answers the cluster {cluster} again")

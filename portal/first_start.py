@@ -15,9 +15,9 @@ from django.contrib.auth.models import Group, Permission
 from inference.errors import PortalError
 from models_app.models import RegisteredModel, Transition
 from models_app.services import files, upload
-from models_app.services.hand_out import forget_workers
+from models_app.services.dispatch import forget_workers
 from models_app.services.nodes import announce_slots, this_node
-from models_app.services.reconcile import forget_owners, take_up_abandoned
+from models_app.services.reconcile import forget_owners, recover_abandoned
 from portal import env
 
 SAMPLES = Path(settings.BASE_DIR) / "samples"
@@ -37,7 +37,7 @@ def prepare() -> Iterator[str]:
     node = this_node()
     announce_slots(node)
     forget_owners(node)
-    take_up_abandoned(node)
+    recover_abandoned(node)
     forget_workers()
     if not get_user_model().objects.exists():
         _groups()

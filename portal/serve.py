@@ -36,9 +36,9 @@ from models_app import schema
 from models_app.models import Node
 from models_app.outage import one_line
 from models_app.services import files
-from models_app.services.hand_out import queue_cut_off_by_stop
+from models_app.services.database_retry import without_waiting
+from models_app.services.dispatch import queue_cut_off_by_stop
 from models_app.services.nodes import node_at_work
-from models_app.services.patience import without_waiting
 from portal import datadir, env, first_start
 
 logger = logging.getLogger("portal.serve")

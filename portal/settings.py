@@ -197,7 +197,7 @@ Q_CLUSTER = {
     **(
         {"redis": REDIS_URL, "broker_class": "models_app.redis_broker.RedisBroker"}
         if REDIS_URL
-        else {"orm": "default", "broker_class": "models_app.broker.BellBroker"}
+        else {"orm": "default", "broker_class": "models_app.broker.NotifiedBroker"}
     ),
     "poll": 0.01,  # seconds that django-q sleeps after it found nothing; the broker waits before: models_app/broker.py
     "save_limit": 50,

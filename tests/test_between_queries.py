@@ -75,7 +75,7 @@ def test_a_job_that_ends_while_it_is_given_up_has_ended() -> None:
         ModelVersion.objects.update(status=FileStatus.READY)
 
     with just_before('UPDATE "models_app_job" SET "state"', end):
-        jobs.take_up_cut_off()
+        jobs.recover_interrupted()
 
     job.refresh_from_db()
     assert (job.state, ModelVersion.objects.get().status) == (JobState.DONE, FileStatus.READY)
@@ -90,7 +90,7 @@ def test_a_job_that_another_worker_takes_meanwhile_is_left_to_it(attempts: int) 
     )  # fmt: skip
 
     with just_before('UPDATE "models_app_job" SET "state"', lambda: Job.objects.update(pid=2)):
-        jobs.take_up_cut_off()
+        jobs.recover_interrupted()
 
     job.refresh_from_db()
     assert (job.state, job.attempts, job.pid) == (JobState.RUNNING, attempts, 2)

@@ -10,27 +10,27 @@ from django.db import transaction
 from django_q.conf import Conf
 
 from models_app import broker
-from models_app.broker import BellBroker
+from models_app.broker import NotifiedBroker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def queue(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> BellBroker:
+def queue(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> NotifiedBroker:
     settings.PORTAL_DATA_DIR = tmp_path
     monkeypatch.setattr(Conf, "POLL", 0.001)
-    return BellBroker("a-cluster")
+    return NotifiedBroker("a-cluster")
 
 
-def test_what_is_queued_is_found_by_the_next_poll(queue: BellBroker) -> None:
+def test_what_is_queued_is_found_by_the_next_poll(queue: NotifiedBroker) -> None:
     assert queue.dequeue() is None
     number = queue.enqueue("a task")
 
     assert queue.dequeue() == [(number, "a task")]
 
 
-def test_the_database_is_not_asked_while_nothing_rings(
-    queue: BellBroker, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+def test_the_database_is_not_asked_while_nothing_was_queued(
+    queue: NotifiedBroker, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "LOOK_AT_LEAST_EVERY_S", 60)
     queue.dequeue()
@@ -39,9 +39,9 @@ def test_the_database_is_not_asked_while_nothing_rings(
             assert queue.dequeue() is None
 
 
-def test_what_another_machine_queued_is_found_a_little_later(queue: BellBroker) -> None:
+def test_what_another_machine_queued_is_found_a_little_later(queue: NotifiedBroker) -> None:
     queue.dequeue()
-    super(BellBroker, queue).enqueue("from elsewhere")  # its bell is not ours
+    super(NotifiedBroker, queue).enqueue("from elsewhere")  # its notification is not for this machine
     deadline = time.monotonic() + 5
     while (found := queue.dequeue()) is None:
         assert time.monotonic() < deadline
@@ -49,12 +49,12 @@ def test_what_another_machine_queued_is_found_a_little_later(queue: BellBroker) 
     assert found[0][1] == "from elsewhere"
 
 
-def test_the_bell_rings_when_the_task_can_be_seen(queue: BellBroker) -> None:
-    silence = queue._bell.sound()
+def test_the_notification_comes_when_the_task_can_be_seen(queue: NotifiedBroker) -> None:
+    silence = queue._listener.token()
     with transaction.atomic():
         queue.enqueue("not before it is committed")
-        inside = queue._bell.sound()
+        inside = queue._listener.token()
 
     assert inside == silence
-    assert queue._bell.sound() != silence
+    assert queue._listener.token() != silence
     assert queue.dequeue()

@@ -19,7 +19,7 @@ from models_app.services.change import change_version
 from models_app.services.check import reject
 from models_app.services.choose import settle
 from models_app.services.convert import request_conversion
-from models_app.services.hand_out import hand_out_next, request, take
+from models_app.services.dispatch import claim, dispatch_next, request
 from tests.engine_rows import make_comparison
 from tests.faults.small_models import workbench
 from tests.interleaved import just_before
@@ -139,7 +139,7 @@ def test_a_long_job_that_was_cut_off_fails_where_the_file_was_rejected(version: 
     Job.objects.filter(pk=job.pk).update(state=JobState.RUNNING, boot_id="earlier")
     reject(version, "It is no model.")
 
-    jobs.take_up_cut_off()
+    jobs.recover_interrupted()
 
     job.refresh_from_db()
     assert (job.state, job.detail) == (JobState.FAILED, "The file was rejected: It is no model.")
@@ -151,16 +151,16 @@ def test_no_long_job_of_a_file_that_did_not_pass_is_taken(version: ModelVersion,
     ModelVersion.objects.filter(pk=version.pk).update(status=status)
     OrmQ.objects.all().delete()
 
-    hand_out_next()
+    dispatch_next()
 
-    assert take(job.pk) is None and not OrmQ.objects.exists()
+    assert claim(job.pk) is None and not OrmQ.objects.exists()
 
 
 def test_a_long_job_is_done_with_the_ends_that_passed(version: ModelVersion) -> None:
     job = request_conversion(version, "openvino", by=None)
 
     with just_before('UPDATE "models_app_job" SET "state"', lambda: change_ends(version)):
-        taken = take(job.pk)
+        taken = claim(job.pk)
 
     assert taken is not None
     assert (taken.version.status, taken.version.options_json) == (FileStatus.READY, {"graph_outputs": ["z"]})
@@ -172,9 +172,9 @@ def test_a_long_job_waits_while_its_file_is_checked(version: ModelVersion) -> No
     change_ends(version)
     OrmQ.objects.all().delete()
 
-    hand_out_next()
-    assert take(job.pk) is None and not OrmQ.objects.exists()
+    dispatch_next()
+    assert claim(job.pk) is None and not OrmQ.objects.exists()
 
     check(version)
     assert OrmQ.objects.exists()
-    assert take(job.pk) is not None
+    assert claim(job.pk) is not None

@@ -61,7 +61,7 @@ def test_where_they_could_not_be_measured_it_is_said(engine: str) -> None:
         change_version(version, {"engine": engine}, by=None)
     Job.objects.filter(kind=JobKind.CHOOSE).update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
 
-    jobs.take_up_cut_off()
+    jobs.recover_interrupted()
 
     assert (
         selected(version)

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
-from models_app.services import jobs, patience
+from models_app.services import database_retry, jobs
 from models_app.services.delete import delete_version
 from tests.faults.small_models import adder
 from tests.refused_writes import refused
@@ -53,7 +53,7 @@ def test_what_a_job_found_waits_until_the_database_takes_it(check: Job, write: s
 def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_again(
     check: Job, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
-    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+    monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
 
     with refused(write, times=100), pytest.raises(SystemExit):
         jobs.run(check.pk)
@@ -63,7 +63,7 @@ def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_a
     assert check.version.status in {FileStatus.CHECKING, FileStatus.READY}
 
     Job.objects.update(boot_id="earlier")  # its worker has ended
-    jobs.take_up_cut_off()
+    jobs.recover_interrupted()
     jobs.run(check.pk)
 
     assert outcome(check) == (JobState.DONE, FileStatus.READY)
@@ -97,9 +97,9 @@ def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:
 
     for write in (THE_END_OF_A_JOB, THE_END_OF_A_CHECK):
         with refused(write, times=1), pytest.raises(OperationalError):
-            jobs.take_up_cut_off()
+            jobs.recover_interrupted()
         assert outcome(check) == (JobState.RUNNING, FileStatus.CHECKING)
-    jobs.take_up_cut_off()
+    jobs.recover_interrupted()
 
     assert outcome(check) == (JobState.FAILED, FileStatus.REJECTED)
 

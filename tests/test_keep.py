@@ -15,7 +15,7 @@ from inference.processes import identify
 from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import Conversion, Instance, ModelVersion
-from models_app.services import patience
+from models_app.services import database_retry
 from models_app.services.keep import Keeper
 from tests.interleaved import just_before
 from tests.refused_writes import refused
@@ -41,7 +41,7 @@ def keeper(settings: Any, tmp_path: Path) -> Keeper:
 def test_a_model_that_serves_goes_on_where_nothing_more_can_be_written(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+    monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
 
     with refused(SECONDS, times=100), refused(OLDER_VERSIONS, times=100):
         assert keeper.ready(facts())
@@ -61,7 +61,7 @@ def test_what_is_replaced_is_unloaded_as_soon_as_the_database_takes_it(keeper: K
 def test_a_failure_is_written_although_the_wish_to_replace_cannot_be_taken_back(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "DATABASE_PATIENCE_S", 0)
+    monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
 
     with refused(WISH, times=100):
         keeper.failed("It does not load.")
@@ -83,7 +83,7 @@ def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
 def test_a_load_that_needs_a_converted_file_waits_for_the_database(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_converted: bool
 ) -> None:
-    monkeypatch.setattr(patience, "TRY_AGAIN_EVERY_S", 0.01)
+    monkeypatch.setattr(database_retry, "RETRY_EVERY_S", 0.01)
     version = keeper.instance.version
     version.engine_selected = "openvino"
 
@@ -130,12 +130,12 @@ def test_figures_that_cannot_be_measured_end_no_model(keeper: Keeper) -> None:
 def test_it_is_told_why_a_change_waits_but_not_at_every_try(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(patience, "TRY_AGAIN_EVERY_S", 0.01)
+    monkeypatch.setattr(database_retry, "RETRY_EVERY_S", 0.01)
 
     with refused("models_app_instance", times=5):
         keeper.restarting("It ended.")
 
-    assert [record.message for record in caplog.records if record.name == "portal.patience"] == [
+    assert [record.message for record in caplog.records if record.name == "portal.database"] == [
         "the database did not take a change; trying again: database is locked"
     ]
 

@@ -12,8 +12,8 @@ from django_q.models import OrmQ
 
 from models_app.choices import JobKind, JobState
 from models_app.models import Job
-from models_app.services.hand_out import take
-from models_app.services.jobs import take_up_cut_off
+from models_app.services.dispatch import claim
+from models_app.services.jobs import recover_interrupted
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,13 +26,13 @@ def make_job(kind: JobKind) -> Job:
 def test_a_second_long_job_is_not_taken_while_one_runs() -> None:
     first, second, check = make_job(JobKind.CHOOSE), make_job(JobKind.COMPARE), make_job(JobKind.CHECK)
 
-    assert take(first.pk) is not None
-    assert take(first.pk) is None, "somebody does it"
-    assert take(second.pk) is None
-    assert take(check.pk) is not None, "a check never waits for a measurement"
+    assert claim(first.pk) is not None
+    assert claim(first.pk) is None, "somebody does it"
+    assert claim(second.pk) is None
+    assert claim(check.pk) is not None, "a check never waits for a measurement"
 
     Job.objects.filter(pk=first.pk).update(state=JobState.DONE)
-    assert take(second.pk) is not None
+    assert claim(second.pk) is not None
 
 
 @pytest.mark.parametrize("kind", [JobKind.CHOOSE, JobKind.CHECK])
@@ -40,7 +40,7 @@ def test_the_next_long_job_begins_at_once_where_a_job_was_cut_off_twice(kind: Jo
     first, second = make_job(kind), make_job(JobKind.COMPARE)
     Job.objects.filter(pk=first.pk).update(state=JobState.RUNNING, attempts=1, boot_id="earlier")
 
-    take_up_cut_off()
+    recover_interrupted()
 
     first.refresh_from_db()
     assert first.state == JobState.FAILED
@@ -61,7 +61,7 @@ def test_of_two_workers_that_take_a_long_job_at_once_one_gets_it(same: bool) -> 
             connection.ensure_connection()
             both_are_ready.wait(10)
             try:
-                return take(job.pk) is not None
+                return claim(job.pk) is not None
             finally:
                 connection.close()
 

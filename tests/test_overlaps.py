@@ -17,8 +17,8 @@ from inference.errors import NotFound
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion, RegisteredModel, Transition
 from models_app.services import files
+from models_app.services.database_retry import without_waiting
 from models_app.services.delete import delete_model
-from models_app.services.patience import without_waiting
 from models_app.services.unload import unload
 from models_app.services.upload import VersionSettings, create_version
 from tests.registry import make_version

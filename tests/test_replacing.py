@@ -108,7 +108,7 @@ def has_no_slot(version: ModelVersion) -> None:
 
 def is_cut_off(version: ModelVersion) -> None:
     Job.objects.update(attempts=1, state=JobState.RUNNING)
-    jobs.take_up_cut_off()
+    jobs.recover_interrupted()
 
 
 def is_rejected(version: ModelVersion) -> None:

@@ -18,10 +18,10 @@ from inference.workspace import Workspace
 from models_app.choices import InstanceState, JobKind, JobState
 from models_app.models import Instance, Job, Node
 from models_app.services import jobs
-from models_app.services.hand_out import take
+from models_app.services.dispatch import claim
 from models_app.services.keep import Keeper
 from models_app.services.nodes import this_node
-from models_app.services.reconcile import take_up_abandoned
+from models_app.services.reconcile import recover_abandoned
 from portal import first_start
 from portal.serve import Portal
 from tests.registry import make_version
@@ -43,7 +43,7 @@ def test_what_is_queued_again_names_no_process_and_leaves_no_files(settings: Any
     instance = abandoned(InstanceState.READY)
     folder, socket = files_of(settings, instance)
 
-    assert take_up_abandoned(this_node()) == 1
+    assert recover_abandoned(this_node()) == 1
 
     instance.refresh_from_db()
     assert (instance.state, instance.generation) == (InstanceState.QUEUED, 2)
@@ -55,7 +55,7 @@ def test_what_was_to_be_unloaded_is_stopped_and_leaves_no_files(settings: Any) -
     instance = abandoned(InstanceState.UNLOADING)
     folder, socket = files_of(settings, instance)
 
-    assert take_up_abandoned(this_node()) == 1
+    assert recover_abandoned(this_node()) == 1
 
     instance.refresh_from_db()
     assert (instance.state, instance.receipt["pids"]) == (InstanceState.STOPPED, [1])
@@ -68,12 +68,12 @@ def test_of_two_who_take_up_the_slower_one_leaves_the_new_owner_its_files(settin
     made: list[tuple[Workspace, Path]] = []
 
     def meanwhile() -> None:
-        take_up_abandoned(this_node())
+        recover_abandoned(this_node())
         assert Keeper.claim(second.pk, generation=2) is not None
         made.append(files_of(settings, second))
 
     with before_the_first_change(meanwhile):
-        take_up_abandoned(this_node())
+        recover_abandoned(this_node())
 
     [(folder, socket)] = made
     second.refresh_from_db()
@@ -92,7 +92,7 @@ def test_nobody_can_claim_it_before_its_files_are_gone(settings: Any) -> None:
         return execute(sql, *arguments)
 
     with connection.execute_wrapper(look):
-        take_up_abandoned(this_node())
+        recover_abandoned(this_node())
 
     assert seen == [False]
 
@@ -157,7 +157,7 @@ def test_at_the_start_instances_of_another_node_are_left_alone(
 
 def test_at_the_start_a_job_whose_worker_serves_the_original_is_taken_up_again() -> None:
     job = Job.objects.create(kind=JobKind.CHECK, version=make_version("digits"))
-    taken = take(job.pk)
+    taken = claim(job.pk)
     assert taken is not None and taken.worker is not None and is_alive(taken.worker)
 
     list(first_start.prepare())
@@ -171,7 +171,7 @@ def test_a_job_may_be_stopped_with_the_portal_however_often() -> None:
     job = Job.objects.create(kind=JobKind.CHECK, version=make_version("digits"))
 
     for _ in range(3):
-        assert take(job.pk) is not None
+        assert claim(job.pk) is not None
         with socket.socket() as listener:
             Portal(StringIO())._stop(listener)
         list(first_start.prepare())

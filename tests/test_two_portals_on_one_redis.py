@@ -91,7 +91,7 @@ def test_a_lost_delivery_is_made_up_for_while_another_portal_has_much_to_do() ->
     with another_portal():
         get_broker(settings.JOBS_CLUSTER).enqueue("a task")
 
-    jobs.hand_out_lost()
+    jobs.dispatch_lost()
 
     [(_, task)] = get_broker(settings.JOBS_CLUSTER).dequeue()
     assert task != b"a task"

@@ -110,7 +110,7 @@ class FrameConnection(asyncio.BufferedProtocol):
                     return
                 break
             body = memoryview(bytes(self._view[head_at + header_bytes : at + size]))
-            self._hand_out(self._view[head_at : head_at + header_bytes], body)
+            self._deliver(self._view[head_at : head_at + header_bytes], body)
             at += size
         if at:
             left = self._end - at
@@ -130,7 +130,7 @@ class FrameConnection(asyncio.BufferedProtocol):
             return
         self._large = None
         whole = memoryview(large)
-        self._hand_out(whole[: self._large_header_bytes], whole[self._large_header_bytes :])
+        self._deliver(whole[: self._large_header_bytes], whole[self._large_header_bytes :])
 
-    def _hand_out(self, head: memoryview, body: memoryview) -> None:
+    def _deliver(self, head: memoryview, body: memoryview) -> None:
         self._on_frame(self, wire.read_header(head), body)

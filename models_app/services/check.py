@@ -16,10 +16,10 @@ from models_app.models import Job, ModelVersion
 from models_app.services import choose, files, replace
 from models_app.services.actor import Actor
 from models_app.services.convert import forget_all_made
-from models_app.services.hand_out import request
+from models_app.services.database_retry import with_retries
+from models_app.services.dispatch import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
-from models_app.services.patience import patiently
 
 
 class _LabelsRejected(FileRejected):
@@ -54,12 +54,12 @@ def check(job: Job, progress: Progress) -> Outcome:
             tell_candidates=note_candidates,
             **version.options.graph_ends,
         )
-        patiently(lambda: _accept(version, checked, job.by))
+        with_retries(lambda: _accept(version, checked, job.by))
     except (FileRejected, ValidationFailed) as refusal:
         sentence, remedy = str(refusal), _remedy(refusal)
-        patiently(lambda: reject(version, sentence, remedy))
+        with_retries(lambda: reject(version, sentence, remedy))
         return Outcome(sentence)
-    patiently(lambda: replace.begin(version, by=job.by))
+    with_retries(lambda: replace.begin(version, by=job.by))
     return Outcome("The file is ready to be loaded.")
 
 

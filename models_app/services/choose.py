@@ -15,12 +15,12 @@ from models_app.services.actor import Actor, actor_name
 from models_app.services.checked_ends import lock_with_same_ends
 from models_app.services.compare import compare_version
 from models_app.services.convert import request_conversion
+from models_app.services.database_retry import with_retries
+from models_app.services.dispatch import request
 from models_app.services.engine_file import target_for
 from models_app.services.find import check_ready, lock
-from models_app.services.hand_out import request
 from models_app.services.move import record
 from models_app.services.outcome import Outcome, Progress
-from models_app.services.patience import patiently
 
 AUTO = "auto"
 DEFAULT_PRECISION = "f32"
@@ -135,7 +135,9 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
     comparison = compare_version(job, progress)
-    fields = patiently(lambda: _take_winner(job, comparison, by=""))  # the portal's decision, whoever uploaded the file
+    fields = with_retries(
+        lambda: _take_winner(job, comparison, by="")
+    )  # the portal's decision, whoever uploaded the file
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
@@ -147,7 +149,7 @@ def give_up(version: ModelVersion) -> None:
 def compare_fully(job: Job, progress: Progress) -> Outcome:
     """The job: all engines at all precisions. Where the choice is left to the portal, it follows what was measured."""
     comparison = compare_version(job, progress, FULL, all_precisions=True)
-    patiently(lambda: _take_winner(job, comparison, by=job.by))
+    with_retries(lambda: _take_winner(job, comparison, by=job.by))
     return Outcome(comparison.reason, {"recommended": comparison.recommended})
 
 

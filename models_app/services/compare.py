@@ -25,11 +25,11 @@ from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services.actor import Actor
 from models_app.services.checked_ends import lock_with_same_ends
 from models_app.services.convert import convert_version
+from models_app.services.database_retry import with_retries
+from models_app.services.dispatch import request
 from models_app.services.engine_file import target_for
 from models_app.services.find import check_ready
-from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Progress
-from models_app.services.patience import patiently
 
 EXAMPLES = 8
 _CONVERTED_AT = 40
@@ -68,7 +68,7 @@ def compare_version(
         effort=effort,
         sandbox=settings.PORTAL_SANDBOX,
     )
-    return patiently(lambda: _keep(version, measured, [row for chosen in able for row in chosen.unable]))
+    return with_retries(lambda: _keep(version, measured, [row for chosen in able for row in chosen.unable]))
 
 
 @dataclass(frozen=True, slots=True)

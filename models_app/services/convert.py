@@ -18,8 +18,8 @@ from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.services import files
 from models_app.services.actor import Actor
 from models_app.services.checked_ends import lock_with_same_ends
+from models_app.services.dispatch import request
 from models_app.services.engine_file import kept_conversion
-from models_app.services.hand_out import request
 from models_app.services.outcome import JobFailed, Outcome, Progress
 
 

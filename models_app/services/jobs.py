@@ -22,9 +22,9 @@ from models_app.services.check import check, fail_where_rejected, reject, reques
 from models_app.services.checked_ends import has_same_ends
 from models_app.services.choose import choose, compare_fully, give_up
 from models_app.services.convert import convert
-from models_app.services.hand_out import hand_out, hand_out_next, take
+from models_app.services.database_retry import with_retries, without_waiting
+from models_app.services.dispatch import claim, dispatch, dispatch_next
 from models_app.services.outcome import JobFailed, Outcome, Progress
-from models_app.services.patience import patiently, without_waiting
 
 logger = logging.getLogger("portal.jobs")
 MOST_ATTEMPTS = 2
@@ -41,7 +41,7 @@ def run(job_pk: int) -> None:
     Where the database stays unavailable this process ends, and the job is taken up again as cut off.
     """
     try:
-        job = take(job_pk)
+        job = claim(job_pk)
         if job is not None:
             _do(job)
     except DatabaseError:
@@ -60,14 +60,14 @@ def _do(job: Job) -> None:
     except OperationalError:  # says nothing about the file
         raise
     except Exception as error:
-        if patiently(lambda: Job.objects.filter(pk=job.pk).exists()):
+        if with_retries(lambda: Job.objects.filter(pk=job.pk).exists()):
             logger.exception("job %d failed", job.pk)
             _end(job, functools.partial(_fail, job, _sentence_for(error)))
         else:  # its files are gone too
             _say_that_it_is_gone(job)
     else:
         _end(job, functools.partial(_finish, job, outcome))
-    patiently(hand_out_next)
+    with_retries(dispatch_next)
 
 
 def _end(job: Job, write: Callable[[], None]) -> None:
@@ -78,7 +78,7 @@ def _end(job: Job, write: Callable[[], None]) -> None:
             if job.kind not in LONG_JOBS or not _begins_again(job):
                 write()
 
-    patiently(end)
+    with_retries(end)
 
 
 def _begins_again(job: Job) -> bool:
@@ -122,7 +122,7 @@ def _sentence_for(error: Exception) -> str:
     return "The job met an error of the portal's own; its log tells more."
 
 
-def take_up_cut_off() -> None:
+def recover_interrupted() -> None:
     """Queue jobs again, once, that are marked as running although their worker is gone; then fail them."""
     for job in Job.objects.filter(state=JobState.RUNNING):
         worker = job.worker
@@ -130,27 +130,27 @@ def take_up_cut_off() -> None:
             continue
         if job.attempts + 1 >= MOST_ATTEMPTS:
             _fail(job, "The job was cut off twice.")
-            hand_out_next()
+            dispatch_next()
             continue
         if _running(job).update(state=JobState.QUEUED, attempts=job.attempts + 1, pid=None):
             fail_where_rejected(job.version)
-            hand_out(job)
+            dispatch(job)
 
 
 def recover() -> None:
     """At the start of the jobs cluster: jobs marked as running were cut off, and earlier deliveries are lost."""
-    take_up_cut_off()
+    recover_interrupted()
     with transaction.atomic():
         waiting = Job.objects.filter(kind=JobKind.CHECK, state__in=PENDING_JOBS)
         for version in ModelVersion.objects.filter(status=FileStatus.CHECKING).exclude(jobs__in=waiting):
             request_check(version, by=None)
     for job in Job.objects.filter(state=JobState.QUEUED).exclude(kind__in=LONG_JOBS):
-        hand_out(job)
-    hand_out_next()
+        dispatch(job)
+    dispatch_next()
 
 
-def hand_out_lost() -> None:
-    """Hand out jobs again that wait for long although the broker's queue is empty: their delivery was lost.
+def dispatch_lost() -> None:
+    """Dispatch jobs again that wait for long although the broker's queue is empty: their delivery was lost.
 
     After the clock went back by an hour the broker holds back for an hour what it was given before.
     """
@@ -160,7 +160,7 @@ def hand_out_lost() -> None:
     # A job dated later than now counts as old: the clock went back.
     just_now = {"created_at__gte": now - LOST_AFTER, "created_at__lte": now}
     for job in Job.objects.filter(state=JobState.QUEUED).exclude(**just_now):
-        hand_out(job)
+        dispatch(job)
 
 
 @transaction.atomic

@@ -37,9 +37,9 @@ from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.services import files, replace
 from models_app.services.convert import request_conversion
+from models_app.services.database_retry import with_retries, without_waiting
 from models_app.services.engine_file import EngineFile, file_for, target_for
 from models_app.services.move import move
-from models_app.services.patience import patiently, without_waiting
 from models_app.services.spares import spares
 
 logger = logging.getLogger("portal.keep")
@@ -129,13 +129,13 @@ class Keeper:
         Raises LoadFailed where it cannot be converted.
         """
         engine = version.engine_selected
-        if (file := patiently(lambda: file_for(version, engine))) is not None:
+        if (file := with_retries(lambda: file_for(version, engine))) is not None:
             return file
-        job = patiently(lambda: request_conversion(version, target_for(version, engine), by=self.instance.by))
-        patiently(lambda: self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first."))
+        job = with_retries(lambda: request_conversion(version, target_for(version, engine), by=self.instance.by))
+        with_retries(lambda: self._rows(_S.LOADING).update(state_detail=f"It is converted for {engine} first."))
         while True:
             is_over = job.state not in PENDING_JOBS  # read before the file, which is there before the job ends
-            if (file := patiently(lambda: file_for(version, engine))) is not None:
+            if (file := with_retries(lambda: file_for(version, engine))) is not None:
                 return file
             if is_over:
                 raise LoadFailed(f"It could not be converted for {engine}: {job.detail}")
@@ -145,7 +145,7 @@ class Keeper:
             if not self.is_wanted():
                 self.stopped(Receipt())
                 return None
-            patiently(job.refresh_from_db)
+            with_retries(job.refresh_from_db)
 
     def _assignment(self, version: ModelVersion, file: EngineFile) -> Assignment:
         options = version.options
@@ -192,7 +192,7 @@ class Keeper:
     def loading(self, runner: ProcessIdentity, attempt: int) -> bool:
         fields = {"pid": runner.pid, "pid_started_at": runner.started_at, "boot_id": runner.boot_id, "loaded_at": None}
         if attempt == 1:
-            return bool(patiently(lambda: self._rows(_S.LOADING).update(state_detail="", **fields)))
+            return bool(with_retries(lambda: self._rows(_S.LOADING).update(state_detail="", **fields)))
         return self._move(_S.LOADING, [_S.RESTARTING], "Started again.", **fields)
 
     def ready(self, facts: Ready) -> bool:
@@ -264,7 +264,7 @@ class Keeper:
             self.stopped(Receipt())
 
     def stopped(self, receipt: Receipt) -> None:
-        patiently(self.instance.refresh_from_db)
+        with_retries(self.instance.refresh_from_db)
         facts = asdict(receipt) | {
             "pids": list(receipt.pids),
             "device_memory_freed_bytes": self._device_memory_freed(),
@@ -294,12 +294,12 @@ class Keeper:
     def _move(self, after: InstanceState, before: list[InstanceState], reason: str, **fields: Any) -> bool:
         by = self.instance.by if after is _S.READY else ""
         fields = self._totals() | fields  # the last of this process: the next one counts from zero
-        return bool(patiently(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
+        return bool(with_retries(lambda: move(self.instance, after, before=before, reason=reason, by=by, **fields)))
 
     def _beside(self, write: Callable[[], object]) -> None:
         """Make a change that is not essential: a locked database must not end a model that serves."""
         try:
-            patiently(write)
+            with_retries(write)
         except DatabaseError:
             logger.exception("instance %d goes on without a change that the database did not take", self.instance.pk)
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from models_app.choices import KeyScope
 from models_app.models import ApiKey
 from models_app.rights import PREDICT, VIEW, VIEW_MODEL
-from models_app.services.patience import without_waiting
+from models_app.services.database_retry import without_waiting
 
 _APP = "models_app"
 _MARK = "mp_"

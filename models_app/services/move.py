@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from models_app.choices import ALLOWED_MOVES, InstanceState
 from models_app.models import Instance, ModelVersion, Transition
-from models_app.services import bell
+from models_app.services.notify import notify
 
 
 def move(
@@ -43,7 +43,7 @@ def move(
             state=after, state_since=timezone.now(), **{"state_detail": "", **fields}
         )
         record(instance.version, InstanceState(held.state), after, reason=reason, by=by, instance=instance)
-        transaction.on_commit(partial(bell.ring, subject=instance.version.model.name), robust=True)
+        transaction.on_commit(partial(notify, subject=instance.version.model.name), robust=True)
         instance.refresh_from_db(from_queryset=Instance.objects.select_related("version__model", "node"))
         return True
 

@@ -29,9 +29,9 @@ def forget_deliveries(node: Node) -> None:
 
 
 def requeue_all(node: Node) -> None:
-    """Hand out waiting loads again: at the start of the node's cluster, or when deliveries were lost."""
+    """Dispatch waiting loads again: at the start of the node's cluster, or when deliveries were lost."""
     for instance in Instance.objects.filter(node=node, state=InstanceState.QUEUED).order_by("state_since", "pk"):
-        _hand_out_again(instance)
+        _dispatch_again(instance)
 
 
 def forget_owners(node: Node) -> None:
@@ -40,7 +40,7 @@ def forget_owners(node: Node) -> None:
     Instance.objects.filter(node=node, state__in=OWNED).update(owner_pid=None)
 
 
-def take_up_abandoned(node: Node) -> int:
+def recover_abandoned(node: Node) -> int:
     """Instances whose owner is gone: end a runner that it left, then stop or queue the instance. Returns how many."""
     count = 0
     for instance in Instance.objects.filter(node=node, state__in=OWNED).select_related("version__model", "node"):
@@ -67,7 +67,7 @@ def _take_up(instance: Instance) -> bool:
         for path in sockets:
             path.unlink(missing_ok=True)
         if instance.state == InstanceState.QUEUED:
-            _hand_out_again(instance)
+            _dispatch_again(instance)
     return True
 
 
@@ -102,7 +102,7 @@ def _move_on(instance: Instance) -> bool:
     )
 
 
-def _hand_out_again(instance: Instance) -> None:
+def _dispatch_again(instance: Instance) -> None:
     """A new generation, so that an older delivery of the same load does nothing."""
     with transaction.atomic():
         changed = Instance.objects.filter(

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from models_app.services.bell import Bell
+from models_app.services.notify import Listener
 
 T = TypeVar("T")
 _LOOK_AT_LEAST_EVERY_S = 0.25
-"""For what rings no bell here: another machine's moves, the end of a check."""
+"""For what notifies nobody here: another machine's moves, the end of a check."""
 
 
 def wait_until(look: Callable[[], T | None], wait_s: float) -> T | None:
@@ -20,12 +20,12 @@ def wait_until(look: Callable[[], T | None], wait_s: float) -> T | None:
     Looks again when an instance has moved, not all the time: a look takes milliseconds that predictions wait for.
     """
     deadline = time.monotonic() + wait_s
-    with contextlib.closing(Bell()) as bell:
+    with contextlib.closing(Listener()) as listener:
         while True:
-            heard = bell.sound()
+            seen = listener.token()
             if (found := look()) is not None:
                 return found
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            bell.wait(heard, min(left, _LOOK_AT_LEAST_EVERY_S))
+            listener.wait(seen, min(left, _LOOK_AT_LEAST_EVERY_S))

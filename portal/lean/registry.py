@@ -1,9 +1,9 @@
 """What a web process holds in memory: what is loaded, and the keys that were used lately.
 
 A request looks here, and in the database only for what is not here: a version loaded or a key made a moment ago. When
-an instance changes state the bell rings (services/bell.py) and the next request for its model waits until the database
-was read again; requests for other models do not wait. Changes that ring no bell, such as a deleted key or a row edited
-by hand, are found by a check four times a second.
+an instance changes state there is a notification (services/notify.py), and the next request for its model waits until
+the database was read again; requests for other models do not wait. Changes that notify nobody, such as a deleted key or
+a row edited by hand, are found by a check four times a second.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from inference.errors import Throttled
 from inference.served import Served
 from models_app.outage import Outage
 from models_app.services import find
-from models_app.services.bell import ALL, Bell, Heard
 from models_app.services.keys import KnownKey, hash_of_secret, note_uses, read_known_keys
+from models_app.services.notify import ALL, Listener, Snapshot
 from models_app.services.served import Routes, read_routes, served_version
 
 logger = logging.getLogger("portal.registry")
@@ -37,7 +37,7 @@ LONGEST_WAIT_S = 1.0
 """A database that does not answer must not stop predictions: after this time they use what is known."""
 NOTE_USES_EVERY_S = 10.0
 MOST_KEYS = 10_000
-STRANGER_S = 1.0
+UNKNOWN_KEY_S = 1.0
 MOST_LOOKUPS_WAITING = 100
 
 P = ParamSpec("P")
@@ -50,15 +50,15 @@ class Registry:
     def __init__(self) -> None:
         self._routes: Routes = {}
         self._keys: OrderedDict[str, KnownKey] = OrderedDict()
-        self._strangers: dict[str, float] = {}
+        self._unknown_until: dict[str, float] = {}
         self._used: set[int] = set()
-        self._bell = Bell()
+        self._listener = Listener()
         self._outage = Outage(
             logger,
             "what is loaded cannot be read; going on with what is known",
             "what is loaded can be read again",
         )
-        self._heard: Heard | None = None
+        self._seen: Snapshot | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self._lookups = 0
         self._data_version: int | None = None
@@ -78,7 +78,7 @@ class Registry:
     async def find(self, name: str, number: int | None) -> Served:
         """The version that answers for this model (without a number: the newest loaded). Raises PortalError."""
         if not self._is_read():
-            await self._hear(name)
+            await self._catch_up(name)
         served = self._known(name, number)
         if served is None:
             served = await self._look_up(_find_now, name, number)
@@ -92,7 +92,7 @@ class Registry:
 
     async def all_served(self) -> list[Served]:
         """Everything that is loaded, by name and number."""
-        await self._hear(ALL)
+        await self._catch_up(ALL)
         return [versions[number] for _, versions in sorted(self._routes.items()) for number in sorted(versions)]
 
     def _known(self, name: str, number: int | None) -> Served | None:
@@ -121,13 +121,13 @@ class Registry:
     async def _look_up_key(self, secret_hash: str) -> KnownKey | None:
         """Look in the database, for the same unknown secret once a second at most."""
         now = time.monotonic()
-        if self._strangers.get(secret_hash, 0.0) > now:
+        if self._unknown_until.get(secret_hash, 0.0) > now:
             return None
         key = (await self._look_up(read_known_keys, [secret_hash])).get(secret_hash)
         if key is None:
-            if len(self._strangers) >= MOST_KEYS:
-                self._strangers.clear()
-            self._strangers[secret_hash] = now + STRANGER_S
+            if len(self._unknown_until) >= MOST_KEYS:
+                self._unknown_until.clear()
+            self._unknown_until[secret_hash] = now + UNKNOWN_KEY_S
             return None
         self._keys[secret_hash] = key
         while len(self._keys) > MOST_KEYS:
@@ -157,18 +157,18 @@ class Registry:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
-    async def _hear(self, subject: str) -> None:
-        """If the bell rang for `subject`, wait for a reading that began afterwards; briefly where the database does not
-        answer. Other rings wait for the next look: a load changes state six times, and each reading takes
-        milliseconds."""
+    async def _catch_up(self, subject: str) -> None:
+        """If there was a notification for `subject`, wait for a reading that began afterwards; briefly where the
+        database does not answer. Other notifications wait for the next look: a load changes state six times, and each
+        reading takes milliseconds."""
         for _ in range(2):
             if self._is_read(subject):
                 break
             await self._read_once()
 
     def _is_read(self, subject: str = ALL) -> bool:
-        """Whether the last reading began after the bell last rang for `subject`."""
-        return self._heard is not None and self._bell.sound(subject) == self._heard.of(subject)
+        """Whether the last reading began after the last notification for `subject`."""
+        return self._seen is not None and self._listener.token(subject) == self._seen.token(subject)
 
     async def _read_once(self) -> None:
         """Read the database; callers at the same time share one reading."""
@@ -181,9 +181,9 @@ class Registry:
 
     async def _read(self) -> None:
         try:
-            heard, keys = self._bell.hear(), list(self._keys)
+            seen, keys = self._listener.snapshot(), list(self._keys)
             routes, living = await self._on_thread(_read_all, self._routes, keys)
-            self._routes, self._heard = routes, heard
+            self._routes, self._seen = routes, seen
             for secret_hash in keys:
                 if secret_hash in living:
                     self._keys[secret_hash] = living[secret_hash]

@@ -1,4 +1,4 @@
-"""Handing out jobs: a check at once, long work one at a time, so that a check never waits behind a measurement."""
+"""Dispatching jobs: a check at once, long work one at a time, so that a check never waits behind a measurement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, tar
             if pending is not None:
                 return pending
         job = Job.objects.create(kind=kind, version=version, target=target, by=actor_name(by), detail=detail)
-        transaction.on_commit(lambda: hand_out(job), robust=True)  # where the broker is away: jobs.hand_out_lost
+        transaction.on_commit(lambda: dispatch(job), robust=True)  # where the broker is away: jobs.dispatch_lost
     return job
 
 
@@ -35,15 +35,15 @@ def pending_job(version: ModelVersion, kind: JobKind, target: str = "") -> Job |
     return Job.objects.filter(version=version, kind=kind, target=target, state__in=PENDING_JOBS).first()
 
 
-def hand_out(job: Job) -> None:
-    """Give the job to the broker; for long work, the one whose turn it is. Handing out twice does no harm."""
+def dispatch(job: Job) -> None:
+    """Give the job to the broker; for long work, the one whose turn it is. Doing so twice does no harm."""
     if job.kind in LONG_JOBS:
-        hand_out_next()
+        dispatch_next()
     else:
         queue.run_job(job)
 
 
-def hand_out_next() -> None:
+def dispatch_next() -> None:
     """Give the broker the long job whose turn it is, unless one runs. Jobs of a file that is being checked wait: an
     engine opens only what passed."""
     long_jobs = Job.objects.filter(kind__in=LONG_JOBS)
@@ -57,7 +57,7 @@ def hand_out_next() -> None:
 
 def forget_workers() -> None:
     """At the start of the portal, before any cluster: workers named in rows have ended, or belong to the portal that
-    this directory was copied from. Their jobs are taken up again as cut off."""
+    this directory was copied from. Their jobs are recovered as cut off."""
     Job.objects.filter(state=JobState.RUNNING).update(pid=None)
 
 
@@ -68,7 +68,7 @@ def queue_cut_off_by_stop() -> None:
     Job.objects.filter(state=JobState.RUNNING).update(state=JobState.QUEUED, pid=None, progress=0, detail=detail)
 
 
-def take(job_pk: int) -> Job | None:
+def claim(job_pk: int) -> Job | None:
     """Make this process the worker of the job; None where another did or does it, or a long job has to wait."""
     me = identify(os.getpid())
     assert me is not None

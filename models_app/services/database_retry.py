@@ -1,4 +1,4 @@
-"""How long a write waits while somebody else locks the database."""
+"""Writes while somebody else locks the database: tried again, or left for another time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from django.db import DatabaseError, connection
 
 from models_app.outage import one_line
 
-logger = logging.getLogger("portal.patience")
+logger = logging.getLogger("portal.database")
 
 T = TypeVar("T")
-DATABASE_PATIENCE_S = 60.0
-TRY_AGAIN_EVERY_S = 0.5
-TELL_EVERY_S = 10.0
+RETRY_FOR_S = 60.0
+RETRY_EVERY_S = 0.5
+LOG_EVERY_S = 10.0
 
 
-def patiently(write: Callable[[], T]) -> T:
+def with_retries(write: Callable[[], T]) -> T:
     """Do a write that must not be lost; retry for up to a minute while the database refuses it.
 
     Raises DatabaseError after that. `write` may be called more than once. Not inside a transaction.
     """
-    tell_at = time.monotonic()
-    deadline = tell_at + DATABASE_PATIENCE_S
+    log_at = time.monotonic()
+    deadline = log_at + RETRY_FOR_S
     while True:
         try:
             return write()
@@ -36,10 +36,10 @@ def patiently(write: Callable[[], T]) -> T:
             now = time.monotonic()
             if now > deadline:
                 raise
-            if now >= tell_at:
-                tell_at = now + TELL_EVERY_S
+            if now >= log_at:
+                log_at = now + LOG_EVERY_S
                 logger.warning("the database did not take a change; trying again: %s", one_line(error))
-            time.sleep(TRY_AGAIN_EVERY_S)
+            time.sleep(RETRY_EVERY_S)
 
 
 def without_waiting(write: Callable[[], T]) -> T | None:
@@ -49,7 +49,7 @@ def without_waiting(write: Callable[[], T]) -> T | None:
     when it begins.
     """
     try:
-        with _no_patience():
+        with _no_lock_wait():
             return write()
     except DatabaseError:
         connection.close()
@@ -57,19 +57,19 @@ def without_waiting(write: Callable[[], T]) -> T | None:
 
 
 @contextlib.contextmanager
-def _no_patience() -> Iterator[None]:
+def _no_lock_wait() -> Iterator[None]:
     if connection.vendor == "sqlite":
         usual = int(settings.DATABASES["default"]["OPTIONS"]["timeout"]) * 1000
-        impatient, patient = "PRAGMA busy_timeout=0", f"PRAGMA busy_timeout={usual}"
+        at_once, as_usual = "PRAGMA busy_timeout=0", f"PRAGMA busy_timeout={usual}"
     elif connection.vendor == "postgresql":
-        impatient, patient = "SET lock_timeout = '1ms'", "RESET lock_timeout"
+        at_once, as_usual = "SET lock_timeout = '1ms'", "RESET lock_timeout"
     else:
         yield
         return
     with connection.cursor() as cursor:
-        cursor.execute(impatient)
+        cursor.execute(at_once)
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(patient)
+            cursor.execute(as_usual)

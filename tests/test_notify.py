@@ -11,9 +11,9 @@ import pytest
 
 from models_app.choices import InstanceState
 from models_app.models import Instance
-from models_app.services import bell
-from models_app.services.bell import Bell, ring
+from models_app.services import notify as notifications
 from models_app.services.move import move
+from models_app.services.notify import Listener, notify
 from portal.lean.registry import Registry
 from tests.registry import make_version
 
@@ -22,36 +22,36 @@ SOON_S = 5.0
 
 
 @pytest.fixture(autouse=True)
-def _own_bells(settings: Any, tmp_path: Any) -> None:
+def _own_channels(settings: Any, tmp_path: Any) -> None:
     settings.PORTAL_DATA_DIR = tmp_path
 
 
-def seconds_until_heard(listener: Bell) -> float:
-    """Of a `wait` during which it rings."""
-    heard = listener.sound()
-    threading.Timer(0.1, ring, kwargs={"subject": "digits"}).start()
+def seconds_until_heard(listener: Listener) -> float:
+    """Of a `wait` during which there is a notification."""
+    seen = listener.token()
+    threading.Timer(0.1, notify, kwargs={"subject": "digits"}).start()
     began = time.monotonic()
-    listener.wait(heard, LONG_S)
+    listener.wait(seen, LONG_S)
     return time.monotonic() - began
 
 
 def test_who_waits_hears_it_at_once() -> None:
-    assert seconds_until_heard(Bell()) < SOON_S
+    assert seconds_until_heard(Listener()) < SOON_S
 
 
 def test_who_waits_hears_it_where_the_kernel_watches_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bell, "_watch_file", lambda path: None)
+    monkeypatch.setattr(notifications, "_watch_file", lambda path: None)
 
-    assert seconds_until_heard(Bell()) < SOON_S
+    assert seconds_until_heard(Listener()) < SOON_S
 
 
-def test_waiting_ends_without_a_ring_and_when_it_rang_before() -> None:
-    listener = Bell()
-    silence = listener.sound()
+def test_waiting_ends_without_a_notification_and_where_one_came_before() -> None:
+    listener = Listener()
+    silence = listener.token()
     began = time.monotonic()
     listener.wait(silence, 0.1)
     waited_s = time.monotonic() - began
-    ring()
+    notify()
     listener.wait(silence, LONG_S)
 
     assert waited_s >= 0.1
@@ -60,14 +60,14 @@ def test_waiting_ends_without_a_ring_and_when_it_rang_before() -> None:
 
 
 def test_a_subject_is_heard_among_all_and_not_in_another() -> None:
-    listener = Bell()
-    before = listener.hear()
-    ring(subject="digits")
-    after = listener.hear()
+    listener = Listener()
+    before = listener.snapshot()
+    notify(subject="digits")
+    after = listener.snapshot()
 
-    assert listener.sound("digits") == after.of("digits") != before.of("digits")
-    assert listener.sound("cats") == after.of("cats") == before.of("cats")
-    assert after.of() != before.of()
+    assert listener.token("digits") == after.token("digits") != before.token("digits")
+    assert listener.token("cats") == after.token("cats") == before.token("cats")
+    assert after.token() != before.token()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -97,7 +97,7 @@ def test_requests_wait_for_what_became_of_their_model_and_not_of_another() -> No
         await asyncio.to_thread(unload, others)
         await registry.find("digits", None)
         assert readings == 2, "nothing had moved"
-        ring(subject="digits")
+        notify(subject="digits")
         await registry.find("digits", None)
         assert readings == 3
 
