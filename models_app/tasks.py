@@ -6,16 +6,16 @@ import logging
 
 from models_app import stoppable_cluster
 from models_app.services import jobs
-from models_app.services.keep import Keeper
+from models_app.services.supervise import claim, supervise
 
 logger = logging.getLogger("portal.tasks")
 
 
 def keep_loaded(instance_pk: int, generation: int) -> None:
     """Lasts as long as the model is loaded. A stale delivery does nothing."""
-    keeper = Keeper.claim(instance_pk, generation)
-    if keeper is not None:
-        keeper.keep(stoppable_cluster.stop_descriptor())
+    reporter = claim(instance_pk, generation)
+    if reporter is not None:
+        supervise(reporter, stoppable_cluster.stop_descriptor())
 
 
 def run_job(job_pk: int) -> None:

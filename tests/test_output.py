@@ -10,7 +10,7 @@ import pytest
 
 from inference.output import LINES_KEPT, OutputRing, read_lines
 from models_app.services.delete import delete_version
-from models_app.services.keep import log_path
+from models_app.services.supervise import log_path
 from tests.registry import make_version
 
 COPIES = 4

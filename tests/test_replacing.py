@@ -16,10 +16,10 @@ from models_app.choices import FileStatus, InstanceState, JobState, VersionState
 from models_app.models import Job, ModelVersion, Node
 from models_app.pages.version_row import state_sentence
 from models_app.services import files, find, jobs, replace, upload
-from models_app.services.keep import Keeper
 from models_app.services.load import load
 from models_app.services.nodes import this_node
 from models_app.services.places import queue_places
+from models_app.services.supervise import claim
 from models_app.services.unload import unload
 from tests.conftest import SAMPLE
 from tests.registry import make_version
@@ -118,9 +118,9 @@ def is_rejected(version: ModelVersion) -> None:
 
 def does_not_load(version: ModelVersion) -> None:
     instance = checked(version).instances.get()
-    keeper = Keeper.claim(instance.pk, instance.generation)
-    assert keeper is not None
-    keeper.failed("There is no memory left.")
+    reporter = claim(instance.pk, instance.generation)
+    assert reporter is not None
+    reporter.failed("There is no memory left.")
 
 
 @pytest.mark.parametrize("fails", [has_no_slot, is_cut_off, is_rejected, does_not_load])

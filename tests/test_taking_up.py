@@ -17,9 +17,8 @@ from inference.processes import ProcessIdentity, identify, is_alive
 from inference.workspace import Workspace
 from models_app.choices import InstanceState, JobKind, JobState
 from models_app.models import Instance, Job, Node
-from models_app.services import jobs
+from models_app.services import jobs, supervise
 from models_app.services.dispatch import claim
-from models_app.services.keep import Keeper
 from models_app.services.nodes import this_node
 from models_app.services.reconcile import recover_abandoned
 from portal import first_start
@@ -53,12 +52,17 @@ def test_what_is_queued_again_names_no_process_and_leaves_no_files(settings: Any
 
 def test_what_was_to_be_unloaded_is_stopped_and_leaves_no_files(settings: Any) -> None:
     instance = abandoned(InstanceState.UNLOADING)
+    Instance.objects.filter(pk=instance.pk).update(memory_bytes=5, device="gpu:0", device_memory_bytes=7)
     folder, socket = files_of(settings, instance)
 
     assert recover_abandoned(this_node()) == 1
 
     instance.refresh_from_db()
-    assert (instance.state, instance.receipt["pids"]) == (InstanceState.STOPPED, [1])
+    assert instance.state == InstanceState.STOPPED
+    assert instance.receipt == {
+        "pids": [1], "seconds": 0, "memory_freed_bytes": 5, "device_memory_freed_bytes": 7,
+        "drained_requests": 0, "failed_requests": 0,
+    }  # fmt: skip
     assert not folder.root.exists() and not socket.exists()
 
 
@@ -69,7 +73,7 @@ def test_of_two_who_take_up_the_slower_one_leaves_the_new_owner_its_files(settin
 
     def meanwhile() -> None:
         recover_abandoned(this_node())
-        assert Keeper.claim(second.pk, generation=2) is not None
+        assert supervise.claim(second.pk, generation=2) is not None
         made.append(files_of(settings, second))
 
     with before_the_first_change(meanwhile):

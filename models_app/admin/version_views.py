@@ -30,9 +30,9 @@ from models_app.pages.version_row import VersionRow, version_row
 from models_app.pages.words import NOTHING_DONE, short_seconds, size_words
 from models_app.rights import Rights
 from models_app.services import delete, find, trust
-from models_app.services.keep import log_path
 from models_app.services.load import load
 from models_app.services.places import queue_places, waits_for_slot
+from models_app.services.supervise import log_path
 from models_app.services.unload import DEFAULT_WAIT_S, unload
 from models_app.tryit.snippets import snippets
 

@@ -22,7 +22,7 @@ from models_app.pages.signature_words import TensorWords, input_words, output_wo
 from models_app.pages.steps import Step, check_steps
 from models_app.pages.words import count_words, date_words, moment_words, short_seconds, size_words
 from models_app.services import find
-from models_app.services.keep import log_path
+from models_app.services.supervise import log_path
 
 HISTORY_SHOWN = 30
 LOG_LINES_SHOWN = 12

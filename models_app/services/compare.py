@@ -68,7 +68,7 @@ def compare_version(
         effort=effort,
         sandbox=settings.PORTAL_SANDBOX,
     )
-    return with_retries(lambda: _keep(version, measured, [row for chosen in able for row in chosen.unable]))
+    return with_retries(lambda: _store(version, measured, [row for chosen in able for row in chosen.unable]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _on_their_devices(candidates: Sequence[Candidate]) -> list[Candidate]:
     return placed if placed[0] == candidates[0] else [candidates[0], *placed]
 
 
-def _keep(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:
+def _store(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> Comparison:
     with transaction.atomic():
         lock_with_same_ends(version)
         comparison, _ = Comparison.objects.update_or_create(

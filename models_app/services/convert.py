@@ -64,12 +64,12 @@ def _make(job: Job, targets: Sequence[str], progress: Progress) -> dict[str, Con
             is_trusted=bool(version.trusted_by),
             **version.options.graph_ends,
         )
-        return {target: _keep(version, target, answer) for target, answer in answers.items()}
+        return {target: _store(version, target, answer) for target, answer in answers.items()}
     finally:
         job.workspace.remove()
 
 
-def _keep(
+def _store(
     version: ModelVersion, target: str, answer: Converted | CannotConvert | ConversionFailed
 ) -> Conversion | ConversionFailed:
     if isinstance(answer, ConversionFailed):

@@ -14,8 +14,8 @@ from models_app.choices import LIVE
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import files
 from models_app.services.actor import Actor, actor_name
-from models_app.services.keep import log_path
 from models_app.services.move import record
+from models_app.services.supervise import log_path
 from models_app.services.unload import unload
 
 

@@ -138,7 +138,7 @@ def open_new(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def keep(received: ReceivedFile) -> str:
+def store(received: ReceivedFile) -> str:
     """Move a received file into the store; returns the key of its folder. Whatever is raised, no folder stays."""
     key = secrets.token_hex(16)
     directory = Path(settings.PORTAL_FILES_DIR) / key

@@ -12,12 +12,14 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 
 from inference.processes import boot_id, end_group, is_alive, works_below
+from inference.reporting import Receipt
 from inference.workspace import Workspace
 from models_app import queue
 from models_app.choices import OWNED, InstanceState
 from models_app.cluster_names import models_cluster
 from models_app.models import Instance, Node
 from models_app.services.move import move
+from models_app.services.unload import instance_receipt
 
 logger = logging.getLogger("portal.reconcile")
 RUNNING = (InstanceState.LOADING, InstanceState.READY, InstanceState.RESTARTING)
@@ -80,12 +82,14 @@ def _sockets_of(instance: Instance) -> list[Path]:
 
 def _move_on(instance: Instance) -> bool:
     if instance.state == InstanceState.UNLOADING:
+        # Nobody saw it end: its memory is that of the last measurement, its requests were not counted.
+        receipt = Receipt((instance.pid,) if instance.pid else (), memory_freed_bytes=instance.memory_bytes or 0)
         return move(
             instance,
             InstanceState.STOPPED,
             before=[InstanceState.UNLOADING],
             reason="Its process had ended.",
-            receipt=_receipt_of_the_dead(instance),
+            receipt=instance_receipt(instance, receipt),
             pid=None,
             socket="",
         )
@@ -111,14 +115,3 @@ def _dispatch_again(instance: Instance) -> None:
         if changed:
             instance.refresh_from_db()
             transaction.on_commit(lambda: queue.keep_loaded(instance), robust=True)
-
-
-def _receipt_of_the_dead(instance: Instance) -> dict[str, object]:
-    return {
-        "pids": [instance.pid] if instance.pid else [],
-        "seconds": 0,
-        "memory_freed_bytes": instance.memory_bytes or 0,
-        "device_memory_freed_bytes": instance.device_memory_bytes,
-        "drained_requests": 0,
-        "failed_requests": 0,
-    }

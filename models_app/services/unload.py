@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import transaction
 
 from inference.errors import Unavailable
 from inference.owner import nudge
+from inference.reporting import Receipt
 from models_app.choices import LIVE, InstanceState
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import find
@@ -68,6 +70,15 @@ def _wish_end(instance: Instance, by: str, reason: str) -> bool:
     if before is not InstanceState.UNLOADING:
         move(instance, InstanceState.UNLOADING, before=[before], reason=reason, by=by)
     return True
+
+
+def instance_receipt(instance: Instance, receipt: Receipt) -> dict[str, Any]:
+    """What an instance's row keeps of its unload; `receipt_of` makes the RECEIPT from such."""
+    is_on_gpu = instance.device.startswith("gpu")
+    return asdict(receipt) | {
+        "pids": list(receipt.pids),
+        "device_memory_freed_bytes": instance.device_memory_bytes if is_on_gpu else None,
+    }
 
 
 def receipt_of(model: str, versions: Sequence[ModelVersion] = (), rows: Sequence[Instance] = ()) -> dict[str, Any]:

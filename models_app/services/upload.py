@@ -104,7 +104,7 @@ def create_model(
             ) from None
         return _create_version(model, received, settings, key, by)
 
-    key = files.keep(received)
+    key = files.store(received)
     return _or_remove(make, key)
 
 
@@ -117,7 +117,7 @@ def create_version(
         return _create_version(find_model(model_name), received, settings, key, by)
 
     find_model(model_name)
-    key = files.keep(received)
+    key = files.store(received)
     return _or_remove(make, key)
 
 
@@ -149,7 +149,7 @@ def register(
             ModelVersion.objects.filter(pk=version.pk).update(replaces_older=True, instances_wanted=instances)
         return version
 
-    key = files.keep(received)
+    key = files.store(received)
     return _or_remove(make, key)
 
 

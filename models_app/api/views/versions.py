@@ -19,8 +19,8 @@ from models_app.api.views.base import PortalView
 from models_app.models import ModelVersion, Transition
 from models_app.rights import ADD, CHANGE, DELETE, UNLOAD, VIEW
 from models_app.services import change, delete, find, trust, upload
-from models_app.services.keep import log_path
 from models_app.services.places import queue_places
+from models_app.services.supervise import log_path
 
 HISTORY_LENGTH = 200
 LONGEST_REASON = 1000

@@ -16,7 +16,8 @@ from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import Conversion, Instance, ModelVersion
 from models_app.services import database_retry
-from models_app.services.keep import Keeper
+from models_app.services.instance_reporter import InstanceReporter
+from models_app.services.supervise import claim, supervise
 from tests.interleaved import just_before
 from tests.refused_writes import refused
 from tests.registry import make_version
@@ -28,63 +29,63 @@ CONVERSIONS = 'FROM "models_app_conversion"'
 
 
 @pytest.fixture
-def keeper(settings: Any, tmp_path: Path) -> Keeper:
+def reporter(settings: Any, tmp_path: Path) -> InstanceReporter:
     """Of version 2, which is to replace version 1."""
     settings.PORTAL_DATA_DIR = tmp_path
     make_version("digits", InstanceState.READY)
     [instance] = make_version("digits", InstanceState.QUEUED, replaces_older=True).instances.all()
-    keeper = Keeper.claim(instance.pk, instance.generation)
-    assert keeper is not None
-    return keeper
+    reporter = claim(instance.pk, instance.generation)
+    assert reporter is not None
+    return reporter
 
 
 def test_a_model_that_serves_goes_on_where_nothing_more_can_be_written(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    reporter: InstanceReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
 
     with refused(SECONDS, times=100), refused(OLDER_VERSIONS, times=100):
-        assert keeper.ready(facts())
+        assert reporter.ready(facts())
 
     assert states() == {1: InstanceState.READY, 2: InstanceState.READY}
     assert ModelVersion.objects.get(number=2).replaces_older, "the wish is kept for the next time that it is ready"
 
 
-def test_what_is_replaced_is_unloaded_as_soon_as_the_database_takes_it(keeper: Keeper) -> None:
+def test_what_is_replaced_is_unloaded_as_soon_as_the_database_takes_it(reporter: InstanceReporter) -> None:
     with refused(OLDER_VERSIONS, times=1), refused(WISH, times=1):
-        assert keeper.ready(facts())
+        assert reporter.ready(facts())
 
     assert states() == {1: InstanceState.UNLOADING, 2: InstanceState.READY}
     assert not ModelVersion.objects.get(number=2).replaces_older
 
 
 def test_a_failure_is_written_although_the_wish_to_replace_cannot_be_taken_back(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    reporter: InstanceReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
 
     with refused(WISH, times=100):
-        keeper.failed("It does not load.")
+        reporter.failed("It does not load.")
 
     assert states() == {1: InstanceState.READY, 2: InstanceState.FAILED}
 
 
-def test_the_end_of_an_unload_waits_for_the_database(keeper: Keeper) -> None:
-    keeper.ready(facts())
+def test_the_end_of_an_unload_waits_for_the_database(reporter: InstanceReporter) -> None:
+    reporter.ready(facts())
     ModelVersion.objects.get(number=2).instances.update(state=InstanceState.UNLOADING)
 
     with refused('FROM "models_app_instance"', times=2):
-        keeper.stopped(Receipt())
+        reporter.stopped(Receipt())
 
     assert states()[2] == InstanceState.STOPPED
 
 
 @pytest.mark.parametrize("is_converted", [True, False], ids=["converted-before", "converted-meanwhile"])
 def test_a_load_that_needs_a_converted_file_waits_for_the_database(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_converted: bool
+    reporter: InstanceReporter, monkeypatch: pytest.MonkeyPatch, is_converted: bool
 ) -> None:
     monkeypatch.setattr(database_retry, "RETRY_EVERY_S", 0.01)
-    version = keeper.instance.version
+    version = reporter.instance.version
     version.engine_selected = "openvino"
 
     with ExitStack() as outage:
@@ -97,43 +98,43 @@ def test_a_load_that_needs_a_converted_file_waits_for_the_database(
             go_away()
         else:
             outage.enter_context(just_before('SET "state_detail"', go_away))
-        keeper.keep(None)
+        supervise(reporter, None)
 
-    detail = Instance.objects.get(pk=keeper.instance.pk).state_detail
+    detail = Instance.objects.get(pk=reporter.instance.pk).state_detail
     assert detail == "It cannot run in openvino: The operation X cannot be had."
 
 
-def test_figures_that_the_database_does_not_take_end_no_model_and_are_written_later(keeper: Keeper) -> None:
-    keeper.ready(facts())
+def test_figures_that_the_database_does_not_take_end_no_model_and_are_written_later(reporter: InstanceReporter) -> None:
+    reporter.ready(facts())
     figures = Vitals(requests=3)
 
     with refused("_timeout", times=1) as asked:  # before the write, on the connection that is gone
-        keeper.alive(figures)
-    keeper.written_at = 0.0
-    keeper.alive(figures)
+        reporter.alive(figures)
+    reporter.written_at = 0.0
+    reporter.alive(figures)
 
     assert asked
     assert ModelVersion.objects.get(number=2).instances.get().requests == 3
 
 
-def test_figures_that_cannot_be_measured_end_no_model(keeper: Keeper) -> None:
-    keeper.device = Driver().gpus()[0]
-    keeper.loading(facts().runner, 1)
-    keeper.ready(dataclasses.replace(facts(), device="gpu:0"))
-    keeper.nvml = LostDriver()
+def test_figures_that_cannot_be_measured_end_no_model(reporter: InstanceReporter) -> None:
+    reporter.device = Driver().gpus()[0]
+    reporter.loading(facts().runner, 1)
+    reporter.ready(dataclasses.replace(facts(), device="gpu:0"))
+    reporter.nvml = LostDriver()
 
-    keeper.alive(Vitals(requests=3))
+    reporter.alive(Vitals(requests=3))
 
     assert states()[2] == InstanceState.READY
 
 
 def test_it_is_told_why_a_change_waits_but_not_at_every_try(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    reporter: InstanceReporter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(database_retry, "RETRY_EVERY_S", 0.01)
 
     with refused("models_app_instance", times=5):
-        keeper.restarting("It ended.")
+        reporter.restarting("It ended.")
 
     assert [record.message for record in caplog.records if record.name == "portal.database"] == [
         "the database did not take a change; trying again: database is locked"
@@ -171,15 +172,15 @@ def test_a_model_is_where_its_engine_can_use_the_device(
 ) -> None:
     settings.PORTAL_DATA_DIR = tmp_path
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("models_app.services.keep.load_nvml", Driver)
+    monkeypatch.setattr("models_app.services.supervise.load_nvml", Driver)
     [instance] = make_version("digits", InstanceState.QUEUED, engine_selected=engine).instances.all()
-    keeper = Keeper.claim(instance.pk, instance.generation)
-    assert keeper is not None
+    reporter = claim(instance.pk, instance.generation)
+    assert reporter is not None
 
-    keeper.ready(dataclasses.replace(facts(), device=said))
+    reporter.ready(dataclasses.replace(facts(), device=said))
 
     instance.refresh_from_db()
-    assert keeper.device.id == ("gpu:1" if engine == "tensorflow" else "cpu")
+    assert reporter.device.id == ("gpu:1" if engine == "tensorflow" else "cpu")
     assert (instance.device, instance.state_detail) == (device, note)
     assert instance.device_memory_bytes == (700 * 10**6 if device == "gpu:1" else None)
 
