@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 CONNECT_LIMIT_S = 5.0
 ANSWER_MARGIN_S = 0.5
 """The runner enforces the deadline itself; the web process stops waiting this much later."""
-SHUNNED_S = 1.0
+COOLDOWN_S = 1.0
 _QUEUED = frozenset({"images", "tensors"})
 FULL_S = 0.05
 """How long a runner counts as full after it answered Busy, unless another answer comes."""
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._opening: asyncio.Task[None] | None = None
         self._alarm = Alarm(self._look_at_deadlines)
         self._room: asyncio.Event | None = None
-        self._shunned_until = 0.0
+        self._cooling_until = 0.0
         self._queue_limit = 0
         self._places: int | None = None
         self._full_until = 0.0
@@ -91,9 +91,9 @@ class Connection(asyncio.Protocol):
         return len(self._waiting)
 
     @property
-    def is_shunned(self) -> bool:
+    def is_cooling_down(self) -> bool:
         """Whether connecting failed a moment ago. Others then come first, although this one has no requests."""
-        return time.monotonic() < self._shunned_until
+        return time.monotonic() < self._cooling_until
 
     @property
     def is_full(self) -> bool:
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         try:
             await asyncio.wait_for(asyncio.shield(self._opening), min(CONNECT_LIMIT_S, timeout_s))
         except (OSError, TimeoutError):
-            self._shunned_until = time.monotonic() + SHUNNED_S
+            self._cooling_until = time.monotonic() + COOLDOWN_S
             raise _not_connected() from None
 
     async def _connect(self) -> None:
@@ -263,7 +263,7 @@ class Runners:
     def least_busy(self, paths: Sequence[str]) -> Connection:
         if len(paths) == 1:
             return self.connection(paths[0])
-        return min(self._connections(paths), key=lambda known: (known.is_shunned, known.is_full, known.in_flight))
+        return min(self._connections(paths), key=lambda known: (known.is_cooling_down, known.is_full, known.in_flight))
 
     def check_room(self, paths: Sequence[str]) -> None:
         """Raises Busy if none of these runners has room. Calling this before parsing a body refuses a crowd in half the
@@ -289,7 +289,7 @@ class Runners:
         header = {"kind": "images", "sizes": [len(picture) for picture in pictures], "strict": is_strict}
         reply = _reply(await self.least_busy(paths).ask(header, pictures, timeout_s))
         if not all(0 <= index < len(pictures) for index in reply.bad_images):
-            raise _no_sense()
+            raise _invalid_answer()
         return reply
 
     async def ask_tensors(self, paths: Sequence[str], inputs: Mapping[str, Array], *, timeout_s: float) -> Reply:
@@ -305,7 +305,7 @@ class Runners:
             width, height = frame.header["pixels"]
             return Seen(bytes(small), int(width), int(height), bytes(as_model))
         except (wire.WireError, KeyError, TypeError, ValueError, OverflowError):
-            raise _no_sense() from None
+            raise _invalid_answer() from None
 
     async def ask_statistics(self, path: str, *, timeout_s: float) -> dict[str, Any]:
         """The statistics of one runner (inference/runner/statistics.py). They are untrusted: check the values."""
@@ -313,7 +313,7 @@ class Runners:
         _raise_error(frame)
         figures = frame.header.get("statistics")
         if not isinstance(figures, dict):
-            raise _no_sense()
+            raise _invalid_answer()
         return figures
 
 
@@ -328,7 +328,7 @@ def _reply(frame: wire.Frame) -> Reply:
         timing = {str(name): float(value) for name, value in header.get("timing_ms", {}).items()}
         first = frozenset(header.get("first", ()))
     except (wire.WireError, KeyError, TypeError, ValueError, AttributeError):
-        raise _no_sense() from None
+        raise _invalid_answer() from None
     return Reply(outputs, bad, timing, first)
 
 
@@ -339,7 +339,7 @@ def _checked(reply: Reply, signature: Signature) -> Reply:
         for spec in signature.outputs:
             array = reply.outputs.get(spec.name)
             if array is None or (array.dtype.kind == "O") != (spec.dtype == texts.DTYPE):
-                raise _no_sense()
+                raise _invalid_answer()
     return reply
 
 
@@ -362,7 +362,7 @@ async def _until(end: float, wait: Coroutine[Any, Any, Any], timeout_s: float) -
         raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
 
 
-def _no_sense() -> RunnerDied:
+def _invalid_answer() -> RunnerDied:
     return RunnerDied("The process of the model answered something that makes no sense.")
 
 

@@ -23,10 +23,10 @@ from typing import Any
 from inference.compiled import take_compiled
 from inference.output import OutputRing
 from inference.processes import memory_bytes
-from inference.refusal import said_text
+from inference.refusal import clean_text
 from inference.reporting import Ready, Receipt, Reporter
 from inference.restarts import End, RestartPolicy
-from inference.started_runner import Assignment, NoSense, StartedRunner, adopt, start_runner
+from inference.started_runner import Assignment, InvalidReport, StartedRunner, adopt, start_runner
 
 logger = logging.getLogger("owner")
 
@@ -38,7 +38,7 @@ SILENCE_MARGIN_S = 5.0
 STOP_GRACE_S = 2.0
 OUTPUT_CHUNK_BYTES = 65536
 COMPILED_BYTES = 64 * 2**20
-LastWord = Callable[[], None]
+FinalReport = Callable[[], None]
 """Tells the reporter how an instance has ended."""
 
 
@@ -83,37 +83,37 @@ class Owner:
         """
         try:
             with self._open_control():
-                tell_the_end = self._keep_loaded()
+                final_report = self._keep_loaded()
         finally:
             self._kill()
             self._assignment.workspace.remove()
             self._output.write(now=True)
             self._selector.close()
-        tell_the_end()
+        final_report()
 
     # ---- the life of an instance
 
-    def _keep_loaded(self) -> LastWord:
+    def _keep_loaded(self) -> FinalReport:
         attempt = 0
         while True:
             attempt += 1
             runner = self._start()
             if not self._reporter.loading(runner.identity, attempt):
-                return self._obey(Stop.UNLOAD)
+                return self._stop(Stop.UNLOAD)
             outcome = self._watch(runner)
             if isinstance(outcome, Stop):
-                return self._obey(outcome)
+                return self._stop(outcome)
             reason = runner.why_ended()
             self._close()
             delay_s = self._policy.delay_s(outcome, self._clock())
             if delay_s is None:
                 last = " / ".join(line.split(" ", 2)[-1] for line in self._output.last(3))
-                why = f"{reason} {self._policy.farewell(outcome, last)}".strip()
+                why = f"{reason} {self._policy.final_sentence(outcome, last)}".strip()
                 return lambda: self._reporter.failed(why)
-            still_ours = self._reporter.restarting(f"{reason} {self._policy.announce(outcome, delay_s)}")
+            still_ours = self._reporter.restarting(f"{reason} {self._policy.retry_sentence(outcome, delay_s)}")
             stop = self._wait(delay_s) if still_ours else Stop.UNLOAD
             if stop is not None:
-                return self._obey(stop)
+                return self._stop(stop)
 
     def _watch(self, runner: StartedRunner) -> End | Stop:
         """Until the runner ends, or the instance is to stop."""
@@ -152,7 +152,7 @@ class Owner:
         """Set `runner.why_killed` if the runner has to be killed."""
         config = self._assignment.config
         limit = config.memory_limit_bytes
-        silent_s = self._woke_at - runner.heard_at
+        silent_s = self._woke_at - runner.last_report_at
         if runner.why_killed:
             return
         if limit is not None and (runner.vitals.memory_bytes or 0) > limit:
@@ -165,7 +165,7 @@ class Owner:
 
     # ---- the end of a runner
 
-    def _obey(self, stop: Stop) -> LastWord:
+    def _stop(self, stop: Stop) -> FinalReport:
         """End the runner, if any. Returns how to report it."""
         if stop is Stop.CLUSTER_STOPS:
             self._end(STOP_GRACE_S)
@@ -265,7 +265,7 @@ class Owner:
         because the host was stopped: it heard nobody meanwhile."""
         before, self._woke_at = self._woke_at, self._clock()
         if self._woke_at - before > SILENCE_MARGIN_S and self._runner is not None:
-            self._runner.heard_at = self._woke_at
+            self._runner.last_report_at = self._woke_at
 
     def _read_control(self, control: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -294,8 +294,8 @@ class Owner:
         try:
             reports = runner.read_reports()
             for report in reports or ():
-                self._hear(runner, report)
-        except (NoSense, KeyError, TypeError, ValueError, OverflowError):
+                self._handle(runner, report)
+        except (InvalidReport, KeyError, TypeError, ValueError, OverflowError):
             runner.why_killed = f"Process {runner.identity.pid} said something that makes no sense and was ended."
             return False
         if reports is None:
@@ -308,26 +308,26 @@ class Owner:
             if not self._read_output(runner) and not self._read_status(runner):
                 return
 
-    def _hear(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
+    def _handle(self, runner: StartedRunner, report: Mapping[str, Any]) -> None:
         """Handle one report. Values are converted, unknown events ignored."""
-        runner.heard_at = self._clock()
-        event = said["event"]
+        runner.last_report_at = self._clock()
+        event = report["event"]
         if event == "failed":
-            runner.hear_failure(said)
+            runner.read_failure(report)
         elif event == "ready":
-            self._hear_ready(runner, said)
+            self._handle_ready(runner, report)
         elif event == "alive":
-            self._reporter.alive(runner.hear_vitals(said))
+            self._reporter.alive(runner.read_vitals(report))
             limit_s = self._assignment.config.predict_timeout_s
-            if float(said["running_s"]) > limit_s:
+            if float(report["running_s"]) > limit_s:
                 runner.why_killed = f"Process {runner.identity.pid} did not finish a prediction within {limit_s:g} s."
         elif event == "drained":
-            runner.drained = (int(said["drained"]), int(said["failed"]))
+            runner.drained = (int(report["drained"]), int(report["failed"]))
 
-    def _hear_ready(self, runner: StartedRunner, said: Mapping[str, Any]) -> None:
-        """Report the runner as ready. Raises NoSense if it says so twice: the registry is written only once."""
+    def _handle_ready(self, runner: StartedRunner, report: Mapping[str, Any]) -> None:
+        """Report the runner as ready. Raises InvalidReport if it says so twice: the registry is written only once."""
         if runner.ready_at is not None:
-            raise NoSense
+            raise InvalidReport
         runner.measured_at = self._clock()
         memory, limit = memory_bytes(runner.identity.pid), self._assignment.config.memory_limit_bytes
         runner.vitals = replace(runner.vitals, memory_bytes=memory)
@@ -337,10 +337,10 @@ class Owner:
         facts = Ready(
             runner=runner.identity,
             socket=runner.socket_path,
-            device=said_text(said["device"], 20),
-            engine=said_text(said["engine"], 20),
-            precision=said_text(said["precision"], 8),
-            sandbox=said_text(said["sandbox"], 8),
+            device=clean_text(report["device"], 20),
+            engine=clean_text(report["engine"], 20),
+            precision=clean_text(report["precision"], 8),
+            sandbox=clean_text(report["sandbox"], 8),
             load_seconds=round(runner.ready_at - runner.started_at, 3),
             memory_bytes=memory,
         )

@@ -17,7 +17,7 @@ class FileUnsafe(FileRejected):
     """Rejected only by the allow-list: whoever trusts the file may have it checked without the list."""
 
 
-def said_text(said: object, longest: int) -> str:
+def clean_text(said: object, longest: int) -> str:
     """A text for people from another process, without characters that cannot be stored or sent (see is_text)."""
     return str(said)[:longest].replace("\0", "").encode(errors="replace").decode()
 

@@ -62,14 +62,14 @@ class RestartPolicy:
             self._crashes_in_a_row = 0
             self._failed_starts.clear()
 
-    def announce(self, end: End, delay_s: float) -> str:
+    def retry_sentence(self, end: End, delay_s: float) -> str:
         """The sentence that follows the reason: "Next try in 2 s, try 3 of 5."."""
         if delay_s == 0:
             return "It is started again now."
         of = f", try {len(self._failed_starts) + 1} of {MOST_FAILED_STARTS}" if end is End.FAILED_TO_START else ""
         return f"Next try in {delay_s:.0f} s{of}."
 
-    def farewell(self, end: End, last_output: str) -> str:
+    def final_sentence(self, end: End, last_output: str) -> str:
         """The sentence that follows the reason if there is no next try."""
         if end in NEVER_AGAIN:
             return ""

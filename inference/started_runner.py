@@ -18,7 +18,7 @@ from inference.compiled import lend_compiled
 from inference.host_memory import free_bytes, oom_kills
 from inference.json_object import is_integer, is_number
 from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
-from inference.refusal import said_text, size_words
+from inference.refusal import clean_text, size_words
 from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
 from inference.workspace import Workspace
@@ -51,7 +51,7 @@ class Assignment:
         return self.sockets / f"{self.name}.ctl"
 
 
-class NoSense(Exception):
+class InvalidReport(Exception):
     """The runner sent a report that violates the protocol."""
 
 
@@ -67,7 +67,7 @@ class StartedRunner:
     started_at: float
     workspace: Workspace | None = None
     ready_at: float | None = None
-    heard_at: float = 0.0
+    last_report_at: float = 0.0
     measured_at: float = 0.0
     vitals: Vitals = field(default_factory=Vitals)
     unusable: str = ""
@@ -95,7 +95,7 @@ class StartedRunner:
             self.status.sendall(json.dumps({"do": "drain", "grace_s": grace_s}).encode() + b"\n")
 
     def read_reports(self) -> list[dict[str, Any]] | None:
-        """Its reports since the last call, None once it has closed. Raises NoSense: what a runner says is untrusted."""
+        """Its reports since the last call, None once it has closed. Raises InvalidReport: a runner is untrusted."""
         try:
             data = self.status.recv(65536)
         except BlockingIOError:
@@ -106,34 +106,34 @@ class StartedRunner:
             return None
         *lines, self.partial = (self.partial + data).split(b"\n")
         if len(self.partial) > STATUS_LINE_BYTES:
-            raise NoSense
+            raise InvalidReport
         try:
             reports = [json.loads(line) for line in lines]
         except (ValueError, RecursionError):
-            raise NoSense from None
+            raise InvalidReport from None
         if not all(isinstance(report, dict) for report in reports):
-            raise NoSense
+            raise InvalidReport
         return reports
 
-    def hear_failure(self, said: Mapping[str, Any]) -> None:
+    def read_failure(self, report: Mapping[str, Any]) -> None:
         """Store why the model cannot be loaded; for lack of memory also how much it took and how much is free."""
-        self.unusable = said_text(said["reason"], 1000)
-        if said.get("is_memory") is True:
+        self.unusable = clean_text(report["reason"], 1000)
+        if report.get("is_memory") is True:
             taken = size_words(memory_bytes(self.identity.pid) or self.vitals.memory_bytes or 0)
             self.unusable += (
                 f" It had taken {taken} and needed more; {size_words(free_bytes())} are free on this host. "
                 "Unload another model first, or load a smaller one."
             )
 
-    def hear_vitals(self, said: Mapping[str, Any]) -> Vitals:
-        """Store the figures of a heartbeat. Raises NoSense."""
-        p95 = said.get("p95_ms")
+    def read_vitals(self, report: Mapping[str, Any]) -> Vitals:
+        """Store the figures of a heartbeat. Raises InvalidReport."""
+        p95 = report.get("p95_ms")
         self.vitals = replace(
             self.vitals,
-            requests=_count(said["requests"], MOST_REQUESTS),
-            errors=_count(said["errors"], MOST_REQUESTS),
-            queue=_count(said["queue"], MOST_WAITING),
-            in_flight=_count(said["in_flight"], MOST_WAITING),
+            requests=_count(report["requests"], MOST_REQUESTS),
+            errors=_count(report["errors"], MOST_REQUESTS),
+            queue=_count(report["queue"], MOST_WAITING),
+            in_flight=_count(report["in_flight"], MOST_WAITING),
             p95_ms=None if p95 is None else _milliseconds(p95),
         )
         return self.vitals
@@ -299,13 +299,13 @@ def _listen(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def _count(said: object, most: int) -> int:
-    if not is_integer(said, 0, most):
-        raise NoSense
-    return cast(int, said)
+def _count(figure: object, most: int) -> int:
+    if not is_integer(figure, 0, most):
+        raise InvalidReport
+    return cast(int, figure)
 
 
-def _milliseconds(said: object) -> float:
-    if not is_number(said, 0, MOST_REQUESTS):
-        raise NoSense
-    return float(cast(float, said))
+def _milliseconds(figure: object) -> float:
+    if not is_number(figure, 0, MOST_REQUESTS):
+        raise InvalidReport
+    return float(cast(float, figure))

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inference.limited_child import Said
+from inference.limited_child import Message
 from inference.limited_child.report import Report
 
 
-def work(request: Said, report: Report) -> dict[str, Any]:
+def work(request: Message, report: Report) -> dict[str, Any]:
     found: dict[str, Any] = _DO[request["verb"]](request, report)
     return found
 
 
-def _describe(request: Said, report: Report) -> dict[str, Any]:
+def _describe(request: Message, report: Report) -> dict[str, Any]:
     return {
         "had_numpy": "numpy" in sys.modules,
         "status": Path("/proc/self/status").read_text(),
@@ -30,7 +30,7 @@ def _describe(request: Said, report: Report) -> dict[str, Any]:
     }
 
 
-def _attack(request: Said, report: Report) -> dict[str, Any]:
+def _attack(request: Message, report: Report) -> dict[str, Any]:
     attempts: dict[str, Callable[[], Any]] = {
         "read": lambda: Path(request["secret"]).read_text(),
         "write": lambda: Path(request["marker"]).write_text("x"),
@@ -50,56 +50,56 @@ def _outcome(attempt: Callable[[], Any]) -> str:
     return "done"
 
 
-def _eat(request: Said, report: Report) -> dict[str, Any]:
+def _eat(request: Message, report: Report) -> dict[str, Any]:
     kept = []
     while True:
         kept.append(b"x" * 10**6)
         time.sleep(0.001)
 
 
-def _talk(request: Said, report: Report) -> dict[str, Any]:
+def _talk(request: Message, report: Report) -> dict[str, Any]:
     while True:
         report.progress(1, "x" * 10_000)
 
 
-def _count(request: Said, report: Report) -> dict[str, Any]:
+def _count(request: Message, report: Report) -> dict[str, Any]:
     for number in range(2000):
         report.progress(50, f"Step {number}.")
     return {}
 
 
-def _write(text: bytes) -> Callable[[Said, Report], dict[str, Any]]:
-    def write(request: Said, report: Report) -> dict[str, Any]:
+def _write(text: bytes) -> Callable[[Message, Report], dict[str, Any]]:
+    def write(request: Message, report: Report) -> dict[str, Any]:
         os.write(report._descriptor, text)
         return {}
 
     return write
 
 
-def _die(request: Said, report: Report) -> dict[str, Any]:
+def _die(request: Message, report: Report) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def _raise(request: Said, report: Report) -> dict[str, Any]:
+def _raise(request: Message, report: Report) -> dict[str, Any]:
     raise RuntimeError("on purpose")
 
 
-def _leave(request: Said, report: Report) -> dict[str, Any]:
+def _leave(request: Message, report: Report) -> dict[str, Any]:
     os._exit(0)
 
 
-def _part(request: Said, report: Report) -> dict[str, Any]:
+def _part(request: Message, report: Report) -> dict[str, Any]:
     report.part(number=1)
     return _die(request, report)
 
 
-def _sleep(request: Said, report: Report) -> dict[str, Any]:
+def _sleep(request: Message, report: Report) -> dict[str, Any]:
     time.sleep(600)
     return {}
 
 
-_DO: dict[str, Callable[[Said, Report], dict[str, Any]]] = {
+_DO: dict[str, Callable[[Message, Report], dict[str, Any]]] = {
     "describe": _describe,
     "attack": _attack,
     "eat": _eat,

@@ -40,7 +40,7 @@ def candidates(path: Path, *, is_refused: bool = False, **chosen: Sequence[str])
     """What is told of the file, whether it is refused or not."""
     told: list[GraphEnds] = []
     with pytest.raises(FileRejected) if is_refused else nullcontext():
-        inspect_frozen_graph(path, tell_candidates=told.append, **chosen)
+        inspect_frozen_graph(path, on_candidates=told.append, **chosen)
     (ends,) = told
     return ends
 

@@ -69,7 +69,7 @@ def test_what_may_be_chosen_is_told_of_rejected_files_too(tmp_path: Path, chosen
     told: list[GraphEnds] = []
 
     with pytest.raises(FileRejected) if chosen else nullcontext():
-        checked(tmp_path, two_heads(tmp_path), tell_candidates=told.append, **chosen)
+        checked(tmp_path, two_heads(tmp_path), on_candidates=told.append, **chosen)
 
     assert told == [{"graph_inputs": ("image", "weight"), "graph_outputs": ("weighted", "loss")}]
 

@@ -17,7 +17,7 @@ from inference import host_memory
 from inference.checking import check_file
 from inference.comparison import BRIEF, Candidate, measure
 from inference.conversion import convert
-from inference.limited_child import ChildFailed, Limits, Said, run_child
+from inference.limited_child import ChildFailed, Limits, Message, run_child
 from inference.refusal import FileRejected
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
@@ -43,7 +43,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-def ask(workspace: Workspace, verb: str, *, limits: Limits = PLENTY, sandbox: str = "auto", **more: Any) -> Said:
+def ask(workspace: Workspace, verb: str, *, limits: Limits = PLENTY, sandbox: str = "auto", **more: Any) -> Message:
     return run_child(WORK, {"verb": verb, **more}, workspace, limits, sandbox=sandbox)
 
 
@@ -160,10 +160,10 @@ def test_a_child_ends_with_its_parent(workspace: Workspace) -> None:
 
 
 def test_parts_that_were_heard_count_though_the_child_died_later(workspace: Workspace) -> None:
-    heard: list[Said] = []
+    heard: list[Message] = []
 
     with pytest.raises(ChildFailed):
-        run_child(WORK, {"verb": "part"}, workspace, PLENTY, sandbox="auto", hear=heard.append)
+        run_child(WORK, {"verb": "part"}, workspace, PLENTY, sandbox="auto", on_part=heard.append)
 
     assert heard == [{"number": 1}]
 

@@ -26,7 +26,7 @@ def test_failures_far_apart_are_tried_for_ever() -> None:
 @pytest.mark.parametrize("end", [End.UNUSABLE, End.OUT_OF_MEMORY, End.TOO_SLOW])
 def test_a_model_that_cannot_be_loaded_is_not_tried_again(end: End) -> None:
     assert RestartPolicy().delay_s(end, 0) is None
-    assert RestartPolicy().farewell(end, "boom") == ""
+    assert RestartPolicy().final_sentence(end, "boom") == ""
 
 
 def test_kills_from_outside_are_never_counted() -> None:
@@ -58,7 +58,7 @@ def test_the_sentences_say_what_comes_next() -> None:
     policy = RestartPolicy()
     policy.delay_s(End.FAILED_TO_START, 0)
 
-    assert policy.announce(End.FAILED_TO_START, 1.0) == "Next try in 1 s, try 2 of 5."
-    assert policy.announce(End.KILLED, 0.0) == "It is started again now."
-    assert "Load it to try again" in policy.farewell(End.CRASHED, "")
-    assert "boom" in policy.farewell(End.FAILED_TO_START, "boom")
+    assert policy.retry_sentence(End.FAILED_TO_START, 1.0) == "Next try in 1 s, try 2 of 5."
+    assert policy.retry_sentence(End.KILLED, 0.0) == "It is started again now."
+    assert "Load it to try again" in policy.final_sentence(End.CRASHED, "")
+    assert "boom" in policy.final_sentence(End.FAILED_TO_START, "boom")

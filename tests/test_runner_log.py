@@ -16,7 +16,7 @@ import pytest
 
 from inference.client import Runners
 from inference.errors import BadInput
-from inference.runner.log import DroppingHandler, Rationed, open_anew
+from inference.runner.log import DroppingHandler, RateLimited, open_anew
 from inference.started_runner import StartedRunner, start_runner
 from tests.faults.small_models import SIZE, adder
 from tests.owner_report import assigned
@@ -62,10 +62,10 @@ def test_a_line_that_finds_the_pipe_full_is_dropped_and_a_later_one_is_not(pipe:
 def test_lines_that_come_too_often_are_counted() -> None:
     said: list[str] = []
     moments = iter([0.0, 0.1, 0.2, 0.3, 0.4, 1.5, 9.0])
-    rationed = Rationed(said.append, most_a_second=2, clock=lambda: next(moments))
+    limited = RateLimited(said.append, most_a_second=2, clock=lambda: next(moments))
 
     for line in "abcdef":
-        rationed.say(line)
+        limited.log(line)
 
     assert said == ["a", "b", "2 more lines like these were left out", "e", "f"]
 

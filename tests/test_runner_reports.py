@@ -20,7 +20,7 @@ from inference.owner import Owner
 from inference.processes import ProcessIdentity
 from inference.reporting import Vitals
 from inference.signature import Signature
-from inference.started_runner import NoSense, StartedRunner
+from inference.started_runner import InvalidReport, StartedRunner
 from inference.workspace import Workspace
 from models_app.services.metrics import SPANS, _RunnerMetrics
 from tests.conftest import SAMPLE
@@ -58,13 +58,13 @@ def reported(pair: tuple[socket.socket, socket.socket], runner: StartedRunner) -
     def report(line: bytes) -> Vitals:
         pair[1].sendall(line + b"\n")
         (said,) = runner.read_reports() or []
-        return runner.hear_vitals(said)
+        return runner.read_vitals(said)
 
     return report
 
 
 def test_why_a_model_cannot_be_loaded_can_be_stored(runner: StartedRunner) -> None:
-    runner.hear_failure({"reason": "Keras has no layer 'a\ud800b\0'."})
+    runner.read_failure({"reason": "Keras has no layer 'a\ud800b\0'."})
 
     assert runner.unusable == "Keras has no layer 'a?b'."
 
@@ -87,7 +87,7 @@ def test_the_figures_of_a_heartbeat_are_taken_in(reported: Callable[[bytes], Vit
     ids=["deep", "infinite", "too large a float", "too large", "too many for a column", "negative", "no number"],
 )
 def test_reports_that_make_no_sense_are_told_from_others(reported: Callable[[bytes], Vitals], line: bytes) -> None:
-    with pytest.raises(NoSense):
+    with pytest.raises(InvalidReport):
         reported(line)
 
 

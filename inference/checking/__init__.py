@@ -15,10 +15,10 @@ from typing import Any
 
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
 from inference.errors import ValidationFailed
-from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Progress, Said, run_child
+from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Message, Progress, run_child
 from inference.options import GraphEnds, parse_options
 from inference.postprocessing import parse_labels
-from inference.refusal import FileRejected, FileUnsafe, said_text, shown
+from inference.refusal import FileRejected, FileUnsafe, clean_text, shown
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.wire import ALLOWED_DTYPES
@@ -54,12 +54,12 @@ def check_file(
     progress: Progress,
     graph_inputs: Sequence[str] = (),
     graph_outputs: Sequence[str] = (),
-    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
+    on_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> Checked:
     """Check the file at `path`. Raises FileRejected with a sentence. The workspace is removed at the end.
 
     `sandbox` is the value of PORTAL_SANDBOX: with `require`, a host without the full sandbox rejects every file.
-    `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph; `tell_candidates` is called with
+    `graph_inputs` and `graph_outputs` choose the inputs and outputs of a frozen graph; `on_candidates` is called with
     those that may be chosen, even if the graph is then rejected.
     """
     chosen = {"is_trusted": is_trusted, "graph_inputs": list(graph_inputs), "graph_outputs": list(graph_outputs)}
@@ -70,7 +70,7 @@ def check_file(
             workspace=workspace,
             sandbox=sandbox,
             progress=progress,
-            hear=lambda part: tell_candidates(_candidates(part)),
+            on_part=lambda part: on_candidates(_candidates(part)),
         )
         request = {"verb": "inspect", "path": str(copy), **chosen}
         facts = ask(request, limits=_inspect_limits(path), stage=(10, "Reading what kind of file it is."))
@@ -105,8 +105,8 @@ def _ask(
     sandbox: str,
     progress: Progress,
     stage: tuple[int, str],
-    hear: Callable[[Said], None],
-) -> Said:
+    on_part: Callable[[Message], None],
+) -> Message:
     """The child's answer. Raises FileRejected where it rejects the file, exceeds a limit or ends without an answer."""
     run = functools.partial(
         run_child,
@@ -117,25 +117,25 @@ def _ask(
         sandbox=sandbox,
         progress=progress,
         stage=stage,
-        hear=hear,
+        on_part=on_part,
     )
     try:
         try:
-            said = run()
+            answer = run()
         except ChildKilled as killed:
             logger.warning("the check of %s is tried once more: %s", workspace.root.name, killed)
-            said = run()
+            answer = run()
     except SandboxMissing as missing:
         raise FileRejected(str(missing)) from missing
     except ChildFailed as failure:
         raise FileRejected(f"The check ended early. {failure}") from failure
-    if "refused" in said:
-        rejected = FileUnsafe if said.get("is_unsafe") is True else FileRejected
-        raise rejected(said_text(said["refused"], 2000))
-    return said
+    if "refused" in answer:
+        rejected = FileUnsafe if answer.get("is_unsafe") is True else FileRejected
+        raise rejected(clean_text(answer["refused"], 2000))
+    return answer
 
 
-def _candidates(part: Said) -> GraphEnds:
+def _candidates(part: Message) -> GraphEnds:
     """Checked as if a client had sent them in the options."""
     try:
         return parse_options(part.get("candidates")).graph_ends
@@ -143,11 +143,11 @@ def _candidates(part: Said) -> GraphEnds:
         raise FileRejected(NONSENSE) from error
 
 
-def _checked(format_name: str, facts: Said, opened: Said) -> Checked:
+def _checked(format_name: str, facts: Message, opened: Message) -> Checked:
     """What the children found, with checked types, because their answers are untrusted."""
     try:
         labels, notes = _labels(facts["labels"])
-        notes += [said_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
+        notes += [clean_text(note, 1000) for note in facts["notes"][:_MOST_NOTES]]
         signature = Signature.from_json(opened["signature"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileRejected(NONSENSE) from error

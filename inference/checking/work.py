@@ -7,12 +7,12 @@ from typing import Any
 
 from inference.engines import EngineSettings, ModelUnusable, open_engine
 from inference.formats import FileRejected, inspect_file
-from inference.limited_child import Said
+from inference.limited_child import Message
 from inference.limited_child.report import Report
 from inference.refusal import FileUnsafe
 
 
-def work(request: Said, report: Report) -> dict[str, Any]:
+def work(request: Message, report: Report) -> dict[str, Any]:
     """The facts, or `{"refused": sentence, "is_unsafe": whether by the allow-list alone}`. What may be chosen as the
     ends of a frozen graph is a part by itself: it is known of rejected files too."""
     try:
@@ -21,18 +21,18 @@ def work(request: Said, report: Report) -> dict[str, Any]:
         return {"refused": str(refusal), "is_unsafe": isinstance(refusal, FileUnsafe)}
 
 
-def _inspect(request: Said, report: Report) -> dict[str, Any]:
+def _inspect(request: Message, report: Report) -> dict[str, Any]:
     facts = inspect_file(
         Path(request["path"]),
         inputs=request["graph_inputs"],
         outputs=request["graph_outputs"],
         is_trusted=request["is_trusted"],
-        tell_candidates=lambda ends: report.part(candidates=ends),
+        on_candidates=lambda ends: report.part(candidates=ends),
     )
     return {"format": facts.format, "labels": list(facts.labels), "notes": list(facts.notes)}
 
 
-def _open(request: Said) -> dict[str, Any]:
+def _open(request: Message) -> dict[str, Any]:
     settings = EngineSettings(
         graph_inputs=tuple(request["graph_inputs"]),
         graph_outputs=tuple(request["graph_outputs"]),

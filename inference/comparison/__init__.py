@@ -20,8 +20,8 @@ import numpy as np
 
 from inference.devices import Device, visible_devices_environment
 from inference.engines import PARALLEL_ENGINES, SUFFIX_OF_FORMAT
-from inference.limited_child import ChildFailed, Limits, Progress, Said, run_child
-from inference.refusal import said_text, speed_words
+from inference.limited_child import ChildFailed, Limits, Message, Progress, run_child
+from inference.refusal import clean_text, speed_words
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace, is_plain_file
@@ -215,7 +215,7 @@ def measure(
         **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
     }
     try:
-        said = run_child(
+        answer = run_child(
             "inference.comparison.work",
             request,
             workspace,
@@ -227,10 +227,10 @@ def measure(
         )
     except (ChildFailed, SandboxMissing) as failure:
         return dataclasses.replace(bare, error=str(failure)), None
-    if "error" in said:
-        return dataclasses.replace(bare, error=said_text(said["error"], 1000)), None
+    if "error" in answer:
+        return dataclasses.replace(bare, error=clean_text(answer["error"], 1000)), None
     try:
-        return _measured(bare, said), _answers(made, said)
+        return _measured(bare, answer), _answers(made, answer)
     except (ValueError, KeyError, TypeError, OverflowError):
         return dataclasses.replace(
             bare, error="The process that measured answered something that makes no sense."
@@ -313,20 +313,20 @@ def _agrees(row: Row) -> bool:
     return not row.error and row.max_rel_diff is not None and row.max_rel_diff < AGREES_BELOW and has_winner
 
 
-def _measured(bare: Row, said: Said) -> Row:
+def _measured(bare: Row, answer: Message) -> Row:
     return dataclasses.replace(
         bare,
-        load_seconds=float(said["load_seconds"]),
-        p50_ms=float(said["p50_ms"]),
-        p99_ms=float(said["p99_ms"]),
-        best_batch=int(said["best_batch"]),
-        device=bare.device if said["is_on_gpu"] is True else "cpu",
-        per_second=float(said["per_second"]),
-        memory_bytes=int(said["memory_bytes"]),
+        load_seconds=float(answer["load_seconds"]),
+        p50_ms=float(answer["p50_ms"]),
+        p99_ms=float(answer["p99_ms"]),
+        best_batch=int(answer["best_batch"]),
+        device=bare.device if answer["is_on_gpu"] is True else "cpu",
+        per_second=float(answer["per_second"]),
+        memory_bytes=int(answer["memory_bytes"]),
     )
 
 
-def _answers(path: Path, said: Said) -> Answers:
+def _answers(path: Path, answer: Message) -> Answers:
     """The outputs that the child process wrote; they are not trusted. Raises ValueError for a file that cannot be read,
     is compressed or is too large."""
     if not is_plain_file(path):
@@ -339,8 +339,8 @@ def _answers(path: Path, said: Said) -> Answers:
                 raise ValueError("too large")
         with np.load(path, allow_pickle=False) as made:
             arrays = (_array(made[f"arr_{i}"]) for i in itertools.count())
-            alone = {str(name): next(arrays) for name in said["output_names"]}
-            return Answers(alone, {str(name): next(arrays) for name in said["names_together"]})
+            alone = {str(name): next(arrays) for name in answer["output_names"]}
+            return Answers(alone, {str(name): next(arrays) for name in answer["names_together"]})
     except Exception as error:  # what hostile bytes raise in zipfile, tokenize and NumPy has nothing else in common
         raise ValueError("unreadable") from error
 

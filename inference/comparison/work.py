@@ -23,7 +23,7 @@ from inference.engines import (
     open_engine,
 )
 from inference.errors import BadInput
-from inference.limited_child import Said
+from inference.limited_child import Message
 from inference.limited_child.report import Report
 from inference.processes import memory_bytes
 from inference.runner.batching import is_batch_of_one, is_batchable
@@ -42,7 +42,7 @@ LONG_CALL_S = 2.0
 """Nor once calls end this far apart: a larger batch would take too long. ConvNeXtXLarge takes 45 s for 16 rows."""
 
 
-def work(request: Said, report: Report) -> dict[str, Any]:
+def work(request: Message, report: Report) -> dict[str, Any]:
     """The figures, `output_names` and `names_together`, or `{"error": sentence}`."""
     try:
         return _measure(request)
@@ -55,7 +55,7 @@ def work(request: Said, report: Report) -> dict[str, Any]:
         return {"error": f"The engine failed: {first_line(error)}"}
 
 
-def _measure(request: Said) -> dict[str, Any]:
+def _measure(request: Message) -> dict[str, Any]:
     name, path, file_format = str(request["engine"]), Path(request["path"]), str(request["format"])
     settings = EngineSettings(
         precision=str(request["precision"]),
@@ -95,7 +95,7 @@ def _measure(request: Said) -> dict[str, Any]:
     }
 
 
-def _inputs(request: Said) -> dict[str, Array]:
+def _inputs(request: Message) -> dict[str, Array]:
     with np.load(request["inputs"], allow_pickle=False) as given:
         return {str(name): _stored(given[f"arr_{i}"]) for i, name in enumerate(request["input_names"])}
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from inference.engines import SUFFIX_OF_FORMAT
 from inference.json_object import is_text
-from inference.limited_child import NONSENSE, ChildFailed, Limits, Progress, Said, run_child
-from inference.refusal import said_text
+from inference.limited_child import NONSENSE, ChildFailed, Limits, Message, Progress, run_child
+from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing
 from inference.signature import Signature
 from inference.workspace import Workspace, is_plain_file
@@ -124,7 +124,7 @@ class _Attempt:
         try:
             run_child(
                 "inference.conversion.work", {**request, "paths": paths}, self.workspace, limits,
-                sandbox=sandbox, progress=progress, hear=self._hear,
+                sandbox=sandbox, progress=progress, on_part=self._on_part,
             )  # fmt: skip
             self._fail(self.targets, "The conversion wrote no file.")
         except SandboxMissing as missing:
@@ -134,7 +134,7 @@ class _Attempt:
             for target in stopped:
                 self._fail([target], f"The conversion to {target} ended early. {failure}")
 
-    def _hear(self, part: Said) -> None:
+    def _on_part(self, part: Message) -> None:
         """The child sends `{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot",
         "sentence"}`, `{"target", "failed"}`."""
         if "begun" in part:
@@ -148,12 +148,12 @@ class _Attempt:
         except (KeyError, TypeError, ValueError) as error:
             raise ChildFailed(NONSENSE) from error
 
-    def _outcome(self, part: Said, path: Path) -> Outcome:
+    def _outcome(self, part: Message, path: Path) -> Outcome:
         if "cannot" in part:
-            return CannotConvert(said_text(part["cannot"], 200), said_text(part["sentence"], 1000))
+            return CannotConvert(clean_text(part["cannot"], 200), clean_text(part["sentence"], 1000))
         if "failed" in part or not is_plain_file(path):
             path.unlink(missing_ok=True)
-            return ConversionFailed(said_text(part.get("failed", "The conversion wrote no file."), 1000))
+            return ConversionFailed(clean_text(part.get("failed", "The conversion wrote no file."), 1000))
         names = dict(part["names"])
         if not all(map(is_text, (*names, *names.values()))):
             raise ValueError("names that are no text")

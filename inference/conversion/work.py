@@ -11,7 +11,7 @@ from typing import Any
 from inference.conversion import CannotConvert
 from inference.engines import ENGINES_BY_FORMAT, EngineSettings, ModelUnusable, first_line, open_engine
 from inference.garbage import collect_and_give_back
-from inference.limited_child import Said
+from inference.limited_child import Message
 from inference.limited_child.report import Report
 
 OPENED_PERCENT, DONE_PERCENT = 30, 95
@@ -19,8 +19,8 @@ OPENED_PERCENT, DONE_PERCENT = 30, 95
 Write = Callable[[str, Path], dict[str, str]]
 
 
-def work(request: Said, report: Report) -> dict[str, Any]:
-    """Report each target's outcome as a part (see `_Attempt._hear`); the result itself is empty."""
+def work(request: Message, report: Report) -> dict[str, Any]:
+    """Report each target's outcome as a part (see `_Attempt._on_part`); the result itself is empty."""
     paths = {str(target): Path(path) for target, path in dict(request["paths"]).items()}
     try:
         engine, write = _open(request, report)
@@ -47,7 +47,7 @@ def work(request: Said, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _open(request: Said, report: Report) -> tuple[Any, Write]:
+def _open(request: Message, report: Report) -> tuple[Any, Write]:
     """The reference engine with the file, and a function that writes a target and returns the names it changed."""
     source, source_format = Path(request["source"]), str(request["source_format"])
     engine_name = ENGINES_BY_FORMAT[source_format][0]

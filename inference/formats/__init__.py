@@ -25,13 +25,13 @@ def inspect_file(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     is_trusted: bool = False,
-    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
+    on_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> FileFacts:
     """Detect the format by content and check the file. Raises FileRejected with a message for the person who uploads.
 
     Layers and operations are checked against allow-lists; with `is_trusted`, those of Keras and TensorFlow files are
     not. Keras models are assumed to be loaded with compile=False. `inputs` and `outputs` choose the inputs and outputs
-    of a frozen graph; `tell_candidates` is called with those that may be chosen, even if the graph is then rejected.
+    of a frozen graph; `on_candidates` is called with those that may be chosen, even if the graph is then rejected.
     HDF5's reader never returns on some damaged files: call this in a process with a time and a memory limit.
     """
     match recognise(path):
@@ -43,7 +43,7 @@ def inspect_file(
             return inspect_saved_model(path, is_trusted=is_trusted)
         case "frozen_graph":
             return inspect_frozen_graph(
-                path, inputs=inputs, outputs=outputs, is_trusted=is_trusted, tell_candidates=tell_candidates
+                path, inputs=inputs, outputs=outputs, is_trusted=is_trusted, on_candidates=on_candidates
             )
         case "onnx":
             return inspect_onnx(path)

@@ -42,19 +42,17 @@ def inspect_frozen_graph(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     is_trusted: bool = False,
-    tell_candidates: Callable[[GraphEnds], None] = lambda ends: None,
+    on_candidates: Callable[[GraphEnds], None] = lambda ends: None,
 ) -> FileFacts:
     """`inputs` and `outputs` are the tensors that the user chose (`node` or `node:0`); without them, all candidates are
-    taken, and a note says so if there are several. `tell_candidates` is called before the checks: with other ends a
+    taken, and a note says so if there are several. `on_candidates` is called before the checks: with other ends a
     file that they reject may be good. Raises FileRejected."""
     with opened_bytes(path) as raw:
         graph = GraphDef.read(Message(raw, Budget()))
         if not graph.nodes:
             raise FileRejected(DAMAGED)
         candidates = _candidates(graph, outputs)
-        tell_candidates(
-            {"graph_inputs": _choosable(candidates.inputs), "graph_outputs": _choosable(candidates.outputs)}
-        )
+        on_candidates({"graph_inputs": _choosable(candidates.inputs), "graph_outputs": _choosable(candidates.outputs)})
         chosen_inputs, chosen_outputs = _chosen(graph, candidates, inputs, outputs)
         check = OpCheck(graph, len(raw), is_trusted=is_trusted)
         check.check(starts=chosen_outputs, given=chosen_inputs)

@@ -33,7 +33,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Message:
     """What an owner sends over the pipe: `ready` with facts, `failed` with a reason, `stopped`."""
 
     event: str
@@ -88,10 +88,10 @@ class SampleModel:
         self._asking = threading.Lock()
 
     def wait_until_ready(self) -> None:
-        said = self._hear(START_LIMIT_S)
-        if said is None or said.event != "ready":
-            raise CheckFailed(f"A model could not be loaded. {said.reason if said else 'Its owner ended.'}")
-        self.pid, self.device, self._socket = said.pid, said.device, said.socket
+        message = self._receive(START_LIMIT_S)
+        if message is None or message.event != "ready":
+            raise CheckFailed(f"A model could not be loaded. {message.reason if message else 'Its owner ended.'}")
+        self.pid, self.device, self._socket = message.pid, message.device, message.socket
 
     def ask(self) -> bool:
         """Whether the picture of a seven is answered with a seven. Raises a PortalError where no answer comes."""
@@ -131,12 +131,12 @@ class SampleModel:
         except OSError:
             pass  # it has ended by itself
 
-    def _hear(self, limit_s: float) -> _Said | None:
+    def _receive(self, limit_s: float) -> _Message | None:
         try:
-            said = self._connection.recv() if self._connection.poll(limit_s) else None
+            message = self._connection.recv() if self._connection.poll(limit_s) else None
         except (EOFError, OSError):
             return None
-        return said if isinstance(said, _Said) else None
+        return message if isinstance(message, _Message) else None
 
 
 class _Pipe:
@@ -152,26 +152,26 @@ class _Pipe:
         return True
 
     def ready(self, facts: Ready) -> bool:
-        return self._say(_Said("ready", facts.runner.pid, facts.device, str(facts.socket)))
+        return self._send(_Message("ready", facts.runner.pid, facts.device, str(facts.socket)))
 
     def alive(self, vitals: Vitals) -> None: ...
 
     def restarting(self, reason: str) -> bool:
         """A model that has to be started again proves nothing: give up."""
-        self._say(_Said("failed", reason=reason))
+        self._send(_Message("failed", reason=reason))
         return False
 
     def failed(self, reason: str) -> None:
-        self._say(_Said("failed", reason=reason))
+        self._send(_Message("failed", reason=reason))
 
     def stopped(self, receipt: Receipt) -> None:
-        self._say(_Said("stopped"))
+        self._send(_Message("stopped"))
 
     def interrupted(self) -> None: ...
 
-    def _say(self, said: _Said) -> bool:
+    def _send(self, message: _Message) -> bool:
         try:
-            self._connection.send(said)
+            self._connection.send(message)
             return True
         except OSError:
             return False

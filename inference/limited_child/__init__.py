@@ -21,28 +21,29 @@ from typing import Any, BinaryIO
 
 from inference import host_memory
 from inference.processes import NO_GPU, scrubbed_environment, takes_more_than
-from inference.refusal import said_text
+from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
 
 logger = logging.getLogger("child")
 
 PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent
-SAID_BYTES = 4 * 2**20
+MOST_OUTPUT_BYTES = 4 * 2**20
 LONGEST_DETAIL = 200
 LIBRARIES_BYTES = 2 * 10**9
 OF_THE_FREE = 0.75
 ENDED = "The file ended the process that worked on it. It needs more than there is, or is damaged."
 NONSENSE = "The process that worked on the file answered something that makes no sense."
 _LOOK_EVERY_S = 0.02  # some files took 0.3 GB within a second
-_TOLD_AT_ONCE = 100
-_TELL_EVERY_S = 0.25  # after those: the receiver writes the progress into the database
-_TELL_AGAIN_S = 2.0  # the receiver raises if the work is no longer wanted
+_REPORTED_AT_ONCE = 100
+_REPORT_EVERY_S = 0.25  # after those: the receiver writes the progress into the database
+_REPEAT_AFTER_S = 2.0  # the receiver raises if the work is no longer wanted
 _OUTPUT_TAIL_BYTES = 4000
 
 _FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM}
 
-Said = dict[str, Any]
+Message = dict[str, Any]
+"""A request to a child, or its answer."""
 Progress = Callable[[int, str], None]
 
 
@@ -80,16 +81,16 @@ def run_child(
     device: Mapping[str, str] = NO_GPU,
     progress: Progress | None = None,
     stage: tuple[int, str] | None = None,
-    hear: Callable[[Said], None] | None = None,
-) -> Said:
+    on_part: Callable[[Message], None] | None = None,
+) -> Message:
     """Call the function `work` of the module named `work` with `request` (JSON) in a child process; return its answer.
 
     `workspace` must be prepared: the child reads its `model/` and writes only in its `tmp/`. `sandbox` is the value of
-    PORTAL_SANDBOX. `device` holds environment variables about GPUs (`devices.visible_devices_environment`). `hear` gets
-    each part of the answer as it arrives; parts stay valid even if the child fails later. `progress` is called with
-    `stage` first, then at once for the first hundred reports, then a few times a second with the newest, and always
-    with the last. While the child is silent it is called with the same again every two seconds; if it raises, the child
-    is killed. The answer is checked to be a JSON object, but otherwise untrusted.
+    PORTAL_SANDBOX. `device` holds environment variables about GPUs (`devices.visible_devices_environment`). `on_part`
+    is called with each part of the answer as it arrives; parts stay valid even if the child fails later. `progress` is
+    called with `stage` first, then at once for the first hundred reports, then a few times a second with the newest,
+    and always with the last. While the child is silent it is called with the same again every two seconds; if it
+    raises, the child is killed. The answer is checked to be a JSON object, but otherwise untrusted.
 
     Raises ChildFailed, ChildKilled if a signal from outside ended it, and SandboxMissing if the sandbox is required and
     the host lacks part of it. When this returns or raises, the child and its process group are gone. Call it from a
@@ -97,7 +98,7 @@ def run_child(
     """
     tmp = str(workspace.tmp_directory)
     own = {"PYTHONPATH": str(PROJECT_DIRECTORY), "HOME": tmp, "TMPDIR": tmp, **device}
-    conversation = _Conversation(limits, progress or _nobody, stage, hear or _nobody)
+    conversation = _Conversation(limits, progress or _ignore, stage, on_part or _ignore)
     # Read through this descriptor, not by name: the child may have put something else in the place of the file.
     with (workspace.tmp_directory / "output").open("w+b") as output:
         process = subprocess.Popen(
@@ -126,20 +127,20 @@ class _Conversation:
     """What a child says from start to end: lines of JSON with one of the keys in `_parsed`."""
 
     def __init__(
-        self, limits: Limits, progress: Progress, stage: tuple[int, str] | None, hear: Callable[[Said], None]
+        self, limits: Limits, progress: Progress, stage: tuple[int, str] | None, on_part: Callable[[Message], None]
     ) -> None:
         self._limits = limits
         self._progress = progress
-        self._hear = hear
-        self._newest = self._untold = stage
-        self._told, self._told_at = 0, 0.0
-        self.answer: Said | None = None
+        self._on_part = on_part
+        self._newest = self._pending = stage
+        self._reported, self._reported_at = 0, 0.0
+        self.answer: Message | None = None
         self.unwalled = ""
 
     def hold(self, process: subprocess.Popen[bytes], request: bytes) -> None:
         """Until the child closes its output. Raises ChildFailed if it exceeds a limit."""
         assert process.stdin is not None and process.stdout is not None
-        self._tell(now=True)
+        self._report(now=True)
         try:
             process.stdin.write(request)
             process.stdin.close()
@@ -151,59 +152,60 @@ class _Conversation:
             if select.select([process.stdout], [], [], _LOOK_EVERY_S)[0]:
                 data = os.read(process.stdout.fileno(), 65536)
                 if not data:
-                    self._tell(now=True)
+                    self._report(now=True)
                     return
                 received += len(data)
                 *lines, waiting = (waiting + data).split(b"\n")
                 for line in lines:
-                    self._understand(line)
-            self._tell()
+                    self._handle(line)
+            self._report()
             if time.monotonic() > deadline:
                 raise ChildFailed(f"It took more than {self._limits.seconds:.0f} s and was stopped.")
-            if received > SAID_BYTES:
+            if received > MOST_OUTPUT_BYTES:
                 raise ChildFailed("The process that worked on the file said more than it should and was stopped.")
             if takes_more_than(process.pid, self._limits.memory_bytes):
                 raise ChildFailed(
                     f"It took more than {self._limits.memory_bytes / 10**9:.1f} GB of memory and was stopped."
                 )
 
-    def _understand(self, line: bytes) -> None:
-        kind, said = _parsed(line)
+    def _handle(self, line: bytes) -> None:
+        kind, message = _parsed(line)
         if kind == "progress":
-            self._newest = self._untold = said
-            self._tell()
+            self._newest = self._pending = message
+            self._report()
         elif kind == "part":
-            self._hear(said)
+            self._on_part(message)
         elif kind == "unwalled":
-            self.unwalled = said
+            self.unwalled = message
         else:
-            self.answer = said
+            self.answer = message
 
-    def _tell(self, *, now: bool = False) -> None:
+    def _report(self, *, now: bool = False) -> None:
         """Pass on the newest progress: of many reports only a few a second, unless `now`. Repeat it while none come."""
-        silent_s = time.monotonic() - self._told_at
-        is_due = now or self._told < _TOLD_AT_ONCE or silent_s >= _TELL_EVERY_S
-        if self._newest is not None and ((self._untold is not None and is_due) or silent_s >= _TELL_AGAIN_S):
-            self._untold, self._told, self._told_at = None, self._told + 1, time.monotonic()
+        silent_s = time.monotonic() - self._reported_at
+        is_due = now or self._reported < _REPORTED_AT_ONCE or silent_s >= _REPORT_EVERY_S
+        if self._newest is not None and ((self._pending is not None and is_due) or silent_s >= _REPEAT_AFTER_S):
+            self._pending, self._reported, self._reported_at = None, self._reported + 1, time.monotonic()
             self._progress(*self._newest)
 
 
 def _parsed(line: bytes) -> tuple[str, Any]:
     """The kind of line, and its content converted to the expected types. Raises ChildFailed."""
     try:
-        said = json.loads(line)
-        if "progress" in said:
-            return "progress", (min(100, max(0, int(said["progress"]))), said_text(said["detail"], LONGEST_DETAIL))
-        if "part" in said:
-            return "part", dict(said["part"])
-        if "unwalled" in said:
-            return "unwalled", said_text(said["unwalled"], 1000)
-        return "answer", dict(said["answer"])
+        message = json.loads(line)
+        if "progress" in message:
+            percent = min(100, max(0, int(message["progress"])))
+            return "progress", (percent, clean_text(message["detail"], LONGEST_DETAIL))
+        if "part" in message:
+            return "part", dict(message["part"])
+        if "unwalled" in message:
+            return "unwalled", clean_text(message["unwalled"], 1000)
+        return "answer", dict(message["answer"])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise ChildFailed(NONSENSE) from None
 
 
-def _nobody(*_: object) -> None:
+def _ignore(*_: object) -> None:
     pass
 
 

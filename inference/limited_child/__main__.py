@@ -33,7 +33,7 @@ def main() -> None:
     try:
         level = enter_as(mode, Allowed.for_workspace(Workspace(Path(root)), descriptors=(answer,)))
     except SandboxMissing as missing:
-        report.say(unwalled=str(missing))
+        report.send(unwalled=str(missing))
         _leave()
     if level.missing:
         sys.stderr.write(f"sandbox {level.name}: {level.missing}\n")
@@ -41,7 +41,7 @@ def main() -> None:
     with importing():
         worker = importlib.import_module(module)
     found: dict[str, Any] = worker.work(request, report)
-    report.say(answer=found)
+    report.send(answer=found)
     _leave()
 
 

@@ -15,12 +15,12 @@ class Report:
 
     def progress(self, percent: int, detail: str) -> None:
         """`detail` is a sentence for people."""
-        self.say(progress=percent, detail=detail)
+        self.send(progress=percent, detail=detail)
 
     def part(self, **facts: Any) -> None:
         """A part of the answer that stays valid even if this process fails later."""
-        self.say(part=facts)
+        self.send(part=facts)
 
-    def say(self, **facts: Any) -> None:
+    def send(self, **facts: Any) -> None:
         with os.fdopen(os.dup(self._descriptor), "wb") as line:
             line.write(json.dumps(facts).encode() + b"\n")

@@ -42,7 +42,7 @@ def main() -> None:
     try:
         level = _enter_sandbox(config, (given.listen, given.status, log))
     except SandboxMissing as error:
-        status.say("failed", reason=str(error), is_final=True)
+        status.send("failed", reason=str(error), is_final=True)
         sys.stderr.flush()
         os._exit(3)
     # Only now: NumPy starts threads, which would stay outside of Landlock, and the engine is untrusted.

@@ -117,7 +117,7 @@ class Batcher:
         self._is_fixed_at_one = is_batch_of_one(engine.signature)
         self._is_batchable = rules.is_batchable and is_batchable(engine.signature)
         self._max_batch = rules.max_batch if self._is_batchable else 1
-        self._row_counts = row_counts(self._max_batch) if is_filled_up(engine) and self._is_batchable else []
+        self._row_counts = row_counts(self._max_batch) if is_padded(engine) and self._is_batchable else []
         self._max_wait_s = rules.max_wait_s
         self._queue_limit = queue_limit
         self._on_done = on_done
@@ -129,7 +129,7 @@ class Batcher:
         self._threads = engine.callers
         self._running_since: list[float | None] = [None] * self._threads
         self._has_work = [False] * self._threads
-        self._crowded_at = 0.0
+        self._contended_at = 0.0
         is_steady = has_fixed_sizes(engine.signature) and not engine.may_loop
         self.has_threads = not (rules.is_brief and self._threads == 1 and is_steady)
 
@@ -153,7 +153,7 @@ class Batcher:
         return self._waiting
 
     @property
-    def is_crowded(self) -> bool:
+    def is_saturated(self) -> bool:
         """Whether at least as many requests wait as the engine has threads."""
         return self._waiting >= self._threads
 
@@ -325,16 +325,16 @@ class Batcher:
                 part.error = error
         return part.error is None
 
-    def _run(self, batch: Sequence[Part], number: int, *, may_fill: bool = True) -> None:
+    def _run(self, batch: Sequence[Part], number: int, *, may_pad: bool = True) -> None:
         began = self._running_since[number] = time.monotonic()
         rows = sum(part.rows for part in batch)
-        filling = self._filling(rows) if may_fill else 0
+        padding = self._padding(rows) if may_pad else 0
         try:
-            outputs = self._engine_at(began).run(_stack(batch, filling))
-            is_shared = len(batch) > 1 or filling > 0
-            if is_shared and any(tensor.shape[:1] != (rows + filling,) for tensor in outputs.values()):
+            outputs = self._engine_at(began).run(_stack(batch, padding))
+            is_shared = len(batch) > 1 or padding > 0
+            if is_shared and any(tensor.shape[:1] != (rows + padding,) for tensor in outputs.values()):
                 raise ValueError("the answers cannot be told apart")  # then each is run alone
-            if filling:
+            if padding:
                 outputs = {name: tensor[:rows] for name, tensor in outputs.items()}
         except Exception as error:
             self._running_since[number] = None
@@ -342,11 +342,11 @@ class Batcher:
                 for part in batch:  # one request must not fail the others
                     self._run([part], number)
                 return
-            if filling:
-                self._run(batch, number, may_fill=False)
+            if padding:
+                self._run(batch, number, may_pad=False)
                 return
             outputs = {}
-            batch[0].error = _told(error, batch[0].inputs, self._engine.signature)
+            batch[0].error = _client_error(error, batch[0].inputs, self._engine.signature)
         ended = time.monotonic()
         self._running_since[number] = None
         at = 0
@@ -359,7 +359,7 @@ class Batcher:
         self._has_work[number] = False
         self._on_done(Call(batch, rows, ended - began))
 
-    def _filling(self, rows: int) -> int:
+    def _padding(self, rows: int) -> int:
         """How many rows to add so that the call has a number of rows that was run at the load."""
         if not rows or not self._row_counts:
             return 0
@@ -370,8 +370,8 @@ class Batcher:
         if self._alone is None:
             return self._engine
         if self._waiting or self._queue or sum(self._has_work) > 1:
-            self._crowded_at = now
-        return self._alone if now - self._crowded_at > ALONE_FOR_S else self._engine
+            self._contended_at = now
+        return self._alone if now - self._contended_at > ALONE_FOR_S else self._engine
 
 
 def is_batchable(signature: Signature) -> bool:
@@ -379,7 +379,7 @@ def is_batchable(signature: Signature) -> bool:
     return all(spec.shape and spec.shape[0] is None for spec in (*signature.inputs, *signature.outputs))
 
 
-def is_filled_up(engine: Engine) -> bool:
+def is_padded(engine: Engine) -> bool:
     """Whether calls are padded to a few numbers of rows, because a new number costs more than unused rows do."""
     return engine.device != "cpu"
 
@@ -399,7 +399,7 @@ def is_batch_of_one(signature: Signature) -> bool:
     return bool(signature.inputs) and all(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
 
 
-def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -> Exception:
+def _client_error(error: Exception, inputs: Mapping[str, Array], signature: Signature) -> Exception:
     """The error for the client after the engine failed."""
     if isinstance(error, BadInput):
         return error
@@ -409,11 +409,11 @@ def _told(error: Exception, inputs: Mapping[str, Array], signature: Signature) -
     return EngineFailed(f"The engine failed on this input: {first_line(error)}")
 
 
-def _stack(batch: Sequence[Part], filling: int) -> Mapping[str, Array]:
-    """All rows in one batch, padded with `filling` copies of the last row, as that is one that the model accepts."""
-    if len(batch) == 1 and not filling:
+def _stack(batch: Sequence[Part], padding: int) -> Mapping[str, Array]:
+    """All rows in one batch, padded with `padding` copies of the last row, as that is one that the model accepts."""
+    if len(batch) == 1 and not padding:
         return batch[0].inputs
     last = batch[-1].inputs
     return {
-        name: np.concatenate([*(part.inputs[name] for part in batch), *[last[name][-1:]] * filling]) for name in last
+        name: np.concatenate([*(part.inputs[name] for part in batch), *[last[name][-1:]] * padding]) for name in last
     }

@@ -38,24 +38,26 @@ class DroppingHandler(logging.Handler):
             os.write(self._descriptor, f"{self.format(record)}\n".encode("utf-8", "replace"))
 
 
-class Rationed:
+class RateLimited:
     """Logs at most `most_a_second` lines. How many were left out is logged with the first line in a later second."""
 
-    def __init__(self, say: Callable[[str], None], *, most_a_second: int, clock: Callable[[], float] = time.monotonic):
-        self._say = say
+    def __init__(
+        self, write: Callable[[str], None], *, most_a_second: int, clock: Callable[[], float] = time.monotonic
+    ):
+        self._write = write
         self._most = most_a_second
         self._clock = clock
         self._began = clock()
-        self._said = self._left_out = 0
+        self._written = self._left_out = 0
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         now = self._clock()
         if now - self._began >= 1.0:
             if self._left_out:
-                self._say(f"{self._left_out:,} more lines like these were left out")
-            self._began, self._said, self._left_out = now, 0, 0
-        if self._said < self._most:
-            self._said += 1
-            self._say(line)
+                self._write(f"{self._left_out:,} more lines like these were left out")
+            self._began, self._written, self._left_out = now, 0, 0
+        if self._written < self._most:
+            self._written += 1
+            self._write(line)
         else:
             self._left_out += 1

@@ -34,11 +34,11 @@ from inference.errors import (
 )
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.runner.batching import Batcher, BatchRules, Call, Work
+from inference.runner.coalescing import LONGEST_S, Coalescer
 from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
-from inference.runner.gathering import LONGEST_S, Gathering
-from inference.runner.log import Rationed
+from inference.runner.log import RateLimited
 from inference.runner.statistics import Spans, Statistics
 from inference.signature import Signature, with_vocabularies
 
@@ -49,7 +49,7 @@ BRIEF_TURN_S = 0.005
 """How long the loop makes calls itself before it again reads, answers and sends heartbeats."""
 _QUIET = frozenset({"busy", "not_loaded"})
 """May occur thousands of times a second under load: counted, not logged."""
-REFUSALS_TOLD = 5
+REFUSALS_LOGGED = 5
 """Others logged per second: only 200 lines are kept, and those about the load are worth more."""
 
 
@@ -91,8 +91,8 @@ class Server:
             on_done=self._call_done,
             on_bug=_end_process,
         )
-        self._ended = Gathering()
-        self._refusals = Rationed(logger.info, most_a_second=REFUSALS_TOLD)
+        self._ended = Coalescer()
+        self._refusals = RateLimited(logger.info, most_a_second=REFUSALS_LOGGED)
         self._requests: set[Request] = set()
         self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
@@ -317,7 +317,7 @@ class Server:
         """On the thread that made the call."""
         if not self.batcher.has_threads:
             self._take_call(call)
-        elif self._ended.add(call, is_crowded=self.batcher.is_crowded):
+        elif self._ended.add(call, is_saturated=self.batcher.is_saturated):
             self._in_loop(self._take_calls)
 
     def _take_calls(self) -> None:
@@ -385,7 +385,7 @@ class Server:
         if isinstance(error, PortalError):
             code, message, retry_after_s, is_ours = error.code, error.message, error.retry_after_s, error.status >= 500
             if error.code not in _QUIET:
-                self._refusals.say(f"refused: {message}")
+                self._refusals.log(f"refused: {message}")
         else:
             logger.error("bug while answering", exc_info=error)
             code, message, retry_after_s, is_ours = "internal", "The runner met an error of its own.", None, True

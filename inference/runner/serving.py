@@ -67,7 +67,7 @@ def serve_model(
         loaded = computing.submit(tuning.load).result()
     except ModelUnusable as error:
         if not is_for_memory(error):
-            status.say("failed", reason=str(error), is_final=True)
+            status.send("failed", reason=str(error), is_final=True)
             _exit(3)
         _fail_for_memory(status, error)
     except MemoryError as error:
@@ -83,9 +83,9 @@ def serve_model(
 def _fail_for_memory(status: StatusLine, error: Exception) -> NoReturn:
     if is_of_gpu(error):
         advice = "Unload another model there first, or load a smaller one."
-        status.say("failed", reason=f"The GPU has not enough free memory for the model. {advice}", is_final=True)
+        status.send("failed", reason=f"The GPU has not enough free memory for the model. {advice}", is_final=True)
     else:
-        status.say("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
+        status.send("failed", reason="There was not enough memory to load the model.", is_memory=True, is_final=True)
     _exit(3)
 
 
@@ -94,7 +94,7 @@ def _wait_for_model(status_socket: socket.socket, status: StatusLine) -> RunnerC
 
     The owner has moved the folders meanwhile: the sandbox still allows them, but their paths are new.
     """
-    status.say("warm")
+    status.send("warm")
     line = bytearray()
     while not line.endswith(b"\n"):
         data = status_socket.recv(65536)
@@ -157,7 +157,7 @@ async def _serve(
 ) -> None:
     server = Server(loaded.engine, config, loaded.tuned.rules(config), loaded.alone)
     await server.start(listener)
-    status.say(
+    status.send(
         "ready",
         device=loaded.engine.device,
         engine=config.engine,
@@ -170,20 +170,20 @@ async def _serve(
         order = json.loads(line)
         finished, cut_off = await server.drain(float(order.get("grace_s", 30.0)))
         heartbeat.cancel()
-        _say_alive(server, status)  # the final counts: nobody can ask for them later
-        status.say("drained", drained=finished, failed=cut_off)
+        _send_heartbeat(server, status)  # the final counts: nobody can ask for them later
+        status.send("drained", drained=finished, failed=cut_off)
     _exit(0)
 
 
 async def _beat(server: Server, status: StatusLine) -> None:
     while True:
-        _say_alive(server, status)
+        _send_heartbeat(server, status)
         await asyncio.sleep(HEARTBEAT_S)
 
 
-def _say_alive(server: Server, status: StatusLine) -> None:
+def _send_heartbeat(server: Server, status: StatusLine) -> None:
     statistics = server.statistics
-    status.say(
+    status.send(
         "alive",
         requests=statistics.requests,
         errors=statistics.errors,

@@ -14,6 +14,6 @@ class StatusLine:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
-    def say(self, event: str, **facts: Any) -> None:
+    def send(self, event: str, **facts: Any) -> None:
         with contextlib.suppress(OSError):
             self._connection.sendall(json.dumps({"event": event, **facts}).encode() + b"\n")

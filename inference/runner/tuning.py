@@ -28,7 +28,7 @@ from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelU
 from inference.free_sizes import free_sizes
 from inference.garbage import give_memory_back
 from inference.refusal import speed_words
-from inference.runner.batching import BatchRules, is_batchable, is_filled_up, row_counts
+from inference.runner.batching import BatchRules, is_batchable, is_padded, row_counts
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.independence import answers_rows_alone
 from inference.runner.shortage import is_for_memory
@@ -143,7 +143,7 @@ class Tuning:
         return loaded
 
     def _as_known(self, engine: Engine, known: Tuned) -> Loaded:
-        if is_filled_up(engine) and known.is_batchable:
+        if is_padded(engine) and known.is_batchable:
             self._run_row_counts(engine, known.rules(self.config).max_batch)
         if known.is_faster_alone:
             return Loaded(engine, known, self._open_alone())
@@ -237,7 +237,7 @@ class Tuning:
         if not answers_rows_alone(engine, self._rows(engine, 2), as_pixels=as_pixels):
             logger.info("its rows depend on each other: each request is run by itself, and whole")
             return Tuned(engine.parallel, 1, None, False, 1 / call_s)
-        if is_filled_up(engine):
+        if is_padded(engine):
             self._run_row_counts(engine, self.config.max_batch or MOST_BATCH)
             until = time.monotonic() + BUDGET_S
         worth, fastest = self._worth(engine), {1: call_s}

@@ -51,7 +51,7 @@ def check(job: Job, progress: Progress) -> Outcome:
             is_trusted=bool(version.trusted_by),
             sandbox=settings.PORTAL_SANDBOX,
             progress=progress,
-            tell_candidates=note_candidates,
+            on_candidates=note_candidates,
             **version.options.graph_ends,
         )
         with_retries(lambda: _accept(version, checked, job.by))

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from inference.devices import Device, device_for, list_devices, load_nvml, visible_devices_environment
 from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment, NoSense, StartedRunner, start_spare
+from inference.started_runner import Assignment, InvalidReport, StartedRunner, start_spare
 from inference.workspace import Workspace
 
 logger = logging.getLogger("portal.spares")
@@ -130,7 +130,7 @@ class SpareKeeper:
 def _says_warm(runner: StartedRunner) -> bool:
     try:
         return any(report.get("event") == "warm" for report in runner.read_reports() or ())
-    except NoSense:
+    except InvalidReport:
         runner.kill()
         return False
 
