@@ -13,21 +13,13 @@ import numpy as np
 import onnx
 import pytest
 
-from inference.comparison import (
-    BRIEF,
-    Answers,
-    Candidate,
-    Comparison,
-    Row,
-    _answers,
-    _first_answered,
-    _with_differences,
-    compare,
-    measure,
-    recommend,
-)
+from inference.comparison import _first_answered, compare
 from inference.comparison import work as measuring
+from inference.comparison.differences import with_differences
 from inference.comparison.examples import make_examples, widened
+from inference.comparison.measurement import BRIEF, Candidate, _answers, measure
+from inference.comparison.recommendation import recommend
+from inference.comparison.results import Answers, Comparison, Row
 from inference.devices import Device
 from inference.engines import Engine
 from inference.errors import TooLarge
@@ -410,7 +402,7 @@ def test_a_tie_has_two_winners() -> None:
     expected = {"y": np.array([[0.2, 0.8], [0.49999, 0.50001], [0.4, 0.6]], np.float32)}
     flipped = {"y": np.array([[0.2, 0.8], [0.50001, 0.49999], [0.6, 0.4]], np.float32)}
 
-    row = _with_differences(Row("openvino", "f32"), flipped, expected)
+    row = with_differences(Row("openvino", "f32"), flipped, expected)
 
     assert row.same_winner == pytest.approx(2 / 3)
 
@@ -570,14 +562,14 @@ def test_outputs_that_cannot_be_read_make_no_sense(tmp_path: Path, write: Callab
 
 @pytest.mark.parametrize("dtype", ["S5", "U5", "M8[s]", "c16", "V8"])
 def test_an_output_of_something_else_than_numbers_does_not_agree(dtype: str) -> None:
-    row = _with_differences(FAST, {"y": np.zeros((2, 3), dtype)}, {"y": np.zeros((2, 3), np.float32)})
+    row = with_differences(FAST, {"y": np.zeros((2, 3), dtype)}, {"y": np.zeros((2, 3), np.float32)})
 
     assert row.error == "The output y holds no numbers, unlike the reference's."
 
 
 @pytest.mark.parametrize("got", [np.array([b"cat", b"cow"]), np.zeros(2, "V3"), np.zeros(2)])
 def test_an_output_of_other_texts_does_not_agree(got: np.ndarray) -> None:
-    row = _with_differences(FAST, {"y": got}, {"y": np.array([b"cat", b"dog"])})
+    row = with_differences(FAST, {"y": got}, {"y": np.array([b"cat", b"dog"])})
 
     assert row.error == "The texts of the output y are others than the reference's."
 
@@ -586,8 +578,8 @@ def test_what_float32_cannot_tell_from_nothing_is_no_difference() -> None:
     """Heat maps and scores of examples that hold nothing, by a logistic function that is 1.1e-7 off."""
     exact, rounded = np.full((1, 3), 3e-7, np.float32), np.array([[1.9e-7, 3e-7, 4e-7]], np.float32)
 
-    row = _with_differences(FAST, {"y": rounded}, {"y": exact})
-    other = _with_differences(FAST, {"y": exact + np.float32(1e-6)}, {"y": exact})
+    row = with_differences(FAST, {"y": rounded}, {"y": exact})
+    other = with_differences(FAST, {"y": exact + np.float32(1e-6)}, {"y": exact})
 
     assert row.max_rel_diff is not None and row.max_rel_diff < 1e-3 and row.same_winner == 1.0
     assert other.max_rel_diff is not None and other.max_rel_diff > 1e-3
@@ -613,7 +605,7 @@ def test_differences_are_found_in_every_block_and_taken_by_example() -> None:
     got[0, -1], got[1, -1] = 1.0, 0.5
 
     def differences(outputs: np.ndarray) -> Row:
-        return _with_differences(FAST, {"y": outputs}, {"y": expected})
+        return with_differences(FAST, {"y": outputs}, {"y": expected})
 
     assert (differences(got).max_abs_diff, differences(got).max_rel_diff) == (1.0, 0.25)
     got[1, -2] = 7.0

@@ -15,7 +15,7 @@ import pytest
 
 from inference import host_memory
 from inference.checking import check_file
-from inference.comparison import BRIEF, Candidate, measure
+from inference.comparison.measurement import BRIEF, Candidate, measure
 from inference.conversion import convert
 from inference.limited_child import ChildFailed, Limits, Message, run_child
 from inference.refusal import FileRejected

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from inference import refusal
-from inference.comparison import AGREES_BELOW
+from inference.comparison.results import AGREES_BELOW
 from models_app.models import Comparison, ModelVersion
 from models_app.pages.words import count_words, milliseconds_words, moment_words, short_seconds, size_words
 from models_app.services.choose import AUTO

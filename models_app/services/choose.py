@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from django.db import transaction
 
-from inference.comparison import FULL
+from inference.comparison.measurement import FULL
 from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, ValidationFailed
 from models_app.choices import JobKind

@@ -10,10 +10,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from inference.comparison import BRIEF, Candidate, Effort, Row
-from inference.comparison import Comparison as Measured
 from inference.comparison import compare as measure_all
 from inference.comparison.examples import make_examples, widened
+from inference.comparison.measurement import BRIEF, Candidate, Effort
+from inference.comparison.results import Comparison as Measured
+from inference.comparison.results import Row
 from inference.conversion import ConversionFailed
 from inference.devices import choose_device, list_devices, load_nvml
 from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from inference.checking import check_file
-from inference.comparison import BRIEF, Candidate, measure
+from inference.comparison.measurement import BRIEF, Candidate, measure
 from inference.conversion import convert
 from inference.refusal import FileRejected
 from inference.workspace import Workspace
