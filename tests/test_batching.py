@@ -15,7 +15,9 @@ import pytest
 
 from inference.errors import BadImage, BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
 from inference.runner import batching
-from inference.runner.batching import Batcher, BatchRules, Call, Work
+from inference.runner.batch_rules import BatchRules
+from inference.runner.batching import Batcher
+from inference.runner.calls import Call, Work
 from inference.signature import Signature, TensorSpec
 from tests.running_portal import wait_for
 

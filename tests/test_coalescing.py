@@ -16,7 +16,8 @@ import pytest
 
 from inference.client import Runners
 from inference.runner import coalescing
-from inference.runner.batching import BatchRules, Call, Part, Work
+from inference.runner.batch_rules import BatchRules
+from inference.runner.calls import Call, Part, Work
 from inference.runner.coalescing import MOST_CALLS, MOST_S, Coalescer
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from inference.images import decode_image, decode_picture, render_seen
+from inference.images import decode_image, decode_picture
+from inference.images.rendering import render_seen
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.signature import TensorSpec
 

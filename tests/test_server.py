@@ -14,7 +14,7 @@ import pytest
 
 from inference.client import Reply, Runners
 from inference.errors import BadInput, EngineFailed, PortalError
-from inference.runner.batching import BatchRules
+from inference.runner.batch_rules import BatchRules
 from inference.runner.config import RunnerConfig
 from inference.runner.server import Server
 from inference.signature import Signature, TensorSpec

@@ -10,9 +10,9 @@ import pytest
 from django.template.loader import render_to_string
 from PIL import Image, PngImagePlugin
 
-from inference import images
 from inference.client import Seen
 from inference.errors import BadImage
+from inference.images.rendering import render_thumbnail
 from models_app.models import ModelVersion
 from models_app.tryit import drawings
 from models_app.tryit.answers import Answer, Score, are_all_shares, shown_output, shown_scores
@@ -125,7 +125,7 @@ def test_labels_and_file_names_are_shown_as_text() -> None:
 def test_a_thumbnail_is_small_and_encoded_again() -> None:
     note = PngImagePlugin.PngInfo()
     note.add_text("comment", "what a runner wrote")
-    small, size = images.render_thumbnail(png(1000, 500))
+    small, size = render_thumbnail(png(1000, 500))
 
     shown = drawings.thumbnail(Seen(png(1000, 500, pnginfo=note), *size, b""))
 

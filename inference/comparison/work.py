@@ -26,7 +26,7 @@ from inference.errors import BadInput
 from inference.limited_child import Message
 from inference.limited_child.report import Report
 from inference.processes import memory_bytes
-from inference.runner.batching import is_batch_of_one, is_batchable
+from inference.runner.batch_rules import is_batch_of_one, is_batchable
 from inference.runner.tuning import most_streams
 from inference.signature import Signature
 from inference.tensors import check_width

@@ -25,74 +25,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 from inference.engines import Engine, first_line
 from inference.errors import BadInput, Busy, DeadlinePassed, EngineFailed, NotLoaded
+from inference.runner.batch_rules import (
+    BatchRules,
+    has_fixed_sizes,
+    is_batch_of_one,
+    is_batchable,
+    is_padded,
+    row_counts,
+)
+from inference.runner.calls import Array, Call, Part, Work, stack
 from inference.runner.shortage import is_for_memory
 from inference.signature import Signature
 
-Array = np.ndarray[Any, Any]
 ALONE_FOR_S = 0.05
 """How long a request must have had no company to be run by `alone`. Otherwise one of two alternating clients would
 sometimes be, and take a core from the other's call."""
 _UNEQUAL = "The inputs hold different numbers of examples."
-
-
-@dataclass(eq=False, slots=True)
-class Work:
-    """One request: its deadline (monotonic clock), and its parts that have been queued so far."""
-
-    deadline: float
-    parts: list[Part] = field(default_factory=list)
-    uncut: Iterator[Part] = field(default_factory=lambda: iter(()))
-    """The parts not queued yet. While there are any, at least one of `parts` has not been run."""
-    has_place: bool = False
-    queued: int = 0
-    """How many of its parts wait in the queue."""
-    is_over: bool = False
-    """It was answered, or nobody waits any more: parts still in the queue are not run."""
-    queued_at: float = 0.0
-
-
-@dataclass(eq=False, slots=True)
-class Part:
-    """A part of a request that is run in one call, and its result: `outputs` by name, batch axis first, or `error`."""
-
-    work: Work
-    inputs: Mapping[str, Array]
-    rows: int
-    key: tuple[tuple[int, ...], ...]
-    """Parts with equal keys can be run as one batch: the same shapes but for the batch axis."""
-    outputs: dict[str, Array] = field(default_factory=dict)
-    error: Exception | None = None
-    began: float = 0.0
-    ended: float = 0.0
-    make: Callable[[], Mapping[str, Array]] | None = None
-    """Makes `inputs` on the engine's thread; an exception becomes the part's `error`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of the engine. If `rows` is 0, nothing was run: its parts were late or their inputs failed."""
-
-    parts: Sequence[Part]
-    rows: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRules:
-    """How many rows are run in one call, and how long an idle engine waits for more. `is_batchable`: rows of several
-    requests may share a call. `is_brief`: a call is so short that the event loop may make it."""
-
-    max_batch: int
-    max_wait_s: float = 0.0
-    is_batchable: bool = True
-    is_brief: bool = False
 
 
 class Batcher:
@@ -330,7 +281,7 @@ class Batcher:
         rows = sum(part.rows for part in batch)
         padding = self._padding(rows) if may_pad else 0
         try:
-            outputs = self._engine_at(began).run(_stack(batch, padding))
+            outputs = self._engine_at(began).run(stack(batch, padding))
             is_shared = len(batch) > 1 or padding > 0
             if is_shared and any(tensor.shape[:1] != (rows + padding,) for tensor in outputs.values()):
                 raise ValueError("the answers cannot be told apart")  # then each is run alone
@@ -374,31 +325,6 @@ class Batcher:
         return self._alone if now - self._contended_at > ALONE_FOR_S else self._engine
 
 
-def is_batchable(signature: Signature) -> bool:
-    """Whether every input and output has a free batch axis in front, so that requests can be run together."""
-    return all(spec.shape and spec.shape[0] is None for spec in (*signature.inputs, *signature.outputs))
-
-
-def is_padded(engine: Engine) -> bool:
-    """Whether calls are padded to a few numbers of rows, because a new number costs more than unused rows do."""
-    return engine.device != "cpu"
-
-
-def row_counts(most: int) -> list[int]:
-    """The numbers of rows that calls are padded to: powers of two, and `most`."""
-    return [*(2**n for n in range((most - 1).bit_length())), most]
-
-
-def has_fixed_sizes(signature: Signature) -> bool:
-    """Whether only the number of rows differs between calls, so that all take about the same time."""
-    return all(None not in spec.shape[1:] for spec in signature.inputs)
-
-
-def is_batch_of_one(signature: Signature) -> bool:
-    """Whether the file fixes the batch at one, so that several rows are run one after the other."""
-    return bool(signature.inputs) and all(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
-
-
 def _client_error(error: Exception, inputs: Mapping[str, Array], signature: Signature) -> Exception:
     """The error for the client after the engine failed."""
     if isinstance(error, BadInput):
@@ -407,13 +333,3 @@ def _client_error(error: Exception, inputs: Mapping[str, Array], signature: Sign
     if len({inputs[name].shape[:1] for name in of_examples if name in inputs}) > 1 and not is_for_memory(error):
         return BadInput(f"{_UNEQUAL} The engine says: {first_line(error)}")
     return EngineFailed(f"The engine failed on this input: {first_line(error)}")
-
-
-def _stack(batch: Sequence[Part], padding: int) -> Mapping[str, Array]:
-    """All rows in one batch, padded with `padding` copies of the last row, as that is one that the model accepts."""
-    if len(batch) == 1 and not padding:
-        return batch[0].inputs
-    last = batch[-1].inputs
-    return {
-        name: np.concatenate([*(part.inputs[name] for part in batch), *[last[name][-1:]] * padding]) for name in last
-    }

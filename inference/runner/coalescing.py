@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from inference.runner.batching import Call
+from inference.runner.calls import Call
 
 MOST_CALLS = 8
 MOST_S = 0.025

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from inference import images, tensors, wire
+from inference import tensors, wire
 from inference.alarm import Alarm
 from inference.engines import NARROW_ENGINES, Engine
 from inference.errors import (
@@ -32,8 +32,12 @@ from inference.errors import (
     PortalError,
     ValidationFailed,
 )
+from inference.images import decode_image, decode_picture
+from inference.images.rendering import render_seen, render_thumbnail
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
-from inference.runner.batching import Batcher, BatchRules, Call, Work
+from inference.runner.batch_rules import BatchRules
+from inference.runner.batching import Batcher
+from inference.runner.calls import Call, Work
 from inference.runner.coalescing import LONGEST_S, Coalescer
 from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
@@ -234,7 +238,7 @@ class Server:
     def _make_inputs(self, request: Request, picture: memoryview, plan: ImagePlan) -> Mapping[str, Array]:
         """On the engine's thread. Its time does not count as queue time. Raises BadImage."""
         began = time.monotonic()
-        decoded = images.decode_picture(picture, plan)
+        decoded = decode_picture(picture, plan)
         inputs = {self._signature.inputs[0].name: decoded.values[None]}
         if decoded.is_first:
             request.first.append(0)
@@ -247,7 +251,7 @@ class Server:
         if request.is_over:
             return
         try:
-            decoded = images.decode_picture(picture, plan)
+            decoded = decode_picture(picture, plan)
             request.pictures[place] = decoded.values
             if decoded.is_first:
                 request.first.append(place)
@@ -299,8 +303,8 @@ class Server:
     def _see(self, request: Request, body: memoryview, plan: ImagePlan) -> None:
         """On a decoder thread: a thumbnail, and the picture as the model gets it, both as PNG."""
         try:
-            small, size = images.render_thumbnail(body)
-            as_model = images.render_seen(images.decode_image(body, plan), plan)
+            small, size = render_thumbnail(body)
+            as_model = render_seen(decode_image(body, plan), plan)
         except Exception as error:
             self._in_loop(self._refuse, request, error)
         else:

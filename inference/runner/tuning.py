@@ -28,7 +28,7 @@ from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelU
 from inference.free_sizes import free_sizes
 from inference.garbage import give_memory_back
 from inference.refusal import speed_words
-from inference.runner.batching import BatchRules, is_batchable, is_padded, row_counts
+from inference.runner.batch_rules import BatchRules, is_batchable, is_padded, row_counts
 from inference.runner.config import MOST_BATCH, RunnerConfig
 from inference.runner.independence import answers_rows_alone
 from inference.runner.shortage import is_for_memory

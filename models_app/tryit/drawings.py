@@ -18,7 +18,8 @@ from PIL import Image
 
 from inference.client import Seen
 from inference.errors import BadImage
-from inference.images import THUMBNAIL_SIDE, open_picture
+from inference.images.opening import open_picture
+from inference.images.rendering import THUMBNAIL_SIDE
 from inference.preprocessing import shown
 
 SEEN_SIDE = 256
