@@ -48,7 +48,7 @@ def run_models() -> None:
     reconcile.requeue_all(node)
     connections.close_all()
     pre_execute.connect(_acknowledge, weak=False)
-    post_spawn.connect(_take_up, weak=False)
+    post_spawn.connect(_recover, weak=False)
     cluster.run(nodes.SEEN_EVERY_S, _Watch(node).beat)
 
 
@@ -56,8 +56,8 @@ def _acknowledge(sender: str, func: Any, task: dict[str, Any], **_: Any) -> None
     acknowledge_at_start(task)
 
 
-def _take_up(sender: str, **_: Any) -> None:
-    """In each new worker: it may replace one that was killed, whose instance waits to be taken up."""
+def _recover(sender: str, **_: Any) -> None:
+    """In each new worker: it may replace one that was killed, whose instance waits to be recovered."""
     reconcile.recover_abandoned(nodes.this_node())
     connections.close_all()
     skip_stale(_is_stale)

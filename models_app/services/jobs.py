@@ -38,7 +38,7 @@ class _Deleted(Exception):
 def run(job_pk: int) -> None:
     """Do the job unless another process did or does. What it raises is logged; the row gets a constant sentence.
 
-    Where the database stays unavailable this process ends, and the job is taken up again as cut off.
+    Where the database stays unavailable this process ends, and the job is recovered as cut off.
     """
     try:
         job = claim(job_pk)

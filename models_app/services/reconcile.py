@@ -1,4 +1,4 @@
-"""Reconcile: correct the rows after processes died, and take up what is still wanted."""
+"""Reconcile: correct the rows after processes died, and queue what is still wanted."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def recover_abandoned(node: Node) -> int:
         owner = instance.owner
         if owner is not None and is_alive(owner):
             continue
-        count += _take_up(instance)
+        count += _recover(instance)
     return count
 
 
-def _take_up(instance: Instance) -> bool:
+def _recover(instance: Instance) -> bool:
     """False where another process was faster, also where a new owner loads it by now.
 
     The files are removed before the move is committed: later they might be those of a new owner.
