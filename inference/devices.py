@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import psutil
 
-from inference.engines import GPU_ENGINES
+from inference.catalog import ENGINES
 from inference.processes import NO_GPU
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def choose_device(devices: Sequence[Device]) -> Device:
 
 def device_for(engine: str, devices: Sequence[Device]) -> Device:
     """The device for models of this engine: `choose_device` if it can use a GPU, else the CPU. Raises ValueError."""
-    return choose_device(devices if engine in GPU_ENGINES else [device for device in devices if device.kind == "cpu"])
+    return choose_device(devices if ENGINES[engine].has_gpu else [device for device in devices if device.kind == "cpu"])
 
 
 def visible_devices_environment(device: Device | None) -> dict[str, str]:

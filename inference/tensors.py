@@ -193,7 +193,7 @@ def _check_vocabulary(array: Array, name: str, below: int) -> None:
 
 
 def check_width(inputs: Mapping[str, Array]) -> None:
-    """Raises BadInput for a number beyond int32, which an engine of NARROW_ENGINES would turn into another one."""
+    """Raises BadInput for a number beyond int32, which a narrow engine would turn into another one."""
     for name, array in inputs.items():
         if dtype_name(array.dtype) not in WIDER_THAN_INT32 or not array.size:
             continue

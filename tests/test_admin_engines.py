@@ -140,7 +140,7 @@ def test_the_choice_can_be_left_to_the_portal_again() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "sentence"),
     [
-        ("onnx", "f32", "The keras file runs in"),
+        ("onnx", "f32", "The Keras file runs in"),
         ("litert", "bf16", "litert does not compute in bf16. Leave the precision out."),
         ("openvino", "f64", "openvino does not compute in f64. Leave the precision out."),
         ("litert", "f32", "cannot run in litert: The operation X cannot be had."),
@@ -194,6 +194,23 @@ def test_a_file_in_another_format_comes_as_an_attachment() -> None:
     assert 'filename="cats-v1.onnx"' in response.headers["Content-Disposition"]
     assert "was not made as OpenVINO yet" in words(missing)
     assert "damaged on disk" in words(damaged) and Job.objects.get().target == "onnx"
+
+
+def test_a_format_that_cannot_be_made_is_named_as_on_the_page() -> None:
+    version = make_version(format="frozen_graph", file_name="model.pb")
+    client = client_with()
+
+    page, shown = text_of(client.get(f"{LIST}{version.pk}/change/")), text_of(client.get(LIST))
+    Conversion.objects.create(version=version, format="tflite", sentence="The operation X cannot be had.")
+    refused = client.post(f"{LIST}{version.pk}/make/?format=tflite")
+    version.format = "tflite"
+    version.save()
+    refused_at_once = client.post(f"{LIST}{version.pk}/make/?format=onnx")
+
+    assert "<b>Frozen .pb</b> file" in page and "Frozen .pb file, " in shown
+    assert "The operation X cannot be had." in words(refused)
+    assert "The TensorFlow Lite file cannot be converted to ONNX." in words(refused_at_once)
+    assert not Job.objects.exists()
 
 
 async def _read(response: Any) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.catalog import FORMATS
 from inference.conversion import CannotConvert, ConversionFailed, Converted, Outcome, convert
 from inference.limited_child import Limits
 from inference.workspace import Workspace
@@ -17,13 +18,7 @@ from tests import real_models
 from tests.engine_fixtures import Arrays, Ran, Task, all_converted, converted, difference, model_data, run_engines
 from tests.this_host import available
 
-ENGINE_OF = {
-    "saved_model": "tensorflow",
-    "frozen_graph": "tensorflow",
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "tflite": "litert",
-}
+ENGINE_OF = {target: FORMATS[target].reference for target in FORMATS["keras"].targets}
 needs_everything = pytest.mark.skipif(available().name != "full", reason=f"this host: {available().missing}")
 PLENTY = Limits(seconds=300.0, memory_bytes=6 * 10**9)
 MEMORY_FOR_HEAVY = int(1.3e9)
@@ -272,7 +267,7 @@ def test_a_model_that_writes_its_variables_becomes_a_saved_model_only(tmp_path: 
 
 
 def test_a_format_that_is_not_made_from_another_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CannotConvert, match="The tflite file cannot be converted to onnx"):
+    with pytest.raises(CannotConvert, match="The TensorFlow Lite file cannot be converted to ONNX"):
         converted(tmp_path, real_models.fer_tflite(), "tflite", "onnx")
 
 
@@ -407,7 +402,7 @@ def test_one_opening_makes_all_targets_and_one_that_cannot_be_made_loses_no_othe
     assert sum("Opening" in detail for detail in stages) == 1
     assert isinstance(made["saved_model"], Converted)
     assert [made[target].operation for target in ("onnx", "tflite")] == ["Digamma", "Digamma"]  # type: ignore[union-attr]
-    assert str(made["keras"]) == "The frozen_graph file cannot be converted to keras."
+    assert str(made["keras"]) == "The Frozen .pb file cannot be converted to Keras."
 
 
 @needs_everything

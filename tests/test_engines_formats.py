@@ -34,7 +34,7 @@ def fer_answers(
     runs = {
         "tensorflow": ("hdf5", "saved_model", "frozen_graph"),
         "onnxruntime": ("onnx",),
-        "openvino": ("openvino", "onnx", "frozen_graph"),
+        "openvino": ("openvino", "onnx"),
         "litert": ("tflite",),
     }
     return {
@@ -55,7 +55,6 @@ def fer_answers(
         ("onnxruntime", "onnx"),
         ("openvino", "openvino"),
         ("openvino", "onnx"),
-        ("openvino", "frozen_graph"),
         ("litert", "tflite"),
     ],
 )

@@ -186,7 +186,7 @@ def test_a_conversion_that_is_killed_fails_with_a_reason_and_the_version_stays_u
 
     print(failed["detail"])
     assert failed["state"] == "failed"
-    assert failed["detail"].startswith("The conversion to onnx ended early.")
+    assert failed["detail"].startswith("The conversion to ONNX ended early.")
     assert answer.status_code == 200, answer.text
     assert again.status_code == 200
     api.delete("/api/models/interrupted/", params={"unload": "true"})

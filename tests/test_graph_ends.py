@@ -75,7 +75,7 @@ def test_what_may_be_chosen_is_told_of_rejected_files_too(tmp_path: Path, chosen
 
 
 def test_a_choice_for_a_file_that_needs_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileRejected, match="for frozen graphs only, and this is a keras file"):
+    with pytest.raises(FileRejected, match="for frozen graphs only, not for Keras files"):
         checked(tmp_path, SAMPLE, graph_outputs=["scores"])
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.engines import DIRECT_ENGINES_BY_FORMAT, SUFFIX_OF_FORMAT
+from inference.catalog import FORMATS
 from inference.errors import ValidationFailed
 from inference.limited_child import NONSENSE, ChildFailed, ChildKilled, Limits, Message, Progress, run_child
 from inference.options import GraphEnds, parse_options
@@ -75,15 +75,16 @@ def check_file(
         request = {"verb": "inspect", "path": str(copy), **chosen}
         facts = ask(request, limits=_inspect_limits(path), stage=(10, "Reading what kind of file it is."))
         format_name = str(facts.get("format"))
-        if format_name not in DIRECT_ENGINES_BY_FORMAT:
+        if format_name not in FORMATS:
             raise FileRejected(NONSENSE)
-        if (graph_inputs or graph_outputs) and format_name != "frozen_graph":
+        form = FORMATS[format_name]
+        if (graph_inputs or graph_outputs) and not form.has_graph_ends:
             raise FileRejected(
-                f"Inputs and outputs can be chosen for frozen graphs only, and this is a {format_name} file. Leave "
+                f"Inputs and outputs can be chosen for frozen graphs only, not for {form.word} files. Leave "
                 "graph_inputs and graph_outputs out of the options."
             )
-        engine = DIRECT_ENGINES_BY_FORMAT[format_name][0]
-        copy = workspace.prepare(path, f"model{SUFFIX_OF_FORMAT[format_name]}")
+        engine = form.reference
+        copy = workspace.prepare(path, f"model{form.suffix}")
         request = {"verb": "open", "path": str(copy), "format": format_name, "engine": engine, **chosen}
         limits = OPEN_LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE)
         opened = ask(request, limits=limits, stage=(30, f"Opening it with {engine} to read its inputs and outputs."))

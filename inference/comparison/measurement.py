@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from inference.catalog import FORMATS
 from inference.comparison.results import MAX_INPUT_ROWS, Answers, Array, Row
 from inference.devices import Device, visible_devices_environment
-from inference.engines import SUFFIX_OF_FORMAT
 from inference.limited_child import ChildFailed, Limits, Message, Progress, run_child
 from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing
@@ -71,7 +71,7 @@ def measure(
 ) -> tuple[Row, Answers | None]:
     """One engine in one fresh process: its row without differences, and its answers, None where it failed."""
     bare = Row(candidate.engine, candidate.precision, device=candidate.gpu.id if candidate.gpu else "cpu")
-    copy = workspace.prepare(candidate.path, f"model{SUFFIX_OF_FORMAT[candidate.format]}")
+    copy = workspace.prepare(candidate.path, f"model{FORMATS[candidate.format].suffix}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
     np.savez(given, *(array[:MAX_INPUT_ROWS] if array.ndim else array for array in inputs.values()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from inference.catalog import ENGINES
 from inference.comparison.results import Row, agrees
-from inference.engines import PARALLEL_ENGINES
 from inference.refusal import speed_words
 
 AS_FAST = 0.8
@@ -40,10 +40,10 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
     fastest = _as_fast_as_the_fastest(agreeing)
     soonest_ms = min(row.p50_ms or math.inf for row in fastest)
     soon = [row for row in fastest if AS_FAST * (row.p50_ms or math.inf) <= soonest_ms]
-    best = min(soon, key=lambda row: (row.engine not in PARALLEL_ENGINES, row.p50_ms or math.inf))
+    best = min(soon, key=lambda row: (not ENGINES[row.engine].is_parallel, row.p50_ms or math.inf))
     as_fast = _joined([row.engine for row in fastest if row.engine != best.engine])
     if best.engine != reference.engine:
-        has_equals = len(soon) > 1 and best.engine in PARALLEL_ENGINES
+        has_equals = len(soon) > 1 and ENGINES[best.engine].is_parallel
         return best.engine, _why(best, reference, as_fast, has_equals=has_equals)
     if as_fast:
         return best.engine, f"{_named(best)} answers a single example soonest. As a service {as_fast} would be as fast."

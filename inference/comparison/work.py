@@ -13,15 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import (
-    NARROW_ENGINES,
-    Engine,
-    EngineSettings,
-    ModelUnusable,
-    Tensors,
-    first_line,
-    open_engine,
-)
+from inference.catalog import ENGINES
+from inference.engines import Engine, EngineSettings, ModelUnusable, Tensors, first_line, open_engine
 from inference.errors import BadInput
 from inference.limited_child import Message
 from inference.limited_child.report import Report
@@ -69,7 +62,7 @@ def _measure(request: Message) -> dict[str, Any]:
     began = time.perf_counter()
     engine = open_engine(name, path, file_format, settings)
     inputs = _inputs(request)
-    if name in NARROW_ENGINES:
+    if ENGINES[name].is_narrow:
         check_width(inputs)
     rows = _rows(engine, inputs)
     first = engine.run(_cut(engine, inputs, 0, rows))

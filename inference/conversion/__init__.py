@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.engines import SUFFIX_OF_FORMAT
+from inference.catalog import FORMATS
 from inference.json_object import is_text
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Message, Progress, run_child
 from inference.refusal import clean_text
@@ -24,18 +24,6 @@ MEMORY_PER_BYTE = 16
 """Raises the memory limit for a large file (`Limits.grown_for`). TensorFlow holds ten copies of weights while it makes
 constants of them, as for TensorFlow Lite and frozen graphs. For OpenVINO and ONNX the large weights stay out of that:
 ConvNeXtXLarge (1.4 GB) takes 3.9 and 7.4 GB, VGG16 (553 MB) 2.5 and 3.7, but 18 for TensorFlow Lite."""
-
-_FROM_TENSORFLOW = ("saved_model", "frozen_graph", "onnx", "openvino", "tflite")
-TARGETS_BY_FORMAT: dict[str, tuple[str, ...]] = {
-    "keras": _FROM_TENSORFLOW,
-    "hdf5": _FROM_TENSORFLOW,
-    "saved_model": _FROM_TENSORFLOW,
-    "frozen_graph": _FROM_TENSORFLOW,
-    "onnx": ("onnx", "openvino"),
-    "tflite": ("tflite", "openvino"),
-    "openvino": ("openvino",),
-}
-"""Format → the formats that it can be converted to; for its own format, the file is copied."""
 
 
 class ConversionFailed(Exception):
@@ -84,14 +72,15 @@ def convert(
     child makes the rest. `limits` are those of one child, by default LIMITS grown for the file. `sandbox` is the value
     of PORTAL_SANDBOX. Converted files are in the workspace, which is removed where there are none.
     """
+    facts = FORMATS[source_format]
     outcomes: dict[str, Outcome] = {
-        target: CannotConvert("", f"The {source_format} file cannot be converted to {target}.")
+        target: CannotConvert("", f"The {facts.word} file cannot be converted to {FORMATS[target].word}.")
         for target in targets
-        if target not in TARGETS_BY_FORMAT.get(source_format, ())
+        if target not in facts.targets
     }
     waiting = [target for target in dict.fromkeys(targets) if target not in outcomes]
     if waiting:
-        copy = workspace.prepare(source, f"model{SUFFIX_OF_FORMAT[source_format]}")
+        copy = workspace.prepare(source, f"model{facts.suffix}")
         most = limits or LIMITS.grown_for(copy, memory_per_byte=MEMORY_PER_BYTE)
         request = {
             "source": str(copy),
@@ -132,7 +121,7 @@ class _Attempt:
         except ChildFailed as failure:
             stopped = [self.current] if self.current and self.current not in self.outcomes else self.targets
             for target in stopped:
-                self._fail([target], f"The conversion to {target} ended early. {failure}")
+                self._fail([target], f"The conversion to {FORMATS[target].word} ended early. {failure}")
 
     def _on_part(self, part: Message) -> None:
         """The child sends `{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot",
@@ -160,7 +149,7 @@ class _Attempt:
         return Converted(path, Signature.from_json(part["signature"]), names)
 
     def _path(self, target: str) -> Path:
-        return self.workspace.tmp_directory / f"converted{SUFFIX_OF_FORMAT[target]}"
+        return self.workspace.tmp_directory / f"converted{FORMATS[target].suffix}"
 
     def _fail(self, targets: Sequence[str], sentence: str) -> None:
         for target in targets:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inference.catalog import FORMATS
 from inference.conversion import CannotConvert
-from inference.engines import ENGINES_BY_FORMAT, EngineSettings, ModelUnusable, first_line, open_engine
+from inference.engines import EngineSettings, ModelUnusable, first_line, open_engine
 from inference.garbage import collect_and_give_back
 from inference.limited_child import Message
 from inference.limited_child.report import Report
@@ -30,8 +31,9 @@ def work(request: Message, report: Report) -> dict[str, Any]:
         return {}
     for i, (target, path) in enumerate(paths.items()):
         share = (DONE_PERCENT - OPENED_PERCENT) * i // len(paths)
+        word = FORMATS[target].word
         report.part(begun=target)
-        report.progress(OPENED_PERCENT + share, f"Converting it to {target}.")
+        report.progress(OPENED_PERCENT + share, f"Converting it to {word}.")
         try:
             names = write(target, path)
             report.part(target=target, signature=engine.signature.as_json(), names=names)
@@ -41,7 +43,7 @@ def work(request: Message, report: Report) -> dict[str, Any]:
             report.part(target=target, failed=_sentence(refusal))
         except Exception as error:
             traceback.print_exc()
-            report.part(target=target, failed=f"The conversion to {target} failed: {first_line(error)}")
+            report.part(target=target, failed=f"The conversion to {word} failed: {first_line(error)}")
         collect_and_give_back()  # memory left by this target would count against the next one
     report.progress(DONE_PERCENT, "Keeping what was converted.")
     return {}
@@ -50,7 +52,7 @@ def work(request: Message, report: Report) -> dict[str, Any]:
 def _open(request: Message, report: Report) -> tuple[Any, Write]:
     """The reference engine with the file, and a function that writes a target and returns the names it changed."""
     source, source_format = Path(request["source"]), str(request["source_format"])
-    engine_name = ENGINES_BY_FORMAT[source_format][0]
+    engine_name = FORMATS[source_format].reference
     report.progress(5, f"Opening the file with {engine_name}.")
     settings = EngineSettings(
         graph_inputs=tuple(request["graph_inputs"]),

@@ -1,4 +1,8 @@
-"""The engines that execute models: one interface, one file per engine. Only these files import an engine's library."""
+"""The engines that execute models: one interface, one file per engine. Only these files import an engine's library.
+
+An engine's file has `load(path, format_name, settings)`, which returns an `Engine` or raises ModelUnusable, and perhaps
+`prepare()` (see `prepare_engine`). What an engine can do stands in `inference/catalog.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,58 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from inference import texts
+from inference.catalog import ENGINES, FORMATS
 from inference.garbage import importing
 from inference.signature import Signature, TensorSpec
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
-
-_CONVERTIBLE = ("tensorflow", "openvino", "onnxruntime", "litert")
-
-ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
-    "keras": _CONVERTIBLE,
-    "hdf5": _CONVERTIBLE,
-    "saved_model": _CONVERTIBLE,
-    "frozen_graph": _CONVERTIBLE,
-    "onnx": ("onnxruntime", "openvino"),
-    "tflite": ("litert", "openvino"),
-    "openvino": ("openvino",),
-}
-"""Format → engines that can run it, the reference first. Those not in DIRECT_ENGINES_BY_FORMAT run a converted file."""
-
-DIRECT_ENGINES_BY_FORMAT: dict[str, tuple[str, ...]] = {
-    "keras": ("tensorflow",),
-    "hdf5": ("tensorflow",),
-    "saved_model": ("tensorflow",),
-    "frozen_graph": ("tensorflow",),
-    "onnx": ("onnxruntime", "openvino"),
-    "tflite": ("litert",),
-    "openvino": ("openvino",),
-}
-"""Format → engines that open the uploaded file itself, the reference first. OpenVINO's reader of TensorFlow Lite leaves
-quantised inputs and outputs as stored, so it needs the conversion, which puts their scale into the graph."""
-
-SUFFIX_OF_FORMAT: dict[str, str] = {
-    "keras": ".keras",
-    "hdf5": ".h5",
-    "saved_model": ".archive",
-    "frozen_graph": ".pb",
-    "onnx": ".onnx",
-    "tflite": ".tflite",
-    "openvino": ".zip",
-}
-"""Format → the file name ending that loaders expect. A SavedModel is unpacked by its engine, inside the sandbox."""
-
-FORMAT_OF_ENGINE: dict[str, str] = {"openvino": "openvino", "onnxruntime": "onnx", "litert": "tflite"}
-"""Engine → the format that a file is converted to for it."""
-
-ENGINE_NAMES = ("tensorflow", "openvino", "onnxruntime", "litert")
-
-PRECISIONS_BY_ENGINE: dict[str, tuple[str, ...]] = {
-    "tensorflow": ("f32",),
-    "openvino": ("f32", "bf16", "f16"),
-    "onnxruntime": ("f32",),
-    "litert": ("f32",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +51,6 @@ class EngineSettings:
 
 _HEADING = re.compile(r"Exception from .*|Check '.*' failed at .*|FrontEnd API failed with \w+:")
 """Lines that OpenVINO puts before the actual message."""
-
-PARALLEL_ENGINES = frozenset({"openvino"})
-"""Engines that compute several calls at the same time, each in a stream of its own."""
-SPINNING_ENGINES = frozenset({"openvino", "onnxruntime", "litert"})
-"""Engines whose threads spin for a while after a call, on cores that others could use meanwhile."""
-
-NARROW_ENGINES = frozenset({"openvino"})
-"""Engines that compute integers of any type as int32, so 2^33 + 5 as 5 (see `tensors.check_width`), and float64 as
-float32."""
-
-GPU_ENGINES = frozenset({"tensorflow"})
-"""Engines that use a GPU where there is one; the others would only hold its device files open."""
-
-
-TEXT_ENGINES = frozenset({"tensorflow", "onnxruntime"})
-"""Engines that run models with texts as inputs or outputs; the others need extensions that are not installed."""
 
 
 class ModelUnusable(Exception):
@@ -140,9 +81,13 @@ DISK_FULL = "The disk is full, so the model could not be unpacked. Free some spa
 
 def open_engine(name: str, path: Path, format_name: str, settings: EngineSettings) -> Engine:
     """Import the library of the engine `name` and load the model at `path`. Raises ModelUnusable with a sentence."""
-    if name not in ENGINE_NAMES:
+    if name not in ENGINES:
         raise ModelUnusable(f"There is no engine called {name}.")
-    if settings.precision not in PRECISIONS_BY_ENGINE[name]:
+    if name not in FORMATS[format_name].direct_engines:
+        raise ModelUnusable(
+            f"The engine {name} does not open {FORMATS[format_name].word} files; they are converted first."
+        )
+    if settings.precision not in ENGINES[name].precisions:
         raise ModelUnusable(f"The engine {name} computes in f32 only. Choose openvino for {settings.precision}.")
     module = _import(name)
     try:
@@ -156,8 +101,8 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         engine = RenamedEngine(engine, settings.names, settings.names)
     if settings.signature is None:
         return engine
-    # TensorFlow runs the uploaded file itself, so the order is the same even where tensors once had other names.
-    have, wanted, has_same_order = engine.signature, settings.signature, name == "tensorflow"
+    # Without a target it runs the uploaded file itself: the order is the same even where tensors once had other names.
+    have, wanted, has_same_order = engine.signature, settings.signature, not ENGINES[name].target
     inputs = other_names(have.inputs, wanted.inputs, has_same_order=has_same_order)
     outputs = other_names(have.outputs, wanted.outputs, has_same_order=has_same_order)
     return RenamedEngine(engine, inputs, outputs) if inputs or outputs else engine
@@ -165,10 +110,11 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
 
 def _check_texts(engine: Engine, name: str) -> None:
     for spec in (*engine.signature.inputs, *engine.signature.outputs):
-        if spec.dtype == texts.DTYPE and name not in TEXT_ENGINES:
+        if spec.dtype == texts.DTYPE and not ENGINES[name].has_texts:
+            able = sorted(other for other, facts in ENGINES.items() if facts.has_texts)
             raise ModelUnusable(
                 f"The tensor {spec.name} holds text, which {name} runs only with extensions that are not here. Choose "
-                f"{' or '.join(sorted(TEXT_ENGINES))}, or save the model with plain numbers as its inputs and outputs."
+                f"{' or '.join(able)}, or save the model with plain numbers as its inputs and outputs."
             )
 
 

@@ -114,8 +114,6 @@ class LiteRtEngine:
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine:
     """Load a TensorFlow Lite file. Raises ModelUnusable with a sentence where LiteRT cannot."""
-    if format_name != "tflite":
-        raise ModelUnusable(f"The engine litert runs TensorFlow Lite files; a {format_name} file is converted first.")
     threads = settings.threads or min(MAX_THREADS, len(os.sched_getaffinity(0)))
     try:
         return LiteRtEngine(

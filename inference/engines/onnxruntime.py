@@ -68,8 +68,6 @@ class OnnxRuntimeEngine:
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> OnnxRuntimeEngine:
     """Load an ONNX file. Raises ModelUnusable with a sentence where ONNX Runtime cannot."""
-    if format_name != "onnx":
-        raise ModelUnusable(f"The engine onnxruntime runs ONNX files; a {format_name} file is converted first.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     if settings.threads:

@@ -1,10 +1,10 @@
-"""The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder), ONNX, frozen graphs.
+"""The engine `openvino`: OpenVINO IR (xml and bin, in a zip or a folder) and ONNX.
 
 Thread pinning is off: with it, several processes all bind to the same first cores (two processes: 92–116 images a
 second, 188 without). OpenVINO's conversion tool is not imported: nothing here uses it, it takes three quarters of
 OpenVINO's import (271 ms with it, 64 without) and sends telemetry over the network.
 
-OpenVINO's CPU plugin computes integers as int32 and float64 as float32, whatever the file says: see NARROW_ENGINES.
+OpenVINO's CPU plugin computes integers as int32 and float64 as float32, whatever the file says: see `is_narrow`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ _ALIGNMENT_BYTES = 64
 _WITH_BODIES = ("Loop", "TensorIterator", "If")
 _CALLERS_PER_STREAM = 2
 """While one caller's call is computed, the other's is already queued: with one per stream, 5 % of the cores idled."""
-_READ_DIRECTLY = ("openvino", "onnx", "frozen_graph")
 _MISSING = re.compile(
     r"(?:no translator found for operation\(s\):|conversion is failed for operation type:|Not supported ONNX op:|"
     r"No conversion rule found for operations:|No translator found for|not supported operation:?)\s*([\w.]+)"
@@ -99,8 +98,6 @@ class OpenVinoEngine:
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngine:
     """Load and compile for the CPU. Raises ModelUnusable with a sentence where OpenVINO cannot."""
-    if format_name not in _READ_DIRECTLY:
-        raise ModelUnusable(f"The engine openvino does not read {format_name} files; they are converted first.")
     core = ov.Core()
     if settings.precision not in _precisions(core):
         raise ModelUnusable(f"This processor does not compute in {settings.precision}. Choose f32.")

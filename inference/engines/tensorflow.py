@@ -187,7 +187,7 @@ def _open(path: Path, format_name: str, settings: EngineSettings) -> Traced:
             return _of_graph(open_saved_model(path))
         case "frozen_graph":
             return _of_graph(open_frozen_graph(path, settings.graph_inputs, settings.graph_outputs))
-    raise ModelUnusable(f"The engine tensorflow does not run {format_name} files.")
+    raise NotImplementedError(f"There is no case for the format {format_name}.")
 
 
 def _in_float32(traced: Traced) -> Traced:

@@ -16,7 +16,7 @@ BEGINS_ANEW = (
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """`format` is a `recognise.FormatName`; `labels` are those inside the file, in the order of the scores; `notes` are
+    """`format` is a name in FORMATS; `labels` are those inside the file, in the order of the scores; `notes` are
     sentences to show to the user although the file is accepted."""
 
     format: str

@@ -21,7 +21,8 @@ import numpy as np
 
 from inference import tensors, wire
 from inference.alarm import Alarm
-from inference.engines import NARROW_ENGINES, Engine
+from inference.catalog import ENGINES
+from inference.engines import Engine
 from inference.errors import (
     BadImage,
     BadInput,
@@ -84,7 +85,7 @@ class Server:
         self._config = config
         known = Signature.from_json(config.signature) if config.signature else engine.signature
         self._signature = with_vocabularies(engine.signature, known)
-        self._is_narrow = config.engine in NARROW_ENGINES
+        self._is_narrow = ENGINES[config.engine].is_narrow
         self._decoders = Decoders(_end_process)
         self.statistics = Statistics()
         self.batcher = Batcher(

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines import PARALLEL_ENGINES, SPINNING_ENGINES, Engine, ModelUnusable
+from inference.catalog import ENGINES
+from inference.engines import Engine, ModelUnusable
 from inference.free_sizes import free_sizes
 from inference.garbage import give_memory_back
 from inference.refusal import speed_words
@@ -108,7 +109,7 @@ class Loaded:
 
 def most_streams(engine: str, threads: int | None) -> int:
     """How many parallel calls can be useful: one per core, or per thread if the version limits threads further."""
-    if engine not in PARALLEL_ENGINES:
+    if not ENGINES[engine].is_parallel:
         return 1
     cores = len(os.sched_getaffinity(0))
     return min(cores, threads or cores)
@@ -176,7 +177,7 @@ class Tuning:
 
     def _may_spin(self, engine: Engine) -> bool:
         """Whether the engine uses several threads that spin. False for a large file, which is not opened again."""
-        if self.config.engine not in SPINNING_ENGINES or self._is_large:
+        if not ENGINES[self.config.engine].is_spinning or self._is_large:
             return False
         return engine.parallel > 1 or (self.config.threads is None and len(os.sched_getaffinity(0)) > 1)
 

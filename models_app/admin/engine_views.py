@@ -10,11 +10,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
+from inference.catalog import FORMATS
 from inference.errors import PortalError
 from models_app.admin.version_views import View, by_post, get_version, need
 from models_app.api.attachment import attachment
 from models_app.models import Job, ModelVersion
-from models_app.pages.background_work import FORMAT_WORDS
 from models_app.services import choose
 from models_app.services.compare import request_comparison
 from models_app.services.export import export
@@ -81,16 +81,16 @@ def export_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
     need(request, "view")
     version = get_version(object_id)
     target = request.GET.get("format", "")
-    if target not in FORMAT_WORDS:
+    if target not in FORMATS:
         raise Http404("There is no such format.")
     if not version.conversions.filter(format=target, sentence="").exists():
-        messages.warning(request, f"{version} was not made as {FORMAT_WORDS[target]} yet.")
+        messages.warning(request, f"{version} was not made as {FORMATS[target].word} yet.")
         return _page_of(version)
     try:
         found = export(version, target, by=request.user)
         if not isinstance(found, Job):
             return attachment(found.path, found.file_name)
-        messages.warning(request, f"The {FORMAT_WORDS[target]} file was damaged on disk; it is made again.")
+        messages.warning(request, f"The {FORMATS[target].word} file was damaged on disk; it is made again.")
     except PortalError as error:
         messages.error(request, error.message)
     return _page_of(version)

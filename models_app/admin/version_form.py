@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from inference.engines import ENGINE_NAMES
+from inference.catalog import ENGINES
 from inference.errors import PortalError, TooLarge, ValidationFailed
 from inference.options import PRECISIONS
 from inference.postprocessing import ACTIVATIONS
@@ -51,7 +51,7 @@ class UploadForm(forms.Form):
         error_messages={"required": "Choose a file.", "missing": "Choose a file.", "empty": "The file is empty."}
     )
     name = forms.CharField(max_length=100, error_messages={"required": "A name is needed."})
-    engine = forms.ChoiceField(choices=_choices([AUTO, *ENGINE_NAMES]), initial=AUTO)
+    engine = forms.ChoiceField(choices=_choices([AUTO, *ENGINES]), initial=AUTO)
     precision = forms.ChoiceField(choices=_choices(PRECISIONS), required=False)
     graph_inputs = forms.CharField(required=False)
     graph_outputs = forms.CharField(required=False)

@@ -6,10 +6,10 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from inference.engines import ENGINE_NAMES
+from inference.catalog import ENGINES
 from models_app.choices import FileStatus, InstanceState, JobState, KeyScope, VersionState
 
-ENGINES = ("auto", *ENGINE_NAMES)
+ENGINE_CHOICES = ("auto", *ENGINES)
 
 
 class Error(s.Serializer[Any]):
@@ -125,7 +125,7 @@ class UseForm(s.Serializer[Any]):
     preprocessing = s.CharField(required=False, help_text="JSON")
     postprocessing = s.CharField(required=False, help_text="JSON")
     options = s.CharField(required=False, help_text="JSON")
-    engine = s.ChoiceField(ENGINES, required=False)
+    engine = s.ChoiceField(ENGINE_CHOICES, required=False)
 
 
 class NewVersion(UseForm):
@@ -146,7 +146,7 @@ class VersionChange(s.Serializer[Any]):
     preprocessing = s.DictField(required=False)
     postprocessing = s.DictField(required=False)
     options = s.DictField(required=False)
-    engine = s.ChoiceField(ENGINES, required=False)
+    engine = s.ChoiceField(ENGINE_CHOICES, required=False)
 
 
 class LoadWish(s.Serializer[Any]):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from django.db import models
 
-from inference.engines import SUFFIX_OF_FORMAT
+from inference.catalog import FORMATS
 from models_app.models.version import ModelVersion
 
 
@@ -25,7 +25,7 @@ class Conversion(models.Model):
         constraints = [models.UniqueConstraint(fields=["version", "format"], name="one_conversion_a_format")]
 
     def __str__(self) -> str:
-        return f"{self.version} as {self.format}"
+        return f"{self.version} as {FORMATS[self.format].word}"
 
     @property
     def is_made(self) -> bool:
@@ -33,7 +33,7 @@ class Conversion(models.Model):
 
     @property
     def path(self) -> Path:
-        return self.version.directory / "converted" / f"{self.format}{SUFFIX_OF_FORMAT[self.format]}"
+        return self.version.directory / "converted" / f"{self.format}{FORMATS[self.format].suffix}"
 
 
 class Comparison(models.Model):

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from inference.catalog import FORMATS
 from models_app.choices import LONG_JOBS, PENDING_JOBS, JobKind, JobState
 from models_app.models import Comparison, Conversion, Job
 
-FORMAT_WORDS = {
-    "keras": "Keras",
-    "hdf5": "HDF5",
-    "saved_model": "SavedModel",
-    "frozen_graph": "Frozen .pb",
-    "onnx": "ONNX",
-    "openvino": "OpenVINO",
-    "tflite": "TensorFlow Lite",
-}
 _TITLES = {JobKind.COMPARE: "Comparison of the engines", JobKind.CHOOSE: "Choice of the engine"}
 
 
@@ -80,6 +72,6 @@ def _is_open(job: Job, known: set[str], comparison: Comparison | None) -> bool:
 
 def _work(job: Job) -> Work:
     if job.kind == JobKind.CONVERT:
-        title = f"Conversion to {FORMAT_WORDS.get(job.target, job.target)}"
+        title = f"Conversion to {FORMATS[job.target].word}"
         return Work(title, job.state, job.detail, job.progress, "make", job.target)
     return Work(_TITLES[JobKind(job.kind)], job.state, job.detail, job.progress, str(job.kind))

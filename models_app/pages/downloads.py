@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference.conversion import TARGETS_BY_FORMAT
+from inference.catalog import FORMATS
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Conversion, Job, ModelVersion
-from models_app.pages.background_work import FORMAT_WORDS, pending
+from models_app.pages.background_work import pending
 from models_app.pages.words import size_words
 
 
@@ -34,12 +34,12 @@ def downloads(version: ModelVersion, conversions: Sequence[Conversion], jobs: It
     for job in sorted(jobs, key=lambda one: one.pk):
         if job.kind == JobKind.CONVERT:
             last[job.target] = job
-    targets = [target for target in TARGETS_BY_FORMAT.get(version.format, ()) if target != version.format]
+    targets = [target for target in FORMATS[version.format].targets if target != version.format]
     return tuple(_download(target, made.get(target), last.get(target)) for target in targets)
 
 
 def _download(target: str, conversion: Conversion | None, job: Job | None) -> Download:
-    word = FORMAT_WORDS[target]
+    word = FORMATS[target].word
     if conversion is not None and conversion.is_made:
         return Download(target, word, "made", size=size_words(conversion.size_bytes))
     if conversion is not None:

@@ -6,20 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inference.engines import ENGINE_NAMES, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
+from inference.catalog import ENGINES, FORMATS
 from inference.errors import ValidationFailed
 from inference.options import PRECISIONS
 from models_app.choices import FileStatus
 from models_app.models import ModelVersion
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
-_ENGINE_WORDS = {
-    AUTO: "auto: the fastest that answers alike",
-    "tensorflow": "tensorflow: Keras and graphs as is",
-    "openvino": "openvino: mostly the fastest on a CPU",
-    "onnxruntime": "onnxruntime: ONNX as it is",
-    "litert": "litert: TensorFlow Lite as it is",
-}
+_AUTO_HINT = "the fastest that answers alike"
 _PRECISION_WORDS = {
     "f32": "f32: as exact as the model was made",
     "bf16": "bf16: faster, less exact, openvino only",
@@ -56,14 +50,14 @@ PRECISION_CHOICES = tuple(Choice(name, _PRECISION_WORDS[name]) for name in PRECI
 
 def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
     """`auto` first, then the engines that run this format; before it is known, all of them."""
-    return tuple(
-        Choice(name, _ENGINE_WORDS[name]) for name in (AUTO, *ENGINES_BY_FORMAT.get(file_format, ENGINE_NAMES))
-    )
+    names = FORMATS[file_format].engines if file_format else ENGINES
+    hints = {AUTO: _AUTO_HINT} | {name: ENGINES[name].hint for name in names}
+    return tuple(Choice(name, f"{name}: {hint}") for name, hint in hints.items())
 
 
 def check_precision(engine: str, precision: str) -> None:
     """Raises ValidationFailed where this engine does not compute in this precision; `auto` passes."""
-    if engine in PRECISIONS_BY_ENGINE and precision not in PRECISIONS_BY_ENGINE[engine]:
+    if engine != AUTO and precision not in ENGINES[engine].precisions:
         raise ValidationFailed.of("precision", f"{engine} computes in f32 only. Choose openvino for {precision}.")
 
 
@@ -80,7 +74,7 @@ def typed_names(text: str) -> list[str]:
 def is_frozen_graph(version: ModelVersion) -> bool:
     """By its format, or while that is not known, by the name of its file."""
     if version.status == FileStatus.READY:
-        return version.format == "frozen_graph"
+        return FORMATS[version.format].has_graph_ends
     return version.file_name.lower().endswith(".pb")
 
 

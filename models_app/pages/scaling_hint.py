@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inference.catalog import FORMATS
 from inference.errors import BadInput, ValidationFailed
 from inference.preprocessing import (
     FLOAT_DTYPES,
@@ -16,8 +17,6 @@ from models_app.models import ModelVersion
 
 _UNSCALED_ABOVE = 100.0
 """Values as large as this are pixels that nobody has scaled; all presets that scale end far below."""
-_FORMATS_READ = ("keras", "hdf5")
-"""Only of these is it known whether the model scales by itself."""
 NO_SIZE = "The model takes pictures of any size, and none is set."
 
 
@@ -54,7 +53,7 @@ def scaling_hint(version: ModelVersion) -> str:
     # BGR minus the mean is the one way of preparing that leaves pixels large on purpose.
     if own or not is_unscaled or any(plan.mean) or any(std != 1 for std in plan.std):
         return ""
-    doubt = "" if version.format in _FORMATS_READ else ", unless the model scales them itself"
+    doubt = "" if FORMATS[version.format].has_layers else ", unless the model scales them itself"
     return (
         "Pixels go in as 0–255; most models want 0–1 (the preset unit) or −1 to 1 (symmetric)"
         f"{doubt}. Choose a preset if the answers look wrong."

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils import timezone
 
+from inference.catalog import FORMATS
 from models_app.choices import MOVING_STATES, OWNED, TONES, FileStatus, InstanceState, JobKind, Remedy, VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.words import (
@@ -176,7 +177,7 @@ def version_row(
         status=version.status,
         rights=rights,
         remedy=version.remedy,
-        format=version.format,
+        format=FORMATS[version.format].word if version.format else "",
         size=size_words(version.size_bytes),
         engine_selected=(first.engine if first and first.engine else version.engine_selected),
         precision=(first.precision if first and first.engine else version.precision),

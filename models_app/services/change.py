@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from inference.catalog import FORMATS
 from inference.errors import InUse, NotReady, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
@@ -43,8 +44,9 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
             setattr(locked, name, value)
         ends = locked.options.graph_ends
         is_checked_again = ends != ends_before or locked.status == FileStatus.REJECTED
-        if locked.status == FileStatus.READY and any(ends.values()) and locked.format != "frozen_graph":
-            raise ValidationFailed.of("options", f"The {locked.format} file says what its inputs and outputs are.")
+        if locked.status == FileStatus.READY and any(ends.values()) and not FORMATS[locked.format].has_graph_ends:
+            word = FORMATS[locked.format].word
+            raise ValidationFailed.of("options", f"The {word} file says what its inputs and outputs are.")
         if not is_checked_again:
             _check_fit(locked, given)
         locked.save(update_fields=[*fields])

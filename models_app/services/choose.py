@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from django.db import transaction
 
+from inference.catalog import ENGINES, FORMATS
 from inference.comparison.measurement import FULL
-from inference.engines import DIRECT_ENGINES_BY_FORMAT, ENGINES_BY_FORMAT, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, ValidationFailed
 from models_app.choices import JobKind
 from models_app.models import Comparison, Job, ModelVersion
@@ -43,7 +43,7 @@ def settle(version: ModelVersion, *, by: Actor) -> dict[str, str]:
     known = Comparison.objects.filter(version=version).first()
     fields = _chosen(version, known) if known is not None else _until_measured(version)
     engine = fields["engine_selected"]
-    if version.precision not in PRECISIONS_BY_ENGINE[engine]:
+    if version.precision not in ENGINES[engine].precisions:
         raise ValidationFailed.of(
             "options", f"No engine that can run this file computes in {version.precision}. Leave the precision out."
         )
@@ -61,12 +61,12 @@ def _have_file_made(version: ModelVersion, engine: str, by: Actor) -> None:
 
 
 def _has_others(version: ModelVersion) -> bool:
-    return len(ENGINES_BY_FORMAT[version.format]) > 1
+    return len(FORMATS[version.format].engines) > 1
 
 
 def _until_measured(version: ModelVersion) -> dict[str, str]:
-    reference = DIRECT_ENGINES_BY_FORMAT[version.format][0]
-    if version.precision in PRECISIONS_BY_ENGINE[reference]:
+    reference = FORMATS[version.format].reference
+    if version.precision in ENGINES[reference].precisions:
         reason = _UNTIL_MEASURED if _has_others(version) else _REFERENCE
         return {"engine_selected": reference, "engine_reason": reason}
     return _for_precision(version) or {"engine_selected": reference, "engine_reason": _REFERENCE}
@@ -75,8 +75,8 @@ def _until_measured(version: ModelVersion) -> dict[str, str]:
 def _for_precision(version: ModelVersion, failed: Collection[str] = ()) -> dict[str, str] | None:
     """The first engine that computes in the precision asked for; None where the file cannot run in any of those."""
     not_made = {conversion.format for conversion in version.conversions.all() if not conversion.is_made}
-    for engine in ENGINES_BY_FORMAT[version.format]:
-        is_able = version.precision in PRECISIONS_BY_ENGINE[engine] and engine not in failed
+    for engine in FORMATS[version.format].engines:
+        is_able = version.precision in ENGINES[engine].precisions and engine not in failed
         if is_able and target_for(version, engine) not in not_made:
             reason = f"It computes in {version.precision}, which was asked for."
             return {"engine_selected": engine, "engine_reason": reason}
@@ -121,14 +121,14 @@ def _check_able(version: ModelVersion, engine: str, precision: str) -> None:
 
 def check_fit(file_format: str, engine: str, precision: str) -> None:
     """Raises ValidationFailed where a file of this format does not run in the engine, or not at the precision."""
-    engines = ENGINES_BY_FORMAT[file_format]
+    word, engines = FORMATS[file_format].word, FORMATS[file_format].engines
     if engine not in (AUTO, *engines):
         raise ValidationFailed.of(
-            "engine", f"The {file_format} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
+            "engine", f"The {word} file runs in {', '.join(engines)}, not in {engine}. Choose one of these."
         )
-    able = [name for name in engines if engine in (AUTO, name) and precision in PRECISIONS_BY_ENGINE[name]]
+    able = [name for name in engines if engine in (AUTO, name) and precision in ENGINES[name].precisions]
     if not able:
-        who = f"No engine for {file_format} files computes" if engine == AUTO else f"{engine} does not compute"
+        who = f"No engine for {word} files computes" if engine == AUTO else f"{engine} does not compute"
         raise ValidationFailed.of("options", f"{who} in {precision}. Leave the precision out.")
 
 
@@ -169,7 +169,7 @@ def _take_winner(job: Job, comparison: Comparison, *, by: str) -> dict[str, str]
 def _chosen(version: ModelVersion, comparison: Comparison) -> dict[str, str]:
     """The winner; where a precision is asked for that it does not compute in, the first engine that does."""
     winner = {"engine_selected": comparison.recommended, "engine_reason": comparison.reason}
-    if version.precision in PRECISIONS_BY_ENGINE[comparison.recommended]:
+    if version.precision in ENGINES[comparison.recommended].precisions:
         return winner
     failed = {row["engine"] for row in comparison.rows if row["error"] and row["precision"] == "f32"}
     return _for_precision(version, failed) or winner

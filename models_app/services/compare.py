@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from inference.catalog import ENGINES, FORMATS
 from inference.comparison import compare as measure_all
 from inference.comparison.examples import make_examples, widened
 from inference.comparison.measurement import BRIEF, Candidate, Effort
@@ -17,7 +18,6 @@ from inference.comparison.results import Comparison as Measured
 from inference.comparison.results import Row
 from inference.conversion import ConversionFailed
 from inference.devices import choose_device, list_devices, load_nvml
-from inference.engines import ENGINES_BY_FORMAT, GPU_ENGINES, PRECISIONS_BY_ENGINE
 from inference.errors import BadInput, NotFound, TooLarge
 from inference.free_sizes import free_sizes
 from inference.preprocessing import plan_image, value_range
@@ -56,7 +56,7 @@ def compare_version(
 ) -> Comparison:
     """Convert what is missing, measure, keep the rows. An engine that cannot run it has a row that says why."""
     version = job.version
-    engines = ENGINES_BY_FORMAT[version.format]
+    engines = FORMATS[version.format].engines
     targets = [target for engine in engines if (target := target_for(version, engine))]
     conversions = convert_version(job, targets, _part(progress, 0, _CONVERTED_AT))
     able = [_able(version, engine, conversions, all_precisions) for engine in engines]
@@ -82,7 +82,7 @@ def _able(
     version: ModelVersion, engine: str, conversions: Mapping[str, Conversion | ConversionFailed], all_precisions: bool
 ) -> _Able:
     """What there is to measure of one engine, or the row that says why there is nothing."""
-    precisions = PRECISIONS_BY_ENGINE[engine] if all_precisions else ("f32",)
+    precisions = ENGINES[engine].precisions if all_precisions else ("f32",)
     threads, is_trusted = version.options.threads, bool(version.trusted_by)
     target = target_for(version, engine)
     if not target:
@@ -109,7 +109,7 @@ def _on_their_devices(candidates: Sequence[Candidate]) -> list[Candidate]:
     if not gpus:
         return list(candidates)
     gpu = choose_device(gpus)
-    placed = [replace(one, gpu=gpu) if one.engine in GPU_ENGINES else one for one in candidates]
+    placed = [replace(one, gpu=gpu) if ENGINES[one.engine].has_gpu else one for one in candidates]
     return placed if placed[0] == candidates[0] else [candidates[0], *placed]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
+from inference.catalog import FORMATS
 from inference.conversion import CannotConvert, ConversionFailed, Converted
 from inference.conversion import convert as convert_file
 from inference.workspace import link_or_copy
@@ -25,7 +26,8 @@ from models_app.services.outcome import JobFailed, Outcome, Progress
 
 def request_conversion(version: ModelVersion, target: str, *, by: Actor) -> Job:
     """Queue the conversion to one format, unless it is on its way."""
-    return request(JobKind.CONVERT, version, by=by, target=target, detail=f"Waiting to be converted to {target}.")
+    detail = f"Waiting to be converted to {FORMATS[target].word}."
+    return request(JobKind.CONVERT, version, by=by, target=target, detail=detail)
 
 
 def convert(job: Job, progress: Progress) -> Outcome:
@@ -34,7 +36,8 @@ def convert(job: Job, progress: Progress) -> Outcome:
     if isinstance(made, ConversionFailed):
         raise JobFailed(str(made))
     if made.is_made:
-        return Outcome(f"The file is there as {job.target}.", {"format": job.target, "size_bytes": made.size_bytes})
+        sentence = f"The file is there as {FORMATS[job.target].word}."
+        return Outcome(sentence, {"format": job.target, "size_bytes": made.size_bytes})
     return Outcome(made.sentence, {"format": job.target, "operation": made.operation, "error": made.sentence})
 
 

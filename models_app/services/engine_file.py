@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.engines import DIRECT_ENGINES_BY_FORMAT, FORMAT_OF_ENGINE
+from inference.catalog import ENGINES, FORMATS
 from inference.errors import LoadFailed
 from models_app.models import Conversion, ModelVersion
 from models_app.services import files
@@ -23,7 +23,7 @@ class EngineFile:
 
 def target_for(version: ModelVersion, engine: str) -> str:
     """The format that the file has to be converted to for this engine; empty where it opens the file itself."""
-    return "" if engine in DIRECT_ENGINES_BY_FORMAT[version.format] else FORMAT_OF_ENGINE[engine]
+    return "" if engine in FORMATS[version.format].direct_engines else ENGINES[engine].target
 
 
 def file_for(version: ModelVersion, engine: str) -> EngineFile | None:

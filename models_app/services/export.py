@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.conversion import TARGETS_BY_FORMAT
+from inference.catalog import FORMATS
 from inference.errors import BadInput, ValidationFailed
 from models_app.models import Job, ModelVersion
 from models_app.services.actor import Actor
@@ -13,14 +13,7 @@ from models_app.services.convert import request_conversion
 from models_app.services.engine_file import kept_conversion
 from models_app.services.find import check_ready
 
-FORMATS: dict[str, str] = {
-    "saved_model": ".zip",
-    "frozen_graph": ".pb",
-    "onnx": ".onnx",
-    "openvino": ".zip",
-    "tflite": ".tflite",
-}
-"""Format → the ending of the downloaded file; a SavedModel and OpenVINO's two files come in a zip."""
+TARGETS = tuple(name for name, facts in FORMATS.items() if facts.download_ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +30,17 @@ def export(version: ModelVersion, target: str, *, by: Actor) -> Exported | Job:
     Raises ValidationFailed for an unknown format, NotReady for a file that is not checked, BadInput with what
     stands in the way.
     """
-    if target not in FORMATS:
-        raise ValidationFailed.of("format", f"The format is one of {', '.join(FORMATS)}.")
+    if target not in TARGETS:
+        raise ValidationFailed.of("format", f"The format is one of {', '.join(TARGETS)}.")
     check_ready(version)
     if target == version.format:
         return Exported(version.path, version.file_name)
-    if target not in TARGETS_BY_FORMAT[version.format]:
-        raise BadInput(f"The {version.format} file cannot be converted to {target}.")
+    source, wanted = FORMATS[version.format], FORMATS[target]
+    if target not in source.targets:
+        raise BadInput(f"The {source.word} file cannot be converted to {wanted.word}.")
     conversion = kept_conversion(version, target)
     if conversion is None:
         return request_conversion(version, target, by=by)
     if not conversion.is_made:
         raise BadInput(conversion.sentence)
-    return Exported(conversion.path, f"{version.model.name}-v{version.number}{_ending(target)}")
-
-
-def _ending(target: str) -> str:
-    """Two of the formats come in a zip: their names say which."""
-    return f"-{target}.zip" if FORMATS[target] == ".zip" else FORMATS[target]
+    return Exported(conversion.path, f"{version.model.name}-v{version.number}{wanted.download_ending}")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from inference.engines import ENGINE_NAMES
+from inference.catalog import ENGINES
 from inference.errors import LoadFailed, NotLoaded, NotReady, Unavailable, ValidationFailed
 from inference.options import parse_options
 from inference.protocols.v2_repository import LoadRequest, index_row
@@ -160,7 +160,7 @@ def _differences(version: ModelVersion, wanted: upload.VersionSettings) -> list[
 
 def _fields(request: LoadRequest) -> dict[str, Any]:
     """The settings as form fields; an unknown engine is left out, as it is another server's backend."""
-    return {name: text for name, text in request.settings.items() if name != "engine" or text in ENGINE_NAMES}
+    return {name: text for name, text in request.settings.items() if name != "engine" or text in ENGINES}
 
 
 def _settings(fields: Mapping[str, Any], max_batch: int | None) -> upload.VersionSettings:

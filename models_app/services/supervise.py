@@ -11,8 +11,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from inference.catalog import FORMATS
 from inference.devices import device_for, list_devices, load_nvml, visible_devices_environment
-from inference.engines import SUFFIX_OF_FORMAT
 from inference.errors import LoadFailed
 from inference.owner import Owner
 from inference.processes import identify
@@ -140,7 +140,7 @@ def _assignment(reporter: InstanceReporter, file: EngineFile) -> Assignment:
     return Assignment(
         name=f"i{instance.pk}",
         source=file.path,
-        file_name=f"model{SUFFIX_OF_FORMAT[file.format]}",
+        file_name=f"model{FORMATS[file.format].suffix}",
         config=config,
         workspace=Workspace(settings.PORTAL_RUN_DIR / f"instance-{instance.pk}"),
         sockets=settings.PORTAL_SOCKETS_DIR,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from django.db import IntegrityError, transaction
 
-from inference.engines import ENGINE_NAMES
+from inference.catalog import ENGINES
 from inference.errors import NotFound, ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import parse_labels, parse_postprocessing
@@ -66,8 +66,8 @@ def _decoded(fields: Mapping[str, Any], name: str) -> Any:
 
 
 def check_engine(name: object) -> str:
-    if name != "auto" and name not in ENGINE_NAMES:
-        raise ValidationFailed.of("engine", f"The engine is auto or one of {', '.join(ENGINE_NAMES)}.")
+    if name != "auto" and name not in ENGINES:
+        raise ValidationFailed.of("engine", f"The engine is auto or one of {', '.join(ENGINES)}.")
     return str(name)
 
 

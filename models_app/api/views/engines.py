@@ -17,7 +17,7 @@ from models_app.rights import CHANGE, VIEW
 from models_app.services import export, find
 from models_app.services.compare import last_comparison, request_comparison
 
-FORMAT = OpenApiParameter("format", str, required=True, enum=list(export.FORMATS), description="The format wanted")
+FORMAT = OpenApiParameter("format", str, required=True, enum=list(export.TARGETS), description="The format wanted")
 
 
 class CompareView(PortalView):

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from inference.engines import ENGINE_NAMES
+from inference.catalog import ENGINES
 from inference.errors import PortalError, ValidationFailed
 from inference.preprocessing import PRESETS
 from models_app import schema
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--labels", type=Path, metavar="FILE", help="one label a line, or a JSON list")
         parser.add_argument("--preset", choices=sorted(PRESETS), help="how pictures become numbers")
         parser.add_argument("--description", metavar="TEXT", help="of a new model")
-        parser.add_argument("--engine", choices=["auto", *ENGINE_NAMES], default="auto")
+        parser.add_argument("--engine", choices=["auto", *ENGINES], default="auto")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
