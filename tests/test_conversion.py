@@ -353,7 +353,7 @@ def _in_order(outputs: Arrays, expected: Arrays) -> Arrays:
 
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:
     def kill(percent: int, detail: str) -> None:
-        if "tflite" in detail:
+        if "TensorFlow Lite" in detail:
             for pid in children():
                 os.kill(pid, signal.SIGKILL)
 
