@@ -14,12 +14,10 @@ import math
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -30,7 +28,7 @@ from django.db import Error, connection, connections
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
-from inference.processes import die_with_parent, identify, is_alive, reap_orphans
+from inference.processes import identify, is_alive, reap_orphans
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.models import Node
@@ -40,6 +38,7 @@ from models_app.services.database_retry import without_waiting
 from models_app.services.dispatch import queue_cut_off_by_stop
 from models_app.services.nodes import node_at_work
 from portal import datadir, env, first_start
+from portal.child_process import Child, end_all
 
 logger = logging.getLogger("portal.serve")
 
@@ -47,8 +46,6 @@ ALREADY_RUNNING = 3
 NO_DATABASE = NO_BROKER = 1
 WEB_GRACE_S = 20.0
 CLUSTER_GRACE_S = 10.0
-_STEADY_S = 30.0
-_LONGEST_PAUSE_S = 10.0
 _LOOK_EVERY_S = 0.2
 _SOON_READY_S = 60.0
 _WEB = "web"
@@ -61,82 +58,6 @@ class NoBroker(Exception):
 
 class AlreadyRunning(Exception):
     """Another `serve` holds this data directory, the port or the database."""
-
-
-@dataclass
-class Child:
-    """One supervised process, in a group of its own so that Ctrl-C reaches only `serve`.
-
-    It dies with `serve`, even if that is killed: else the next `serve` would find port and data in use.
-    """
-
-    name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    grace_s: float
-    clean_up: Callable[[int], None] = lambda pid: None
-    """Called with the pid of a process that ended, to remove what it left behind."""
-    descriptors: Sequence[int] = ()
-    """File descriptors of `serve` that it inherits."""
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    start_again_at: float = 0.0
-    pause_s: float = 0.0
-    kill_at: float = 0.0
-
-    def start(self) -> None:
-        """A start that the system refuses (no memory for a moment) counts as an end."""
-        self.started_at = time.monotonic()
-        try:
-            self.process = subprocess.Popen(
-                self.command,
-                env={**os.environ, **self.environment},
-                process_group=0,
-                pass_fds=self.descriptors,
-                preexec_fn=partial(die_with_parent, os.getpid()),  # survives the exec
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            self._start_again(f"could not be started ({error})")
-
-    def look(self) -> None:
-        """Restart it if it has ended: at once the first time or after 30 s of running, else after 1, 2, 4 … 10 s."""
-        if self.process is None:
-            if time.monotonic() >= self.start_again_at:
-                self.start()
-            return
-        code = self.process.poll()
-        if code is not None:
-            self.clean_up(self.process.pid)
-            self._start_again(f"ended with {code}")
-
-    def _start_again(self, what: str) -> None:
-        is_steady = time.monotonic() - self.started_at > _STEADY_S
-        self.pause_s = (
-            0.0
-            if is_steady or (self.pause_s == 0.0 and not self.start_again_at)
-            else min(_LONGEST_PAUSE_S, max(1.0, self.pause_s * 2))
-        )
-        logger.error("%s %s; starting it again in %.0f s", self.name, what, self.pause_s)
-        self.start_again_at = time.monotonic() + self.pause_s
-        self.process = None
-
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM; the grace period begins."""
-        self.kill_at = time.monotonic() + self.grace_s
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def wait_or_kill(self) -> None:
-        """Wait for the grace period at most, then send SIGKILL to the process group."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.0, self.kill_at - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            logger.error("%s did not stop within %.0f s and is killed", self.name, self.grace_s)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
 
 @dataclass
@@ -222,9 +143,9 @@ class Portal:
         """Stop the web processes first, so that no request waits for a model that is ending; then the clusters."""
         self.is_stopping = True
         web = [child for child in self.children if child.name.startswith(_WEB)]
-        _end(web)
+        end_all(web)
         listener.close()  # new connections are refused now
-        _end([child for child in self.children if child not in web])
+        end_all([child for child in self.children if child not in web])
         remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of jobs that were cut off
         connections.close_all()  # this one may be days old
         without_waiting(queue_cut_off_by_stop)  # where that fails, the jobs count as cut off
@@ -238,14 +159,6 @@ def _refuse_second() -> None:
         raise AlreadyRunning(
             f"A portal works with this database already, on {name}. Stop that one first, or look at DATABASE_URL."
         )
-
-
-def _end(children: Sequence[Child]) -> None:
-    """Stop all at the same time, within one grace period."""
-    for child in children:
-        child.ask_to_stop()
-    for child in children:
-        child.wait_or_kill()
 
 
 def _web(listener: socket.socket) -> list[Child]:

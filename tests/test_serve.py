@@ -18,7 +18,8 @@ import pytest
 import requests
 
 from portal import serve
-from portal.serve import Child, Portal
+from portal.child_process import Child
+from portal.serve import Portal
 from tests.running_portal import ROOT, RunningPortal, free_port, wait_for
 
 STUBBORN = """
