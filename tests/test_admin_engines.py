@@ -156,6 +156,16 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(engine: str, precision: 
     assert sentence in words(response) and version.engine == "auto"
 
 
+def test_an_engine_that_there_is_not_is_refused_by_the_form() -> None:
+    version = make_version()
+
+    response = client_with("change").post(f"{LIST}{version.pk}/change/?edit=engine", {"engine": "abacus"})
+
+    version.refresh_from_db()
+    assert response.status_code == 400 and version.engine == "auto"
+    assert "The engine is auto or one of" in text_of(response)
+
+
 def test_what_is_in_use_already_leaves_no_line_in_the_history() -> None:
     version = make_version(engine="tensorflow")
 

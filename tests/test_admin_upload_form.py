@@ -74,6 +74,13 @@ def test_a_precision_that_the_engine_does_not_have_is_refused_at_its_field(clien
     assert "litert computes in f32 only. Choose openvino for bf16." in response.content.decode()
 
 
+def test_an_engine_that_there_is_not_is_refused_at_its_field(client: Client) -> None:
+    response = client.post(ADD, form(engine="abacus", precision="bf16"))
+
+    assert response.status_code == 400 and not ModelVersion.objects.exists()
+    assert "abacus" in response.content.decode()
+
+
 def test_a_name_that_exists_makes_its_next_version(client: Client) -> None:
     make_version("plankton")
 

@@ -56,8 +56,9 @@ def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
 
 
 def check_precision(engine: str, precision: str) -> None:
-    """Raises ValidationFailed where this engine does not compute in this precision; `auto` passes."""
-    if engine != AUTO and precision not in ENGINES[engine].precisions:
+    """Raises ValidationFailed where this engine does not compute in this precision. `auto` passes, and so do names that
+    are no engine's: the service refuses them."""
+    if engine in ENGINES and precision not in ENGINES[engine].precisions:
         raise ValidationFailed.of("precision", f"{engine} computes in f32 only. Choose openvino for {precision}.")
 
 

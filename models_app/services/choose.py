@@ -135,9 +135,8 @@ def check_fit(file_format: str, engine: str, precision: str) -> None:
 def choose(job: Job, progress: Progress) -> Outcome:
     """The job: measure briefly, use the winner from the next load on. Never touches what runs."""
     comparison = compare_version(job, progress)
-    fields = with_retries(
-        lambda: _take_winner(job, comparison, by="")
-    )  # the portal's decision, whoever uploaded the file
+    # By nobody: it is the portal's decision, whoever uploaded the file.
+    fields = with_retries(lambda: _take_winner(job, comparison, by=""))
     return Outcome(fields["engine_reason"], {"engine": fields["engine_selected"]})
 
 
