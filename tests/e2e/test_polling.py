@@ -169,4 +169,4 @@ def test_ends_that_another_chose_meanwhile_are_shown_before_they_are_overwritten
     page.click("text=Check again with these")
 
     expect(page.locator("#id_now")).to_contain_text("theirs")
-    expect(page.locator("#id_graph_inputs")).to_have_value("image")
+    expect(page.locator("[name=pick_inputs][value=image]")).to_be_checked()
