@@ -66,9 +66,9 @@ def _decoded(fields: Mapping[str, Any], name: str) -> Any:
 
 
 def check_engine(name: object) -> str:
-    if name != "auto" and name not in ENGINES:
+    if not isinstance(name, str) or name not in ("auto", *ENGINES):
         raise ValidationFailed.of("engine", f"The engine is auto or one of {', '.join(ENGINES)}.")
-    return str(name)
+    return name
 
 
 def check_name(name: object, field: str = "name") -> str:
