@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from inference.formats import FileRejected, inspect_file
+from inference.formats.keras_names import OPERATIONS
 from tests.model_files import Json, dense, function, hdf5_model, keras_zip, layer, old_sequential, sequential
 
 
@@ -471,3 +474,21 @@ def test_a_hostile_name_is_shown_short_and_on_one_line(tmp_path: Path) -> None:
 
     assert "\n" not in sentence
     assert len(sentence) < 400
+
+
+def test_every_operation_of_keras_is_known_but_those_that_take_a_function() -> None:
+    found = importlib.util.find_spec("keras")
+    assert found is not None and found.origin is not None
+    bases: dict[str, list[str]] = {}
+    for source in (Path(found.origin).parent / "src" / "ops").glob("*.py"):
+        for node in ast.parse(source.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
+
+    def is_operation(name: str) -> bool:
+        return name == "Operation" or any(map(is_operation, bases.get(name, ())))
+
+    operations = set(filter(is_operation, bases))
+    take_functions = "AssociativeScan Cond ForiLoop Function JVP Map Scan Switch VectorizedMap WhileLoop"
+    assert operations - OPERATIONS == {"Operation", "SegmentReduction", *take_functions.split()}
+    assert operations >= OPERATIONS
