@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from models_app.services.throttle import note_failure
+from tests.admin_client import client_with
 from tests.registry import make_user, make_version
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +174,9 @@ def test_who_is_logged_in_is_led_on_from_the_log_in_wherever_it_should_lead(
     leads = [client.get(address, {"next": then})["Location"] for then in ("", address, IN_ADMIN)]
 
     assert leads == [home, home, IN_ADMIN]
+
+
+def test_djangos_page_after_a_changed_password_leads_to_the_portals() -> None:
+    response = client_with("view").get("/admin/password_change/done/")
+
+    assert (response.status_code, response["Location"]) == (302, "/password/")
