@@ -12,14 +12,26 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import (
+    test_deleted_meanwhile,
+    test_jobs,
+    test_long_jobs,
+    test_nul_characters,
+    test_overlaps,
+    test_replacing,
+    test_state_machine,
+    test_supervise,
+    test_taking_up,
+    test_twins,
+)
 from tests.postgresql import postgresql, programs
 from tests.running_portal import ROOT, RunningPortal, wait_for
 
 pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (/usr/lib/postgresql)")
 
 MODULES = (
-    "overlaps", "state_machine", "taking_up", "replacing", "deleted_meanwhile", "long_jobs", "jobs", "keep", "twins",
-    "nul_characters",
+    test_overlaps, test_state_machine, test_taking_up, test_replacing, test_deleted_meanwhile, test_long_jobs,
+    test_jobs, test_supervise, test_twins, test_nul_characters,
 )  # fmt: skip
 """Tests of rows that need no portal."""
 
@@ -32,7 +44,7 @@ def database_url() -> Iterator[str]:
 
 @pytest.mark.long
 def test_rows_move_there_as_they_do_in_sqlite(database_url: str) -> None:
-    files = [f"tests/test_{name}.py" for name in MODULES]
+    files = [str(module.__file__) for module in MODULES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "DATABASE_URL": database_url}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
