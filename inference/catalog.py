@@ -145,3 +145,15 @@ ENGINES: dict[str, EngineFacts] = {
     "onnxruntime": EngineFacts(hint="ONNX as it is", target="onnx", is_spinning=True, has_texts=True),
     "litert": EngineFacts(hint="TensorFlow Lite as it is", target="tflite", is_spinning=True),
 }
+
+
+def engines_computing_in(precision: str) -> tuple[str, ...]:
+    return tuple(name for name, facts in ENGINES.items() if precision in facts.precisions)
+
+
+def precision_refusal(engine: str, precision: str) -> str:
+    """The sentence for an engine that does not compute in this precision; empty where it does."""
+    if precision in ENGINES[engine].precisions:
+        return ""
+    known, able = " and ".join(ENGINES[engine].precisions), " or ".join(engines_computing_in(precision))
+    return f"{engine} computes in {known} only. Choose {able} for {precision}."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from inference.catalog import ENGINES, precision_refusal
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Comparison, Conversion, Job, ModelVersion
 from models_app.pages.background_work import background_work
@@ -19,7 +21,13 @@ from models_app.pages.comparison_table import (
     speed_words,
 )
 from models_app.pages.downloads import downloads
-from models_app.pages.engine_choices import check_precision, engine_choices, graph_ends, typed_names
+from models_app.pages.engine_choices import (
+    check_precision,
+    engine_choices,
+    graph_ends,
+    precision_choices,
+    typed_names,
+)
 from models_app.pages.scaling_hint import scaling_hint
 from models_app.pages.steps import MEASURED, check_steps
 from tests.admin_rows import make_version
@@ -265,3 +273,19 @@ def test_auto_stands_first_among_the_engines_of_a_format() -> None:
     check_precision("auto", "bf16")
     with pytest.raises(Exception, match="f32 only"):
         check_precision("litert", "bf16")
+
+
+def test_the_words_on_precisions_follow_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [c.word for c in precision_choices()] == [
+        "f32: as exact as the model was made",
+        "bf16: faster, less exact, openvino only",
+        "f16: faster, less exact, openvino only",
+    ]
+
+    monkeypatch.setitem(ENGINES, "onnxruntime", replace(ENGINES["onnxruntime"], precisions=("f32", "f16")))
+
+    assert precision_choices()[2].word == "f16: faster, less exact, openvino and onnxruntime only"
+    assert precision_refusal("litert", "f16") == "litert computes in f32 only. Choose openvino or onnxruntime for f16."
+    assert precision_refusal("onnxruntime", "bf16") == (
+        "onnxruntime computes in f32 and f16 only. Choose openvino for bf16."
+    )

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inference import texts
-from inference.catalog import ENGINES, FORMATS
+from inference.catalog import ENGINES, FORMATS, precision_refusal
 from inference.garbage import importing
 from inference.signature import Signature, TensorSpec
 
@@ -87,8 +87,8 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
         raise ModelUnusable(
             f"The engine {name} does not open {FORMATS[format_name].word} files; they are converted first."
         )
-    if settings.precision not in ENGINES[name].precisions:
-        raise ModelUnusable(f"The engine {name} computes in f32 only. Choose openvino for {settings.precision}.")
+    if refusal := precision_refusal(name, settings.precision):
+        raise ModelUnusable(f"The engine {refusal}")
     module = _import(name)
     try:
         engine: Engine = module.load(path, format_name, settings)

@@ -19,10 +19,10 @@ from models_app.admin.version_form import preprocessing_fields, preprocessing_wi
 from models_app.choices import FileStatus
 from models_app.models import ModelVersion
 from models_app.pages.engine_choices import (
-    PRECISION_CHOICES,
     check_precision,
     engine_choices,
     graph_ends,
+    precision_choices,
     precision_wish,
     typed_names,
 )
@@ -81,7 +81,7 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "engines": engine_choices(version.format),
         "resizes": RESIZES,
         "colors": list(CHANNELS),
-        "precisions": PRECISION_CHOICES,
+        "precisions": precision_choices(),
         "ends": ends,
     }
     return TemplateResponse(request, "admin/models_app/modelversion/edit.html", context, status=status)

@@ -21,9 +21,9 @@ from inference.preprocessing import CHANNELS, PRESETS, RESIZES
 from models_app.choices import FileStatus
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.pages.engine_choices import (
-    PRECISION_CHOICES,
     check_precision,
     engine_choices,
+    precision_choices,
     precision_wish,
     typed_names,
 )
@@ -218,7 +218,7 @@ def _page(
         "presets": PRESET_CHOICES,
         "preset_chosen": form["preset"].value(),
         "engines": engine_choices(),
-        "precisions": PRECISION_CHOICES,
+        "precisions": precision_choices(),
         "open_url": f"{reverse('admin:models_app_modelversion_changelist')}open/",
     }
     return TemplateResponse(request, "admin/models_app/modelversion/add_form.html", context, status=status)

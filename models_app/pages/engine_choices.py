@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inference.catalog import ENGINES, FORMATS
+from inference.catalog import ENGINES, FORMATS, engines_computing_in, precision_refusal
 from inference.errors import ValidationFailed
 from inference.options import PRECISIONS
 from models_app.choices import FileStatus
@@ -14,11 +14,7 @@ from models_app.models import ModelVersion
 from models_app.services.choose import AUTO, DEFAULT_PRECISION
 
 _AUTO_HINT = "the fastest that answers alike"
-_PRECISION_WORDS = {
-    "f32": "f32: as exact as the model was made",
-    "bf16": "bf16: faster, less exact, openvino only",
-    "f16": "f16: faster, less exact, openvino only",
-}
+_PRECISION_HINTS = {"f32": "as exact as the model was made", "bf16": "faster, less exact", "f16": "faster, less exact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +41,6 @@ class EndChoices:
     other_outputs: str
 
 
-PRECISION_CHOICES = tuple(Choice(name, _PRECISION_WORDS[name]) for name in PRECISIONS)
-
-
 def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
     """`auto` first, then the engines that run this format; before it is known, all of them."""
     names = FORMATS[file_format].engines if file_format else ENGINES
@@ -55,11 +48,20 @@ def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
     return tuple(Choice(name, f"{name}: {hint}") for name, hint in hints.items())
 
 
+def precision_choices() -> tuple[Choice, ...]:
+    return tuple(Choice(name, f"{name}: {_PRECISION_HINTS[name]}{_only(name)}") for name in PRECISIONS)
+
+
+def _only(precision: str) -> str:
+    able = engines_computing_in(precision)
+    return "" if len(able) == len(ENGINES) else f", {' and '.join(able)} only"
+
+
 def check_precision(engine: str, precision: str) -> None:
     """Raises ValidationFailed where this engine does not compute in this precision. `auto` passes, and so do names that
     are no engine's: the service refuses them."""
-    if engine in ENGINES and precision not in ENGINES[engine].precisions:
-        raise ValidationFailed.of("precision", f"{engine} computes in f32 only. Choose openvino for {precision}.")
+    if engine in ENGINES and (refusal := precision_refusal(engine, precision)):
+        raise ValidationFailed.of("precision", refusal)
 
 
 def precision_wish(precision: str) -> dict[str, str]:
