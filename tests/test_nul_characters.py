@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from inference.errors import NotFound
+from inference.errors import NotFound, ValidationFailed
 from models_app.choices import InstanceState
 from models_app.services import find
+from models_app.services.trust import trust
 from tests.admin_client import client_with
 from tests.registry import make_version
 
@@ -61,3 +62,17 @@ def test_a_search_for_it_in_the_admin_finds_what_no_search_finds(more: str, stat
     assert answer.status_code == 200
     assert "digits" in answer.content.decode()
     assert statements
+
+
+def test_the_form_for_a_next_version_of_such_a_name_is_empty() -> None:
+    answer = client_with("add").get("/admin/models_app/modelversion/add/?name=cats%00")
+
+    assert answer.status_code == 200 and "is set up" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("reason", ["I made\x00it.", " ", None, "a" * 1001])
+def test_no_file_is_trusted_for_what_is_no_reason(reason: object) -> None:
+    version = find.find_version("digits", 1)
+
+    with pytest.raises(ValidationFailed, match="Say in at most 1000 characters why"):
+        trust(version, reason, by=None)

@@ -249,20 +249,17 @@ def delete_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
 def trust_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     need(request, "trust")
     version = get_version(object_id)
-    error = ""
+    status, error = 200, ""
     if request.method == "POST":
-        reason = request.POST.get("reason", "").strip()
-        error = "" if reason else "Say why the file is trusted."
-        if reason:
-            try:
-                trust.trust(version, reason[:1000], by=request.user)
-            except PortalError as refusal:
-                error = refusal.message
-        if not error:
+        try:
+            trust.trust(version, request.POST.get("reason"), by=request.user)
+        except PortalError as refusal:
+            status, error = refusal.status, refusal.message
+        else:
             messages.success(request, f"{version} is trusted; its file is checked again.")
             return HttpResponseRedirect(reverse("admin:models_app_modelversion_change", args=[version.pk]))
     context = page_context(admin, request, version, error=error)
-    return TemplateResponse(request, "admin/models_app/modelversion/trust.html", context, status=400 if error else 200)
+    return TemplateResponse(request, "admin/models_app/modelversion/trust.html", context, status=status)
 
 
 def log_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
