@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
-from tests.running_portal import Api, RunningPortal, wait_for
+from tests.running_portal import ROOT, Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
 
@@ -156,3 +157,15 @@ def test_a_key_a_session_or_a_program_on_this_machine_may_read(portal: RunningPo
 )
 def test_a_proxy_on_this_machine_is_known_by_any_of_its_headers(portal: RunningPortal, header: str) -> None:
     assert portal.client(None).get("/metrics", headers={header: "https"}).status_code == 401
+
+
+def test_the_alerts_of_the_page_ask_for_figures_that_there_are(asked: Api) -> None:
+    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    rules = re.search(r"<!-- alerts -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    assert rules is not None
+
+    names = re.findall(r"\bportal_\w+", rules[1])
+    told = asked.get("/metrics", headers={"Accept": "text/plain;version=0.0.4"}).text
+
+    assert len(names) == 6
+    assert [name for name in names if f"# TYPE {name} " not in told] == []
