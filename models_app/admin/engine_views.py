@@ -64,7 +64,8 @@ def use_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 
 @by_post
 def make_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    """`?format=`: makes the file in this format, which the page then offers."""
+    """`?format=`: makes the file in this format, which the page then offers. Who may see a version may download it in
+    every format, as over REST (`export/`); making one changes nothing that is served."""
     need(request, "view")
     version = get_version(object_id)
     try:

@@ -42,7 +42,8 @@ class ComparisonView(PortalView):
 
 
 class ExportView(PortalView):
-    """The version in another format: the file, or the job that makes it, or 422 with what stands in the way."""
+    """The version in another format: the file, or the job that makes it, or 422 with what stands in the way. It takes
+    the permission to see versions, like the download of the file itself."""
 
     permissions: ClassVar = {"GET": VIEW}
     needs_manage = True
