@@ -237,7 +237,8 @@ def _check_sentence(version: ModelVersion, now: datetime) -> str:
 def _loading_sentence(version: ModelVersion, instance: Instance | None, now: datetime) -> str:
     seconds = (now - instance.state_since).total_seconds() if instance else 0.0
     last = version.last_load_seconds
-    return f"Loading for {short_seconds(seconds)}" + (f"; last time it took {short_seconds(last)}." if last else ".")
+    text = f"Loading for {short_seconds(seconds)}" + (f"; last time it took {short_seconds(last)}." if last else ".")
+    return f"{instance.state_detail} {text}" if instance and instance.state_detail else text
 
 
 def sum_of_rates(instances: Sequence[Instance]) -> list[float]:
