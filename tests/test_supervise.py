@@ -14,7 +14,7 @@ from inference.devices import Device
 from inference.processes import identify
 from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
-from models_app.models import Conversion, Instance, ModelVersion
+from models_app.models import Conversion, Instance, ModelVersion, Transition
 from models_app.services import database_retry
 from models_app.services.instance_reporter import InstanceReporter
 from models_app.services.supervise import claim, supervise
@@ -78,6 +78,15 @@ def test_the_end_of_an_unload_waits_for_the_database(reporter: InstanceReporter)
         reporter.stopped(Receipt())
 
     assert states()[2] == InstanceState.STOPPED
+
+
+def test_history_names_the_memory_that_came_back_as_the_receipt_does(reporter: InstanceReporter) -> None:
+    reporter.ready(facts())
+    ModelVersion.objects.get(number=2).instances.update(state=InstanceState.UNLOADING)
+
+    reporter.stopped(Receipt(seconds=0.04, memory_freed_bytes=365_700_000))
+
+    assert Transition.objects.latest("pk").reason == "Unloaded in 0.04 s; 366 MB came back."
 
 
 @pytest.mark.parametrize("is_converted", [True, False], ids=["converted-before", "converted-meanwhile"])

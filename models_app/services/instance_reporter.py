@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from inference.devices import Device, Nvml, device_memory
 from inference.processes import ProcessIdentity
+from inference.refusal import size_words
 from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion
@@ -137,11 +138,10 @@ class InstanceReporter:
 
     def stopped(self, receipt: Receipt) -> None:
         with_retries(self.instance.refresh_from_db)
-        megabytes = receipt.memory_freed_bytes // 10**6
         self._move(
             _S.STOPPED,
             [_S.UNLOADING],
-            f"Unloaded in {receipt.seconds:.2f} s; {megabytes} MB came back.",
+            f"Unloaded in {receipt.seconds:.2f} s; {size_words(receipt.memory_freed_bytes)} came back.",
             receipt=instance_receipt(self.instance, receipt),
             pid=None,
             socket="",
