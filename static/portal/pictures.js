@@ -191,7 +191,7 @@ for (const input of document.querySelectorAll("input[data-most]")) {
     const isAskable = state.hasAttribute("data-askable");
     if (button.textContent !== state.dataset.ask) button.textContent = state.dataset.ask;
     if (isAskable && button.disabled) hint.textContent = "";
-    button.disabled = field.disabled = !isAskable;
+    for (const one of [button, field, ...form.querySelectorAll("#samples button")]) one.disabled = !isAskable;
     button.classList.toggle("main", !state.querySelector("button"));
   }
   if (button) new MutationObserver(follow).observe(document.querySelector(".trypage"), { childList: true });

@@ -33,10 +33,12 @@ def test_the_sample_brings_its_own_pictures(
 ) -> None:
     page, api = open_page(), portal.client("manage")
     log_in(page, "/try/digits/")
+    expect(page.locator("#samples button:disabled")).to_have_count(6)  # as the field that they would go into
     api.load("digits")
     try:
         look_again(page)
         expect(page.locator("#id_image")).to_be_enabled()
+        expect(page.locator("#samples button:enabled")).to_have_count(6)
 
         page.click("[alt='A handwritten 4']")
         expect(page.locator(".previews li")).to_have_count(1)
