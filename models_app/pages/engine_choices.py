@@ -19,8 +19,11 @@ _PRECISION_HINTS = {"f32": "as exact as the model was made", "bf16": "faster, le
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """Of an engine or a precision; of an engine with those that it computes in, of `auto` with all."""
+
     value: str
     word: str
+    precisions: tuple[str, ...] = PRECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class EndChoices:
 def engine_choices(file_format: str = "") -> tuple[Choice, ...]:
     """`auto` first, then the engines that run this format; before it is known, all of them."""
     names = FORMATS[file_format].engines if file_format else ENGINES
-    hints = {AUTO: _AUTO_HINT} | {name: ENGINES[name].hint for name in names}
-    return tuple(Choice(name, f"{name}: {hint}") for name, hint in hints.items())
+    engines = (Choice(name, f"{name}: {ENGINES[name].hint}", ENGINES[name].precisions) for name in names)
+    return (Choice(AUTO, f"{AUTO}: {_AUTO_HINT}"), *engines)
 
 
 def precision_choices() -> tuple[Choice, ...]:

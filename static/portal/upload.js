@@ -41,6 +41,7 @@ takeOver.addEventListener("click", async () => {
     if (filled.elements[field].value) form.elements[field].closest?.("details")?.setAttribute("open", "");
   }
   setUpAs = name;
+  checkPrecision();
   asBefore.textContent = page.getElementById("as-before").textContent;
   tellName();
   form.elements.labels.focus();
@@ -85,6 +86,7 @@ function tellChoice() {
   zoneWords.textContent = file.files[0]?.name ?? plainZone;
   checkSize(file.files[0]);
   checkPattern(nameField);
+  checkPrecision();
   tellName();
 }
 file.addEventListener("change", () => {
@@ -127,6 +129,14 @@ function checkPattern(field) {
 }
 const sizeField = form.elements.size;
 for (const field of [nameField, sizeField]) field.addEventListener("input", () => checkPattern(field));
+
+/** An engine that does not compute in the precision, as pages/engine_choices.py says it. */
+function checkPrecision() {
+  const engine = form.elements.engine, precision = form.elements.precision;
+  const isAble = engine.selectedOptions[0].dataset.precisions.split(" ").includes(precision.value);
+  precision.setCustomValidity(isAble ? "" : `${engine.value} computes in f32 only. Choose openvino for ${precision.value}.`);
+}
+for (const name of ["engine", "precision"]) form.elements[name].addEventListener("change", checkPrecision);
 sizeField.addEventListener("invalid", () => sizeField.closest("details").setAttribute("open", ""));
 
 function clearErrors(root) {

@@ -275,6 +275,24 @@ def test_a_size_that_is_none_is_said_before_anything_is_sent(open_page: Callable
     assert size.evaluate("(field) => field.validity.valid")
 
 
+def test_a_precision_that_the_engine_does_not_have_is_said_before_anything_is_sent(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page()
+    log_in(page, FORM)
+    fill(page, "never-sent")
+    precision = page.locator("#id_precision")
+    precision.select_option("f16")
+
+    page.click(BUTTON)
+
+    expect(precision).to_be_focused()
+    wanted = "tensorflow computes in f32 only. Choose openvino for f16."
+    assert precision.evaluate("(field) => field.validationMessage") == wanted
+    page.select_option("#id_engine", "openvino")
+    assert precision.evaluate("(field) => field.validity.valid")
+
+
 def test_a_session_that_ended_keeps_the_form_and_goes_on_after_a_log_in_in_another_tab(
     open_page: Callable[..., Page], portal: RunningPortal, allowed_complaints: list[str]
 ) -> None:
