@@ -5,6 +5,7 @@ Never extractall: Python 3.11's tar filters can be bypassed. What is refused: ar
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
@@ -22,6 +23,7 @@ from inference.archive_entries import EntryCheck, check_zip
 from inference.refusal import FileRejected
 
 COPY_BYTES = 1 << 20
+_ZIP = b"PK"
 
 DAMAGED = "The archive is damaged or was cut off. Pack the model again and upload the whole file."
 _BROKEN = (
@@ -68,6 +70,12 @@ def is_archive(path: Path) -> bool:
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b")) or head[257:262] == b"ustar"
 
 
+def is_zip(path: Path) -> bool:
+    """Of an archive. What follows a tar does not count, as it does for zipfile.is_zipfile."""
+    with path.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
+
+
 @contextmanager
 def opened_archive(path: Path) -> Iterator[Archive]:
     """Raises FileRejected if any entry is not allowed, or if the file is not an archive."""
@@ -75,7 +83,7 @@ def opened_archive(path: Path) -> Iterator[Archive]:
     with path.open("rb") as file:
         head = file.read(4)
         file.seek(0)
-        if head[:2] == b"PK":
+        if head.startswith(_ZIP):
             with _damage_named():
                 packed = zipfile.ZipFile(file)
             with packed:
@@ -130,6 +138,10 @@ def _damage_named() -> Iterator[None]:
     except gzip.BadGzipFile:
         raise FileRejected(DAMAGED) from None
     except _BROKEN:
+        raise FileRejected(DAMAGED) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # zipfile seeks to where an entry would begin: before the file's start
+            raise
         raise FileRejected(DAMAGED) from None
 
 

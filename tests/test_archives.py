@@ -153,6 +153,13 @@ def test_a_zip_that_declares_less_than_it_holds_is_refused(tmp_path: Path) -> No
     assert refusal(path).startswith("The archive is damaged")
 
 
+def test_a_zip_from_whose_begin_bytes_are_missing_is_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path, ("a", bytes(range(256)) * 8))
+    path.write_bytes(b"PK" + path.read_bytes()[100:])
+
+    assert refusal(path).startswith("The archive is damaged")
+
+
 def test_a_password_is_refused(tmp_path: Path) -> None:
     path = zip_of(tmp_path, ("a", b"x"))
     raw = bytearray(path.read_bytes())
