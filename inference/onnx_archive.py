@@ -42,4 +42,4 @@ def opened_onnx(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
         unpacked = Path(folder) / "model"
         unpack(path, unpacked)
-        yield next(unpacked.rglob(f"*{ENDING}"))
+        yield next(file for file in unpacked.rglob(f"*{ENDING}") if file.is_file())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -15,9 +17,17 @@ from inference.workspace import Workspace
 from tests.graph_files import saved_graph, saved_model_zip
 from tests.small_portal import small_disk
 from tests.test_formats_onnx import graph, node, onnx_file, value
+from tests.test_formats_openvino import PIXELS, RESULT, WEIGHTS, layer, net, port
 from tests.wire_bytes import pb
 
 RELU = graph([node("Relu")], [value("x", "batch", 3)], [value("y", "batch", 3)])
+OPENVINO = net(
+    PIXELS,
+    layer(2, "ReLU", f"<input>{port(0, -1, 4)}</input><output>{port(1, -1, 4)}</output>"),
+    RESULT.replace("<dim>3</dim>", "<dim>4</dim>"),
+    after='<edges><edge from-layer="0" from-port="0" to-layer="2" to-port="0"/>'
+    '<edge from-layer="2" from-port="1" to-layer="3" to-port="0"/></edges>',
+)
 
 
 def checked(folder: Path, path: Path) -> Checked:
@@ -101,6 +111,54 @@ def test_a_saved_model_without_variables_needs_no_folder_of_them(tmp_path: Path)
     found = checked(tmp_path, saved_model_zip(tmp_path / "upload", saved_graph(), files=[]))
 
     assert [(spec.name, spec.shape) for spec in found.signature.outputs] == [("answer", (None, 3))]
+
+
+@pytest.mark.parametrize("packing", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("folder", "beside"),
+    [("", "__MACOSX/._net.xml"), ("", "mapping.xml"), ("./", "notes.txt"), ("net.xml/", "notes.txt")],
+)
+def test_the_engine_opens_the_openvino_model_that_was_looked_at(
+    tmp_path: Path, packing: str, folder: str, beside: str
+) -> None:
+    entries = {f"{folder}net.xml": OPENVINO.encode(), f"{folder}net.bin": WEIGHTS, beside: b"else"}
+
+    assert checked(tmp_path, packed_as(packing, tmp_path / "upload", entries)).format == "openvino"
+
+
+def test_what_follows_a_tar_is_not_opened_instead_of_it(tmp_path: Path) -> None:
+    """zipfile finds an archive wherever its table of contents stands."""
+    path = packed_as("tar", tmp_path / "upload", {"net.xml": OPENVINO.encode(), "net.bin": WEIGHTS})
+    other = packed_as(
+        "zip", tmp_path / "other", {"net.xml": OPENVINO.replace("pixels", "hidden").encode(), "net.bin": WEIGHTS}
+    )
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+
+    found = checked(tmp_path, path)
+
+    assert [spec.name for spec in found.signature.inputs] == ["pixels"]
+
+
+def test_the_folder_of_an_onnx_model_may_be_named_as_a_model(tmp_path: Path) -> None:
+    model = onnx_file(tmp_path, RELU).read_bytes()
+
+    found = checked(tmp_path, packed_as("zip", tmp_path / "upload", {"net.onnx/net.onnx": model}))
+
+    assert found.format == "onnx"
+
+
+def packed_as(packing: str, path: Path, entries: dict[str, bytes]) -> Path:
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name, content in entries.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return path
 
 
 def test_a_disk_that_is_full_when_an_archive_is_unpacked_is_said_to_be(tmp_path: Path) -> None:

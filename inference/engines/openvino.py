@@ -29,9 +29,11 @@ from openvino import opset13 as ops
 from openvino.preprocess import PrePostProcessor
 
 from inference import texts
-from inference.archives import unpack
+from inference.archive_entries import check_zip
+from inference.archives import DAMAGED, is_zip, unpack
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.onnx_archive import opened_onnx
+from inference.openvino_archive import model_pair
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
@@ -109,6 +111,8 @@ def load(path: Path, format_name: str, settings: EngineSettings) -> OpenVinoEngi
         return OpenVinoEngine(core.compile_model(model, "CPU", _properties(settings)), weights, may_loop=may_loop)
     except ModelUnusable:
         raise
+    except FileRejected as rejected:
+        raise ModelUnusable(rejected.message) from rejected
     except Exception as error:
         raise ModelUnusable(refusal(error)) from error
 
@@ -131,11 +135,11 @@ def missing_operation(error: Exception) -> str:
 def _read(core: Any, path: Path, format_name: str) -> tuple[Any, Array | None]:
     """The model as OpenVINO's own graph, not compiled, and the weights that must outlive it."""
     if format_name == "openvino" and path.is_file() and path.suffix != ".xml":
-        if zipfile.is_zipfile(path):
+        if is_zip(path):
             return _read_zip(core, path)
         path = _unpacked(path)
     if format_name == "openvino" and path.is_dir():
-        path = _only([*path.rglob("*.xml")], ".xml")
+        path = path / model_pair([str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()])[0]
     if format_name == "onnx":
         with opened_onnx(path) as file:
             return core.read_model(str(file)), None
@@ -227,10 +231,7 @@ def _dtype(element_type: Any) -> str:
 def _unpacked(path: Path) -> Path:
     """The folder of a tar archive. It stays: the weights are mapped from it until the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="openvino-")) / "model"
-    try:
-        unpack(path, folder)
-    except FileRejected as refusal:
-        raise ModelUnusable(refusal.message) from refusal
+    unpack(path, folder)
     return folder
 
 
@@ -238,17 +239,14 @@ def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
     """Weights that are uncompressed and aligned in the archive (as a conversion writes them) are mapped, not copied."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-            xml = _only([Path(name) for name in entries if name.endswith(".xml")], ".xml")
-            weights_name = str(xml.with_suffix(".bin"))
-            if weights_name not in entries:
-                raise ModelUnusable("The archive holds an .xml without the .bin of the same name. Put both into it.")
-            text = archive.read(str(xml))
-            weights = _mapped(path, entries[weights_name])
+            files = check_zip(archive, path.stat().st_size)
+            xml_name, weights_name = model_pair(files)
+            text = archive.read(files[xml_name])
+            weights = _mapped(path, files[weights_name])
             if weights is None:
-                weights = np.frombuffer(bytearray(archive.read(weights_name)), np.uint8)
+                weights = np.frombuffer(bytearray(archive.read(files[weights_name])), np.uint8)
     except (zipfile.BadZipFile, OSError) as error:
-        raise ModelUnusable("The archive is damaged or was cut off. Upload the whole file.") from error
+        raise ModelUnusable(DAMAGED) from error
     # As bytes: without weights, OpenVINO takes a `str` for the path of a file.
     return core.read_model(text, ov.Tensor(weights, shared_memory=True) if weights.size else b""), weights
 
@@ -266,9 +264,3 @@ def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
         # OpenVINO shares only writable arrays; nothing writes to this one, so no page is ever copied.
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return np.frombuffer(whole, np.uint8, entry.file_size, start)
-
-
-def _only(paths: list[Path], what: str) -> Path:
-    if len(paths) != 1:
-        raise ModelUnusable(f"The archive holds {len(paths)} {what} files; exactly one model is expected.")
-    return paths[0]

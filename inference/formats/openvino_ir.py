@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
-from inference.archives import Archive, Entry, is_archive, opened_archive
-from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, listed, shown, size_words
+from inference.archives import is_archive, opened_archive
+from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, shown, size_words
 from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
+from inference.openvino_archive import PACK, model_pair
 
 MAX_XML_BYTES = 128 << 20
 MAX_DEPTH = 64
@@ -29,7 +30,6 @@ _BITS = {
 }  # fmt: skip
 _SMALL_BITS = {"u1": 1, "u2": 2, "i4": 4, "u4": 4, "nf4": 4, "f8e4m3": 8, "f8e5m2": 8, "f8e8m0": 8, "f4e2m1": 4}
 
-PACK = "Put the .xml and its .bin into one .zip and upload that."
 DAMAGED = "The OpenVINO description is damaged or was cut off. Save the model again and upload it whole."
 
 
@@ -49,7 +49,8 @@ def inspect_openvino(path: Path) -> FileFacts:
     if not is_archive(path):
         raise FileRejected(f"This is the description of an OpenVINO model without its weights. {PACK}")
     with opened_archive(path) as archive:
-        xml, weights = _pair(archive)
+        files = {entry.name: entry for entry in archive.entries}
+        xml, weights = (files[name] for name in model_pair(files))
         if xml.size_bytes > MAX_XML_BYTES:
             raise FileRejected(f"The OpenVINO description has {size_words(xml.size_bytes)}, which no real model has.")
         text = io.BytesIO()
@@ -59,20 +60,6 @@ def inspect_openvino(path: Path) -> FileFacts:
     reading.read(text.getbuffer())
     reading.check_ends()
     return FileFacts("openvino", reading.labels or beside, (BEGINS_ANEW,) if reading.remembers else ())
-
-
-def _pair(archive: Archive) -> tuple[Entry, Entry]:
-    by_name = {entry.name: entry for entry in archive.entries}
-    pairs = []
-    for name, entry in by_name.items():
-        if name.endswith(".xml") and (weights := by_name.get(str(PurePosixPath(name).with_suffix(".bin")))):
-            pairs.append((entry, weights))
-    if not pairs:
-        raise FileRejected(f"The archive holds no .xml with a .bin of the same name beside it. {PACK}")
-    if len(pairs) > 1:
-        names = listed(sorted(xml.name for xml, _ in pairs))
-        raise FileRejected(f"The archive holds several OpenVINO models: {names}. Upload one at a time.")
-    return pairs[0]
 
 
 class _Reading:
