@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from inference.errors import NotFound, PermissionRefused, PortalError, TooLarge, ValidationFailed
 from inference.protocols.answer import error_answer
 from inference.runner.config import MOST_PICTURES
-from models_app.api.errors import INTERNAL, error_body
+from models_app.api.errors import INTERNAL, error_body, failure_of_the_host
 from models_app.pages.failure import failure_page, failure_text
 
 _API = "/api/"
@@ -54,10 +55,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """`handler500`: Django has logged the bug. The database may be what failed, so nobody is looked up."""
+    """`handler500`: a bug, or a host without disk or database. That may be what failed, so nobody is looked up."""
+    error = failure_of_the_host(sys.exception())
     if _is_of_programs(request):
-        return _answer(request, PortalError(INTERNAL))
-    return HttpResponse(failure_text(request.path, PortalError(_BUG)), status=PortalError.status)
+        return _answer(request, error or PortalError(INTERNAL))
+    error = error or PortalError(_BUG)
+    return HttpResponse(failure_text(request.path, error), status=error.status, headers=error.headers)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -76,8 +79,8 @@ def _is_of_programs(request: HttpRequest) -> bool:
 def _answer(request: HttpRequest, error: PortalError, title: str = "") -> HttpResponse:
     """In the form of the errors at this address."""
     if request.path.startswith(_API):
-        return JsonResponse(error_body(error), status=error.status)
+        return JsonResponse(error_body(error), status=error.status, headers=error.headers)
     if _PROTOCOLS.match(request.path):
         answer = error_answer(error)
-        return HttpResponse(answer.body, answer.content_type.decode(), answer.status)
+        return HttpResponse(answer.body, answer.content_type.decode(), answer.status, headers=error.headers)
     return failure_page(request, error, title)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
 import pytest
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 
 from portal.failures import bad_request, server_error
@@ -125,3 +127,25 @@ def test_programs_are_told_of_a_bug_or_a_broken_request_in_the_form_of_their_err
     assert (bug.status_code, broken.status_code) == (500, 400)
     assert "an error of its own" in json.loads(bug.content)[key]
     assert "does not take this request" in json.loads(broken.content)[key]
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/api/models/", "/v2/models/a"])
+@pytest.mark.parametrize(
+    ("raised", "status", "sentence"),
+    [
+        (OperationalError("database is locked"), 503, "The database is busy. Try again in some seconds."),
+        (OperationalError("database or disk is full"), 507, "The disk is full."),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "The disk is full."),
+    ],
+)
+def test_a_host_that_fails_is_no_bug_anywhere(
+    rf: RequestFactory, address: str, raised: Exception, status: int, sentence: str
+) -> None:
+    try:
+        raise raised
+    except Exception:
+        response = server_error(rf.get(address))
+
+    assert response.status_code == status
+    assert sentence in text_of(response)
+    assert ("Retry-After" in response.headers) == (status == 503)

@@ -84,11 +84,11 @@ def as_portal_error(raised: Exception) -> PortalError | None:
         return TooLarge("The request is larger than one request may be.")
     if isinstance(raised, (MultiPartParserError, UnreadablePostError, BadRequest, SuspiciousOperation)):
         return ValidationFailed("The request cannot be read: it is damaged or cut off.")
-    return _as_failure_of_the_host(raised)
+    return failure_of_the_host(raised)
 
 
-def _as_failure_of_the_host(raised: Exception) -> PortalError | None:
-    """A full disk, a database that does not answer."""
+def failure_of_the_host(raised: BaseException | None) -> PortalError | None:
+    """A full disk, a database that does not answer; None for everything else."""
     is_full = isinstance(raised, OSError) and raised.errno in {errno.ENOSPC, errno.EDQUOT}
     if is_full or (isinstance(raised, OperationalError) and "disk is full" in str(raised)):
         logger.error("the disk is full: %s", raised)
