@@ -343,7 +343,7 @@ def test_of_those_that_are_as_fast_the_one_that_answers_soonest_is_recommended()
 
     assert recommend([REFERENCE, FAST, sooner]) == (
         "litert",
-        "litert agrees and of the fastest answers a single example soonest (153 examples a second, 5.1 times "
+        "litert agrees and, of the fastest, answers a single example soonest (153 examples a second, 5.1 times "
         "tensorflow). As a service openvino would be as fast.",
     )
     both = recommend([REFERENCE, FAST, sooner, replace(FAST, engine="onnxruntime")])[1]
@@ -371,7 +371,7 @@ def test_the_reason_does_not_deny_that_a_slower_engine_answers_sooner() -> None:
     engine, reason = recommend([REFERENCE, best, as_fast, sooner_but_slow])
 
     assert engine == "onnxruntime"
-    assert "of the fastest answers a single example soonest" in reason
+    assert "of the fastest, answers a single example soonest" in reason
 
 
 def test_where_that_is_equal_too_the_one_that_computes_side_by_side_is_recommended() -> None:
@@ -406,7 +406,7 @@ def test_why_the_reference_is_recommended_says_what_kept_the_others_from_it() ->
     assert recommend([REFERENCE, replace(FAST, per_second=20.0)])[1] == "tensorflow is the fastest."
     later = replace(FAST, per_second=REFERENCE.per_second, p50_ms=2 * (REFERENCE.p50_ms or 0))
     assert recommend([REFERENCE, later])[1] == (
-        "Of the fastest tensorflow answers a single example soonest. As a service openvino would be as fast."
+        "Of the fastest, tensorflow answers a single example soonest. As a service openvino would be as fast."
     )
 
 

@@ -46,7 +46,7 @@ def recommend(rows: Sequence[Row]) -> tuple[str, str]:
         has_equals = len(soon) > 1 and ENGINES[best.engine].is_parallel
         return best.engine, _why(best, reference, as_fast, has_equals=has_equals)
     if as_fast:
-        merit = f"Of the fastest {_named(best)} answers a single example soonest."
+        merit = f"Of the fastest, {_named(best)} answers a single example soonest."
         return best.engine, f"{merit} As a service {as_fast} would be as fast."
     return best.engine, _why_the_reference(best, rows)
 
@@ -82,8 +82,10 @@ def _why(best: Row, reference: Row, as_fast: str, *, has_equals: bool) -> str:
         speed += f", {per_second / reference.per_second:.1f} times {reference.engine}"
     if not as_fast:
         return f"{best.engine} is the fastest whose answers agree ({speed})."
-    merit = "computes requests side by side" if has_equals else "of the fastest answers a single example soonest"
-    return f"{best.engine} agrees and {merit} ({speed}). As a service {as_fast} would be as fast."
+    merit = (
+        "and computes requests side by side" if has_equals else "and, of the fastest, answers a single example soonest"
+    )
+    return f"{best.engine} agrees {merit} ({speed}). As a service {as_fast} would be as fast."
 
 
 def _joined(names: Sequence[str]) -> str:

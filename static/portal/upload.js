@@ -130,11 +130,15 @@ function checkPattern(field) {
 const sizeField = form.elements.size;
 for (const field of [nameField, sizeField]) field.addEventListener("input", () => checkPattern(field));
 
-/** An engine that does not compute in the precision, as pages/engine_choices.py says it. */
+/** An engine that does not compute in the precision, in the words of catalog.py's precision_refusal. */
 function checkPrecision() {
-  const engine = form.elements.engine, precision = form.elements.precision;
-  const isAble = engine.selectedOptions[0].dataset.precisions.split(" ").includes(precision.value);
-  precision.setCustomValidity(isAble ? "" : `${engine.value} computes in f32 only. Choose openvino for ${precision.value}.`);
+  const { engine, precision } = form.elements;
+  const known = (option) => option.dataset.precisions.split(" ");
+  const chosen = known(engine.selectedOptions[0]);
+  const able = [...engine.options].filter((option) => option.value !== "auto" && known(option).includes(precision.value));
+  const choice = able.map((option) => option.value).join(" or ");
+  const refusal = `${engine.value} computes in ${chosen.join(" and ")} only. Choose ${choice} for ${precision.value}.`;
+  precision.setCustomValidity(chosen.includes(precision.value) ? "" : refusal);
 }
 for (const name of ["engine", "precision"]) form.elements[name].addEventListener("change", checkPrecision);
 sizeField.addEventListener("invalid", () => sizeField.closest("details").setAttribute("open", ""));
