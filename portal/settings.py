@@ -224,7 +224,7 @@ Q_CLUSTER = {
             "retry": 10 * 365 * 24 * 3600,  # a load is delivered once; reconcile takes it up again, not the broker
             "ack_failures": True,
             "recycle": 1,  # a fresh worker for each load
-            "queue_limit": 2 * max(1, PORTAL_SLOTS),  # if below `workers`, stopping hangs once a worker has died
+            "queue_limit": 0,  # none: a worker that stops takes no more, and STOP would find no place in a full queue
             "guard_cycle": 0.2,
         },
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,18 @@ def test_several_instances_of_one_version_share_it(
     assert len({instance["pid"] for instance in loaded["instances"]}) == 2
     assert answers == ["2"] * 4
     api.delete("/api/models/twice/", params={"unload": "true"})
+
+
+def test_a_portal_where_many_loads_wait_stops_in_order(tmp_path: Path) -> None:
+    with running_portal(tmp_path / "data", PORTAL_SLOTS="1") as portal:
+        api = portal.client()
+        api.checked("digits")
+        api.load("digits")
+        waiting = api.post("/api/models/digits/load/", json={"instances": 64}).json()["instances"]
+
+        code, seconds = portal.stop()
+
+        print(f"stopped in {seconds:.1f} s")
+        assert [instance["state"] for instance in waiting].count("queued") == 63
+        assert code == 0
+        assert "is killed" not in portal.log(), portal.log()[-2000:]
