@@ -1,8 +1,8 @@
 """The django-q clusters of the portal, made safe for tasks that last as long as a model is loaded.
 
-Four things differ from django-q's own (docs/adr/0002): the stop reaches owners through a pipe, a worker that is killed
-while idle does not wedge the queue, a load that nobody wants any more costs no worker, and the whole tree dies with its
-main process.
+Five things differ from django-q's own (docs/adr/0002): the stop reaches owners through a pipe, no task begins after it
+however many wait, a worker that is killed while idle does not wedge the queue, a load that nobody wants any more costs
+no worker, and the whole tree dies with its main process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import multiprocessing.connection
 import os
 import queue as queues
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -38,8 +39,13 @@ def stop_descriptor() -> int | None:
     return _stop_read
 
 
+def is_stopping() -> bool:
+    """Whether the cluster of this process was told to stop."""
+    return _stop_read is not None and bool(multiprocessing.connection.wait([_stop_read], 0))
+
+
 class KillSafeQueue(Queue):  # type: ignore[misc]
-    """A queue whose readers wait without holding the read lock.
+    """A queue whose readers wait without holding the read lock, and that gives out no task once the cluster stops.
 
     With django-q's own, SIGKILL of an idle worker that waits inside `get` leaves the lock taken for ever and the
     cluster stands still: 5 of 5 times; with this one 0 of 13, at the same speed.
@@ -57,10 +63,28 @@ class KillSafeQueue(Queue):  # type: ignore[misc]
             if task == STOP:
                 if _while_idle is not None:
                     _while_idle.before_stop()
+            elif is_stopping():
+                continue  # the next start dispatches it again
             elif _is_stale is not None and _is_stale(task):
                 acknowledge_at_start(task)
                 continue
             return task
+
+    def close(self) -> None:
+        """django-q then waits until all is read, but a worker whose load has ended reads no more."""
+        super().close()
+        self.cancel_join_thread()
+
+    def drop_while(self, is_filled: Callable[[], bool]) -> None:
+        """Drop the tasks in it, all but STOP, while somebody fills it."""
+        while is_filled():
+            try:
+                task = super().get(True, 0.05)
+            except queues.Empty:
+                continue
+            if task == STOP:
+                self.put(STOP)
+                return
 
     def _wait(self) -> None:
         idle = _while_idle
@@ -100,6 +124,15 @@ def skip_stale(is_stale: Callable[[dict[str, Any]], bool]) -> None:
     _is_stale = is_stale
 
 
+class StoppableSentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
+    """A sentinel whose pusher ends although nobody reads what it writes: a pipe holds 64 KiB, some 350 tasks, and loads
+    that were cancelled while every slot is taken are among them."""
+
+    def stop(self) -> None:
+        threading.Thread(target=self.task_queue.drop_while, args=(self.pusher.is_alive,), daemon=True).start()
+        super().stop()
+
+
 class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
     """A cluster that tells its running tasks to stop: every worker sees the end of a pipe."""
 
@@ -134,6 +167,7 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
     def run(self, every_s: float, beat: Callable[[], None]) -> None:
         """Start, then call `beat` each `every_s` seconds until asked to stop. Ends the process if the sentinel dies."""
         django_q.cluster.Queue = KillSafeQueue
+        django_q.cluster.Sentinel = StoppableSentinel
         self.start()
         while not self.is_asked_to_stop:
             self._try(beat)

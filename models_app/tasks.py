@@ -19,4 +19,4 @@ def keep_loaded(instance_pk: int, generation: int) -> None:
 
 
 def run_job(job_pk: int) -> None:
-    jobs.run(job_pk)
+    jobs.run(job_pk, stoppable_cluster.is_stopping)

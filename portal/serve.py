@@ -35,7 +35,7 @@ from models_app.models import Node
 from models_app.outage import one_line
 from models_app.services import files
 from models_app.services.database_retry import without_waiting
-from models_app.services.dispatch import queue_cut_off_by_stop
+from models_app.services.dispatch import queue_cut_off
 from models_app.services.nodes import node_at_work
 from portal import datadir, env, first_start
 from portal.child_process import Child, end_all
@@ -148,7 +148,7 @@ class Portal:
         end_all([child for child in self.children if child not in web])
         remove_workspaces_of_jobs(settings.PORTAL_RUN_DIR)  # of jobs that were cut off
         connections.close_all()  # this one may be days old
-        without_waiting(queue_cut_off_by_stop)  # where that fails, the jobs count as cut off
+        without_waiting(queue_cut_off)  # those that did not end by themselves; where that fails, they count as cut off
         self._say("The portal has stopped.")
 
 

@@ -69,6 +69,17 @@ def test_where_the_database_stays_away_the_worker_ends_and_the_job_is_taken_up_a
     assert outcome(check) == (JobState.DONE, FileStatus.READY)
 
 
+def test_a_job_is_cut_off_by_a_stop_and_begins_again_without_counting_an_attempt(check: Job) -> None:
+    jobs.run(check.pk, is_stopping=lambda: True)
+
+    check.refresh_from_db()
+    assert outcome(check) == (JobState.QUEUED, FileStatus.CHECKING)
+    assert (check.pid, check.attempts) == (None, 0)
+
+    jobs.run(check.pk)
+    assert outcome(check) == (JobState.DONE, FileStatus.READY)
+
+
 def test_a_worker_that_loses_the_database_when_it_takes_a_job_does_not_keep_it(check: Job) -> None:
     with refused('INNER JOIN "models_app_modelversion"', times=1), pytest.raises(SystemExit):
         jobs.run(check.pk)

@@ -113,16 +113,28 @@ def test_several_instances_of_one_version_share_it(
     api.delete("/api/models/twice/", params={"unload": "true"})
 
 
-def test_a_portal_where_many_loads_wait_stops_in_order(tmp_path: Path) -> None:
+def test_a_portal_where_much_waits_stops_in_order_and_goes_on_with_it(tmp_path: Path) -> None:
+    """Loads, loads that were cancelled while the only slot was taken (their tasks fill a pipe), and checks."""
     with running_portal(tmp_path / "data", PORTAL_SLOTS="1") as portal:
         api = portal.client()
         api.checked("digits")
         api.load("digits")
-        waiting = api.post("/api/models/digits/load/", json={"instances": 64}).json()["instances"]
+        api.upload("waiting", SAMPLE)
+        for _ in range(6):
+            api.post("/api/models/waiting/load/", json={"instances": 60})
+            api.post("/api/models/waiting/unload/")
+        api.post("/api/models/waiting/load/", json={"instances": 60})
+        for number in range(6):
+            data, files = {"name": f"check-{number}", "engine": "tensorflow"}, {"file": SAMPLE.open("rb")}
+            assert api.post("/api/models/", data=data, files=files).status_code == 201
+        assert [instance["state"] for instance in api.version("waiting")["instances"]].count("queued") == 60
 
         code, seconds = portal.stop()
 
         print(f"stopped in {seconds:.1f} s")
-        assert [instance["state"] for instance in waiting].count("queued") == 63
         assert code == 0
         assert "is killed" not in portal.log(), portal.log()[-2000:]
+
+        portal.start()
+        for number in range(6):
+            api.checked(f"check-{number}")

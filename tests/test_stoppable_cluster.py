@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,31 @@ def test_without_a_rule_every_task_is_taken(queue: KillSafeQueue) -> None:
     queue.put({"args": (1, 0)})
 
     assert queue.get() == {"args": (1, 0)}
+
+
+def test_what_waits_is_passed_over_once_the_cluster_stops(
+    queue: KillSafeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_read, stop_write = os.pipe()
+    monkeypatch.setattr(stoppable_cluster, "_stop_read", stop_read)
+    for number in (1, 2, 3):
+        queue.put({"args": (number, 0)})
+    queue.put(STOP)
+
+    assert queue.get() == {"args": (1, 0)}
+    os.close(stop_write)
+    assert queue.get() == STOP
+
+
+def test_a_queue_that_nobody_reads_any_more_is_not_waited_for(queue: KillSafeQueue) -> None:
+    for _ in range(100):
+        queue.put("x" * 10_000)
+
+    began = time.monotonic()
+    queue.close()
+    queue.join_thread()
+
+    assert time.monotonic() - began < 5
 
 
 SENTINEL_THAT_ENDS_AT_ONCE = """

@@ -61,11 +61,12 @@ def forget_workers() -> None:
     Job.objects.filter(state=JobState.RUNNING).update(pid=None)
 
 
-def queue_cut_off_by_stop() -> None:
-    """At the end of an orderly stop, after all clusters: queue the jobs that ran for the next start, without counting
-    an attempt. Else two restarts during a check would reject a good file."""
+def queue_cut_off(**which: object) -> None:
+    """At an orderly stop: queue the running jobs (those of `which`, or all) for the next start, without counting an
+    attempt. Else two restarts during a check would reject a good file."""
     detail = "Waiting to begin again: the portal was stopped."
-    Job.objects.filter(state=JobState.RUNNING).update(state=JobState.QUEUED, pid=None, progress=0, detail=detail)
+    running = Job.objects.filter(state=JobState.RUNNING, **which)
+    running.update(state=JobState.QUEUED, pid=None, progress=0, detail=detail)
 
 
 def claim(job_pk: int) -> Job | None:

@@ -23,7 +23,7 @@ from models_app.services.checked_ends import has_same_ends
 from models_app.services.choose import choose, compare_fully, give_up
 from models_app.services.convert import convert
 from models_app.services.database_retry import with_retries, without_waiting
-from models_app.services.dispatch import claim, dispatch, dispatch_next
+from models_app.services.dispatch import claim, dispatch, dispatch_next, queue_cut_off
 from models_app.services.outcome import JobFailed, Outcome, Progress
 
 logger = logging.getLogger("portal.jobs")
@@ -35,24 +35,37 @@ class _Deleted(Exception):
     """The job's version is gone, and the job with it: nobody waits for the outcome."""
 
 
-def run(job_pk: int) -> None:
+class _CutOff(Exception):
+    """The cluster stops: the job begins again at the next start."""
+
+
+def run(job_pk: int, is_stopping: Callable[[], bool] = lambda: False) -> None:
     """Do the job unless another process did or does. What it raises is logged; the row gets a constant sentence.
 
-    Where the database stays unavailable this process ends, and the job is recovered as cut off.
+    Where `is_stopping`, the job is cut off within some seconds and queued again, without counting an attempt. Where the
+    database stays unavailable this process ends, and the job is recovered as cut off.
     """
     try:
         job = claim(job_pk)
         if job is not None:
-            _do(job)
+            _do(job, is_stopping)
     except DatabaseError:
         logger.exception("the database does not take what became of job %d; its worker ends", job_pk)
         connection.close()
         raise SystemExit(1) from None
 
 
-def _do(job: Job) -> None:
+def _do(job: Job, is_stopping: Callable[[], bool]) -> None:
+    def say(percent: int, detail: str) -> None:
+        if is_stopping():
+            raise _CutOff
+        _say(job.pk, percent, detail)
+
     try:
-        outcome = _DO[JobKind(job.kind)](job, lambda percent, text: _say(job.pk, percent, text))
+        outcome = _DO[JobKind(job.kind)](job, say)
+    except _CutOff:
+        with_retries(lambda: queue_cut_off(pk=job.pk, pid=job.pid))
+        return
     except _Deleted:
         _say_that_it_is_gone(job)
     except JobFailed as failure:
