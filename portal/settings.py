@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.lost_forms.LostFormMiddleware",
     "portal.browser_zone.BrowserZoneMiddleware",
+    "portal.nul_characters.NulCharactersMiddleware",
     "portal.synchronous.OneThreadMiddleware",  # last: keeps the whole stack above it on one thread
 ]
 ROOT_URLCONF = "portal.urls"

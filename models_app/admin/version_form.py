@@ -162,7 +162,7 @@ def options_wish(given: Any) -> dict[str, Any]:
 
 def add_view(admin: Any, request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        name = request.GET.get("name", "").replace("\x00", "")[:100]
+        name = request.GET.get("name", "")[:100]
         fields, sentence = _as_before(name)
         return _page(admin, request, UploadForm(initial={**fields, "name": name}), as_before=sentence)
     form = UploadForm(request.POST, request.FILES)

@@ -44,7 +44,7 @@ class ModelListView(PortalView):
     )
     def get(self, request: Request) -> Response:
         rows = _models()
-        search = request.query_params.get("search", "").replace("\x00", "")
+        search = request.query_params.get("search", "")
         if len(search) > LONGEST_SEARCH:
             raise ValidationFailed.of("search", f"Search for at most {LONGEST_SEARCH} characters.")
         if search:
