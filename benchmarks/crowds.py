@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks import models
 from benchmarks.http_load import OK, Asked, HttpLoad
 from benchmarks.row import Row, median, megabytes, percentile
-from inference.processes import memory_bytes
+from inference.host.processes import memory_bytes
 from tests.running_portal import ROOT, RunningPortal, running_portal
 
 TINY_MODELS = 20

@@ -13,7 +13,7 @@ import sys
 import psutil
 
 from benchmarks.row import Bench, Row, megabytes
-from inference.processes import memory_bytes
+from inference.host.processes import memory_bytes
 from tests.running_portal import ROOT
 
 BARE_LIMIT_S = 120.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.row import Row
-from inference.devices import list_devices, load_nvml
+from inference.host.devices import list_devices, load_nvml
 
 BEGIN = "<!-- benchmarks, {part}: written by `python -m benchmarks --write-readme` -->"
 END = "<!-- end of benchmarks, {part} -->"

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections
 from django_q.signals import post_spawn, pre_execute
 
-from inference.devices import import_nvml
+from inference.host.devices import import_nvml
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import queue
 from models_app.choices import InstanceState

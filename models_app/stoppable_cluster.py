@@ -23,7 +23,7 @@ from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.queues import Queue
 
-from inference.processes import die_with_parent
+from inference.host.processes import die_with_parent
 from models_app.outage import Outage
 
 logger = logging.getLogger("portal.cluster")

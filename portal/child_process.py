@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from inference.processes import die_with_parent
+from inference.host.processes import die_with_parent
 
 logger = logging.getLogger("portal.serve")
 

@@ -28,7 +28,7 @@ from django.db import Error, connection, connections
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django_q.brokers import get_broker
 
-from inference.processes import identify, is_alive, reap_orphans
+from inference.host.processes import identify, is_alive, reap_orphans
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.models import Node

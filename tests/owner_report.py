@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.processes import ProcessIdentity
-from inference.reporting import Ready, Receipt, Vitals
+from inference.host.processes import ProcessIdentity
+from inference.owner.reporting import Ready, Receipt, Vitals
+from inference.owner.started_runner import Assignment
 from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment
 from inference.workspace import Workspace
 
 

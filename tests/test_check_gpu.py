@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from inference.devices import Device, Nvml, list_devices
 from inference.gpu_check import NO_GPU, NOT_PROVED, PROVED, check_gpu
 from inference.gpu_check.sample_models import SampleModels
+from inference.host.devices import Device, Nvml, list_devices
 from tests.running_portal import ROOT
 
 MB = 10**6

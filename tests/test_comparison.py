@@ -20,10 +20,10 @@ from inference.comparison.examples import make_examples, widened
 from inference.comparison.measurement import BRIEF, Candidate, _answers, measure
 from inference.comparison.recommendation import recommend
 from inference.comparison.results import Answers, Comparison, Row
-from inference.devices import Device
 from inference.engines import Engine
 from inference.errors import TooLarge
 from inference.free_sizes import free_sizes
+from inference.host.devices import Device
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
 from tests.engine_fixtures import Arrays, all_converted, model_data

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.compiled import MOST_FILES, lend_compiled, take_compiled
+from inference.owner.compiled import MOST_FILES, lend_compiled, take_compiled
 from tests.conftest import SAMPLE
 from tests.engine_fixtures import converted
 from tests.running_portal import Api, RunningPortal, wait_for

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from inference.devices import (
+from inference.host.devices import (
     Device,
     DeviceMemory,
     Nvml,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference.owner import Owner
-from inference.started_runner import Assignment
+from inference.owner.started_runner import Assignment
 from tests.owner_report import Report, assigned
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from inference import host_memory
 from inference.checking import check_file
 from inference.comparison.measurement import BRIEF, Candidate, measure
 from inference.conversion import convert
+from inference.host import memory as host_memory
 from inference.limited_child import ChildFailed, Limits, Message, run_child
 from inference.refusal import FileRejected
 from inference.runner.sandbox import SandboxMissing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from inference.host.processes import identify
 from inference.owner import LOAD_LIMIT_S, Owner
-from inference.processes import identify
 from tests.owner_report import Report, assigned
 from tests.running_portal import ROOT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.processes import memory_bytes
+from inference.host.processes import memory_bytes
 from tests.engine_fixtures import converted
 from tests.running_portal import ROOT, Api, RunningPortal, wait_for
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inference.output import LINES_KEPT, OutputRing, read_lines
+from inference.owner.output import LINES_KEPT, OutputRing, read_lines
 from models_app.services.delete import delete_version
 from models_app.services.supervise import log_path
 from tests.registry import make_version

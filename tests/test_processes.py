@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.processes import (
+from inference.host.processes import (
     ProcessIdentity,
     end_group,
     identify,
@@ -38,7 +38,7 @@ time.sleep(60)
 """
 INHERITS_AN_ORPHAN = """
 import ctypes, os, subprocess, time
-from inference.processes import reap_orphans
+from inference.host.processes import reap_orphans
 PR_SET_CHILD_SUBREAPER = 36  # what the first process of a container is
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 own = subprocess.Popen(["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE)
@@ -55,7 +55,7 @@ print(own.wait(), flush=True)
 """
 DIES_WITH_ITS_PARENT = """
 import os, time
-from inference.processes import die_with_parent
+from inference.host.processes import die_with_parent
 die_with_parent(os.getppid())
 print("guarded", flush=True)
 time.sleep(60)
@@ -193,7 +193,7 @@ def test_a_guarded_process_is_gone_soon_after_its_parent_is_killed() -> None:
 
 def test_a_process_whose_parent_is_gone_already_exits_at_once() -> None:
     not_my_parent = (
-        "import os; from inference.processes import die_with_parent; die_with_parent(os.getpid()); print('on')"
+        "import os; from inference.host.processes import die_with_parent; die_with_parent(os.getpid()); print('on')"
     )
 
     ended = subprocess.run([sys.executable, "-c", not_my_parent], cwd=ROOT, capture_output=True, timeout=DEADLINE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.restarts import End, RestartPolicy
+from inference.owner.restarts import End, RestartPolicy
 
 
 def test_failures_before_ready_back_off_and_end_after_five_in_ten_minutes() -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from inference.client import Runners
 from inference.errors import BadInput
+from inference.owner.started_runner import StartedRunner, start_runner
 from inference.runner.log import DroppingHandler, RateLimited, open_anew
-from inference.started_runner import StartedRunner, start_runner
 from tests.faults.small_models import SIZE, adder
 from tests.owner_report import assigned
 from tests.running_portal import wait_for

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
+from inference.host.processes import ProcessIdentity
 from inference.owner import Owner
-from inference.processes import ProcessIdentity
-from inference.reporting import Vitals
+from inference.owner.reporting import Vitals
+from inference.owner.started_runner import InvalidReport, StartedRunner
 from inference.signature import Signature
-from inference.started_runner import InvalidReport, StartedRunner
 from inference.workspace import Workspace
 from models_app.services.metrics import SPANS, _RunnerMetrics
 from tests.conftest import SAMPLE

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.host_memory import oom_kills
-from inference.processes import identify
-from inference.started_runner import StartedRunner, adopt
+from inference.host.memory import oom_kills
+from inference.host.processes import identify
+from inference.owner.started_runner import StartedRunner, adopt
 from inference.workspace import Workspace
 from tests.owner_report import assigned
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from inference.devices import Device
-from inference.processes import identify
-from inference.reporting import Ready, Receipt, Vitals
+from inference.host.devices import Device
+from inference.host.processes import identify
+from inference.owner.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import Conversion, Instance, ModelVersion, Transition
 from models_app.services import database_retry

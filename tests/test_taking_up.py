@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from inference.processes import ProcessIdentity, identify, is_alive
+from inference.host.processes import ProcessIdentity, identify, is_alive
 from inference.workspace import Workspace
 from models_app.choices import InstanceState, JobKind, JobState
 from models_app.models import Instance, Job, Node

@@ -15,7 +15,7 @@ import numpy as np
 
 from inference.catalog import FORMATS
 from inference.comparison.results import MAX_INPUT_ROWS, Answers, Array, Row
-from inference.devices import Device, visible_devices_environment
+from inference.host.devices import Device, visible_devices_environment
 from inference.limited_child import ChildFailed, Limits, Message, Progress, run_child
 from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing

@@ -16,9 +16,9 @@ import numpy as np
 from inference.catalog import ENGINES
 from inference.engines import Engine, EngineSettings, ModelUnusable, Tensors, first_line, open_engine
 from inference.errors import BadInput
+from inference.host.processes import memory_bytes
 from inference.limited_child import Message
 from inference.limited_child.report import Report
-from inference.processes import memory_bytes
 from inference.runner.batch_rules import is_batch_of_one, is_batchable
 from inference.runner.tuning import most_streams
 from inference.signature import Signature

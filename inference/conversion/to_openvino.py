@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from openvino.passes import ConstantFolding, Manager
 
+from inference.archives.onnx import opened_onnx
 from inference.conversion import CannotConvert
 from inference.engines import openvino
-from inference.onnx_archive import opened_onnx
 from inference.signature import Signature
 
 ov, ops = openvino.ov, openvino.ops

@@ -14,9 +14,9 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from inference import texts
+from inference.archives.onnx import EXTERNAL, opened_onnx
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line, holds_text
 from inference.errors import BadInput
-from inference.onnx_archive import EXTERNAL, opened_onnx
 from inference.signature import Signature, TensorSpec
 
 _DTYPES = {

@@ -29,11 +29,11 @@ from openvino import opset13 as ops
 from openvino.preprocess import PrePostProcessor
 
 from inference import texts
-from inference.archive_entries import check_zip
 from inference.archives import DAMAGED, is_zip, unpack
+from inference.archives.entries import check_zip
+from inference.archives.onnx import opened_onnx
+from inference.archives.openvino import model_pair
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
-from inference.onnx_archive import opened_onnx
-from inference.openvino_archive import model_pair
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, cast
 
 import h5py
 
-from inference.archive_entries import check_zip, unpacked_limit_bytes
+from inference.archives.entries import check_zip, unpacked_limit_bytes
 from inference.formats.facts import FileFacts, FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.hdf5_tree import StoredWeights, walk_tree

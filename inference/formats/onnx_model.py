@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from inference.archives import is_archive, opened_archive
+from inference.archives.onnx import EXTERNAL, model_entry
 from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.label_text import labels_beside, read_labels
 from inference.formats.onnx_weights import WeightFiles
@@ -22,7 +23,6 @@ from inference.formats.protobuf import (
     opened_bytes,
     opened_entry,
 )
-from inference.onnx_archive import EXTERNAL, model_entry
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")

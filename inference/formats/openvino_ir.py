@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
 from inference.archives import is_archive, opened_archive
+from inference.archives.openvino import PACK, model_pair
 from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, shown, size_words
 from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
-from inference.openvino_archive import PACK, model_pair
 
 MAX_XML_BYTES = 128 << 20
 MAX_DEPTH = 64

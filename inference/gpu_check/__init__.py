@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inference.devices import Device, DeviceMemory, Nvml, choose_device, device_memory
+from inference.host.devices import Device, DeviceMemory, Nvml, choose_device, device_memory
 
 PROVED, NOT_PROVED, NO_GPU = 0, 1, 2
 SHARE_THAT_COMES_BACK = 0.9

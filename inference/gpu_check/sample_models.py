@@ -14,17 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from inference import PROJECT_DIRECTORY
 from inference.client import Runners
-from inference.devices import Device, visible_devices_environment
 from inference.gpu_check import CheckFailed
+from inference.host.devices import Device, visible_devices_environment
+from inference.host.processes import ProcessIdentity, die_with_parent
 from inference.owner import Owner, nudge
-from inference.processes import ProcessIdentity, die_with_parent
-from inference.reporting import Ready, Receipt, Vitals
+from inference.owner.reporting import Ready, Receipt, Vitals
+from inference.owner.started_runner import Assignment
 from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment
 from inference.workspace import Workspace
 
-SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
+SAMPLES = PROJECT_DIRECTORY / "samples"
 PICTURE, RIGHT_ANSWER = "seven.png", 7
 START_LIMIT_S = 180.0
 STOP_LIMIT_S = 40.0

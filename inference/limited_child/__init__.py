@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inference import host_memory
-from inference.processes import NO_GPU, scrubbed_environment, takes_more_than
+from inference import PROJECT_DIRECTORY
+from inference.host import memory as host_memory
+from inference.host.processes import NO_GPU, scrubbed_environment, takes_more_than
 from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing
 from inference.workspace import Workspace
 
 logger = logging.getLogger("child")
 
-PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent.parent
 MOST_OUTPUT_BYTES = 4 * 2**20
 LONGEST_DETAIL = 200
 LIBRARIES_BYTES = 2 * 10**9

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from inference.garbage import importing
+from inference.host.processes import die_with_parent
 from inference.limited_child.report import Report
-from inference.processes import die_with_parent
 from inference.runner.limits import apply_limits
 from inference.runner.sandbox import Allowed, SandboxMissing, enter_as
 from inference.workspace import Workspace

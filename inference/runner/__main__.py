@@ -15,7 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from inference.garbage import importing
-from inference.processes import die_with_parent
+from inference.host.processes import die_with_parent
 from inference.runner.config import RunnerConfig
 from inference.runner.limits import apply_limits
 from inference.runner.log import DroppingHandler, open_anew

@@ -18,7 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString, mark_safe
 
 from inference.errors import InUse, NotFound, PortalError
-from inference.output import read_lines
+from inference.owner.output import read_lines
 from models_app.admin import version_change
 from models_app.admin.fragments import fragment_response
 from models_app.api.attachment import attachment

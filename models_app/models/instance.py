@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from inference.processes import ProcessIdentity
+from inference.host.processes import ProcessIdentity
 from models_app.choices import InstanceState
 from models_app.models.node import Node
 from models_app.models.version import ModelVersion

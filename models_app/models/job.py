@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from inference.processes import ProcessIdentity
+from inference.host.processes import ProcessIdentity
 from inference.workspace import Workspace
 from models_app.choices import JobKind, JobState
 from models_app.models.version import ModelVersion

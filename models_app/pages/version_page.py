@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from inference.errors import BadInput
-from inference.output import read_lines
+from inference.owner.output import read_lines
 from inference.preprocessing import SizeMissing, describe
 from inference.signature import Signature
 from models_app.choices import OWNED, InstanceState, JobKind

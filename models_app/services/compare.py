@@ -17,9 +17,9 @@ from inference.comparison.measurement import BRIEF, Candidate, Effort
 from inference.comparison.results import Comparison as Measured
 from inference.comparison.results import Row
 from inference.conversion import ConversionFailed
-from inference.devices import choose_device, list_devices, load_nvml
 from inference.errors import BadInput, NotFound, TooLarge
 from inference.free_sizes import free_sizes
+from inference.host.devices import choose_device, list_devices, load_nvml
 from inference.preprocessing import plan_image, value_range
 from models_app.choices import JobKind
 from models_app.models import Comparison, Conversion, Job, ModelVersion

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from inference.errors import InUse
-from inference.output import remove_lines
+from inference.owner.output import remove_lines
 from models_app.choices import LIVE
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import files

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Case, Value, When
 from django.utils import timezone
 
-from inference.processes import identify
+from inference.host.processes import identify
 from models_app import queue
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion

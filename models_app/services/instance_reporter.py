@@ -12,10 +12,10 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from inference.devices import Device, Nvml, device_memory
-from inference.processes import ProcessIdentity
+from inference.host.devices import Device, Nvml, device_memory
+from inference.host.processes import ProcessIdentity
+from inference.owner.reporting import Ready, Receipt, Vitals
 from inference.refusal import size_words
-from inference.reporting import Ready, Receipt, Vitals
 from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.services import replace
@@ -34,7 +34,7 @@ _S = InstanceState
 
 @dataclass
 class InstanceReporter:
-    """The Reporter (inference/reporting.py) of one instance that this worker has claimed."""
+    """The Reporter (inference/owner/reporting.py) of one instance that this worker has claimed."""
 
     instance: Instance
     device: Device

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_q.brokers import get_broker
 
-from inference.processes import is_alive
+from inference.host.processes import is_alive
 from models_app import queue
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from inference.devices import list_devices, load_nvml
+from inference.host.devices import list_devices, load_nvml
 from models_app.choices import OWNED
 from models_app.models import Instance, Node
 

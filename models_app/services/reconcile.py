@@ -11,8 +11,8 @@ from django.db.models import F
 from django.utils import timezone
 from django_q.brokers import get_broker
 
-from inference.processes import boot_id, end_group, is_alive, works_below
-from inference.reporting import Receipt
+from inference.host.processes import boot_id, end_group, is_alive, works_below
+from inference.owner.reporting import Receipt
 from inference.workspace import Workspace
 from models_app import queue
 from models_app.choices import OWNED, InstanceState

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from inference.devices import Device, device_for, list_devices, load_nvml, visible_devices_environment
+from inference.host.devices import Device, device_for, list_devices, load_nvml, visible_devices_environment
+from inference.owner.started_runner import Assignment, InvalidReport, StartedRunner, start_spare
 from inference.runner.config import RunnerConfig
-from inference.started_runner import Assignment, InvalidReport, StartedRunner, start_spare
 from inference.workspace import Workspace
 
 logger = logging.getLogger("portal.spares")

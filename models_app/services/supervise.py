@@ -1,4 +1,4 @@
-"""Supervise: claim a queued instance and keep it loaded, with an Owner in this worker (inference/owner.py)."""
+"""Supervise: claim a queued instance and keep it loaded, with an Owner in this worker (inference/owner/)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from django.conf import settings
 
 from inference.catalog import FORMATS
-from inference.devices import device_for, list_devices, load_nvml, visible_devices_environment
 from inference.errors import LoadFailed
+from inference.host.devices import device_for, list_devices, load_nvml, visible_devices_environment
+from inference.host.processes import identify
 from inference.owner import Owner
-from inference.processes import identify
-from inference.reporting import Receipt
+from inference.owner.reporting import Receipt
+from inference.owner.started_runner import Assignment
 from inference.runner.config import DEFAULT_QUEUE_LIMIT, RunnerConfig
-from inference.started_runner import Assignment
 from inference.workspace import Workspace
 from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from inference.errors import Unavailable
 from inference.owner import nudge
-from inference.reporting import Receipt
+from inference.owner.reporting import Receipt
 from models_app.choices import LIVE, InstanceState
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.services import find

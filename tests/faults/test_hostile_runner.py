@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inference.processes import ProcessIdentity, end_group, identify
+from inference.host.processes import ProcessIdentity, end_group, identify
 from tests.faults.conftest import ADDER, Files
 from tests.faults.figures import note
 from tests.faults.hostile_portal import hostile_portal

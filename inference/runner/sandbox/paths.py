@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent.parent.parent  # inference/: the engine's file is imported inside
+from inference import PACKAGE_DIRECTORY
 
 _SYSTEM = (
     "/usr",
@@ -42,7 +42,8 @@ _GPU_DEVICES = ("nvidia*", "nvidia-caps/*", "dri/*", "dxg")
 def standard_paths(*, has_gpu: bool = False) -> tuple[Path, ...]:
     """Files and folders that are only read, if they exist on this host."""
     libraries = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry.startswith("/")]
-    named = [sys.prefix, sys.base_prefix, str(_PACKAGE), *libraries, *_SYSTEM, *(_GPU_SYSTEM if has_gpu else ())]
+    code = [sys.prefix, sys.base_prefix, str(PACKAGE_DIRECTORY)]  # the engine's file is imported inside the sandbox
+    named = [*code, *libraries, *_SYSTEM, *(_GPU_SYSTEM if has_gpu else ())]
     return _present(Path(name) for name in named)
 
 

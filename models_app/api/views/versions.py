@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.errors import PermissionRefused
-from inference.output import read_lines
+from inference.owner.output import read_lines
 from models_app.api import schema
 from models_app.api.attachment import attachment
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from inference.devices import list_devices, load_nvml
 from inference.gpu_check import check_gpu
 from inference.gpu_check.sample_models import SampleModels
+from inference.host.devices import list_devices, load_nvml
 
 
 class Command(BaseCommand):

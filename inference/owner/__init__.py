@@ -20,13 +20,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from inference.compiled import take_compiled
-from inference.output import OutputRing
-from inference.processes import memory_bytes
+from inference.host.processes import memory_bytes
+from inference.owner.compiled import take_compiled
+from inference.owner.output import OutputRing
+from inference.owner.reporting import Ready, Receipt, Reporter
+from inference.owner.restarts import End, RestartPolicy
+from inference.owner.started_runner import Assignment, InvalidReport, StartedRunner, adopt, start_runner
 from inference.refusal import clean_text
-from inference.reporting import Ready, Receipt, Reporter
-from inference.restarts import End, RestartPolicy
-from inference.started_runner import Assignment, InvalidReport, StartedRunner, adopt, start_runner
 
 logger = logging.getLogger("owner")
 

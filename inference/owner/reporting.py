@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inference.processes import ProcessIdentity
+from inference.host.processes import ProcessIdentity
 
 
 @dataclass(frozen=True, slots=True)

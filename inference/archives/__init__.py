@@ -1,6 +1,6 @@
 """Unpacks uploaded zip, tar and tar.gz archives: checks every entry first, then copies file by file, counting bytes.
 
-Never extractall: Python 3.11's tar filters can be bypassed. What is refused: archive_entries.py.
+Never extractall: Python 3.11's tar filters can be bypassed. What is refused: entries.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from inference.archive_entries import EntryCheck, check_zip
+from inference.archives.entries import EntryCheck, check_zip
 from inference.refusal import FileRejected
 
 COPY_BYTES = 1 << 20

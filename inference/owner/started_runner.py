@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from inference.compiled import lend_compiled
-from inference.host_memory import free_bytes, oom_kills
+from inference import PROJECT_DIRECTORY
+from inference.host.memory import free_bytes, oom_kills
+from inference.host.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
 from inference.json_object import is_integer, is_number
-from inference.processes import ProcessIdentity, identify, memory_bytes, scrubbed_environment
+from inference.owner.compiled import lend_compiled
+from inference.owner.reporting import Vitals
 from inference.refusal import clean_text, size_words
-from inference.reporting import Vitals
 from inference.runner.config import RunnerConfig
 from inference.workspace import Workspace
 
-PROJECT_DIRECTORY = Path(__file__).resolve().parent.parent
 STATUS_LINE_BYTES = 2**20
 MOST_REQUESTS, MOST_WAITING = 2**53, 2**31 - 1
 """Limits that the registry's columns can hold, with room for sums."""

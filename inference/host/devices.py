@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import psutil
 
 from inference.catalog import ENGINES
-from inference.processes import NO_GPU
+from inference.host.processes import NO_GPU
 
 T = TypeVar("T")
 

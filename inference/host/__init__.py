@@ -1,0 +1,1 @@
+"""This host: its devices, its memory, its processes."""
