@@ -60,6 +60,7 @@ def test_a_version_counts_its_requests_and_where_their_time_went(asked: Api) -> 
     found = of_version(asked)
 
     assert only(found["portal_errors_total"]) == 0, "a picture that is none is the sender's error"
+    assert {code: count for (code, _), count in found["portal_refusals_total"].items()} == {"bad_image": 1}
     assert only(found["portal_memory_bytes"]) > 10**7
     for name in ("queue", "decode", "inference", "request"):
         assert only(found[f"portal_{name}_seconds_count"]) == 4

@@ -279,7 +279,7 @@ class Server:
         good = [result for result in decoded if isinstance(result, np.ndarray)]
         request.bad = bad
         if bad and (is_strict or not good):
-            self._in_loop(self._answer, request, {"tensors": [], "bad": bad}, ())
+            self._in_loop(self._answer_bad, request)
             return
         try:
             stacked = good[0][None] if len(good) == 1 else np.stack(good)
@@ -338,7 +338,8 @@ class Server:
             if request.is_over:
                 continue
             if isinstance(part.error, BadImage):
-                self._answer(request, {"tensors": [], "bad": {"0": part.error.message}}, ())
+                request.bad = {"0": part.error.message}
+                self._answer_bad(request)
                 continue
             if part.error is not None:
                 self._refuse(request, part.error)
@@ -382,6 +383,12 @@ class Server:
         if request in self._requests:
             self._forget(request)
             request.connection.send({"id": request.number, **header}, body)
+
+    def _answer_bad(self, request: Request) -> None:
+        """Answer with what is wrong with its pictures, of which none is run."""
+        if request in self._requests:
+            self.statistics.count_error(BadImage.code, time.monotonic() - request.began, is_ours=False)
+            self._answer(request, {"tensors": [], "bad": request.bad}, ())
 
     def _refuse(self, request: Request, error: Exception) -> None:
         """Answer with an error. If it is no PortalError it is a bug, logged and answered with a constant text."""
