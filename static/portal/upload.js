@@ -10,6 +10,7 @@ const SILENCE_S = 10;
 const LOGGED_OUT = "You are logged out. Log in in another tab, then press “Upload and check” again.";
 const takeOver = document.getElementById("take-over"), asBefore = document.getElementById("as-before");
 const SET_UP = ["labels", "preset", "size", "resize", "color", "activation", "engine", "precision", "graph_inputs", "graph_outputs"];
+const plain = Object.fromEntries(SET_UP.map((field) => [field, form.elements[field].value]));
 let setUpAs = asBefore.textContent ? nameField.value : ""; // the model whose settings stand in the form
 let madeName = ""; // of the chosen file; a name that somebody typed stays
 
@@ -38,7 +39,7 @@ takeOver.addEventListener("click", async () => {
   if (!filled) return;
   for (const field of SET_UP) {
     form.elements[field].value = filled.elements[field].value;
-    if (filled.elements[field].value) form.elements[field].closest?.("details")?.setAttribute("open", "");
+    if (filled.elements[field].value !== plain[field]) form.elements[field].closest?.("details")?.setAttribute("open", "");
   }
   setUpAs = name;
   checkPrecision();

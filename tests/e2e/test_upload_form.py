@@ -129,6 +129,7 @@ def test_a_next_version_is_set_up_as_the_one_before(
 
     expect(page.locator("#as-before")).to_have_text("The form is filled in as version 1 is set up.")
     expect(page.locator("#take-over")).to_be_hidden()
+    expect(page.locator("details.more[open]")).to_have_count(0)  # nothing in them is set
     page.click(BUTTON)
     page.wait_for_url("**/change/")
     version, before = portal.client().checked(digits_copy, 2), portal.client().version(digits_copy, 1)
