@@ -195,6 +195,7 @@ def test_a_fragment_is_answered_with_304_while_it_prints_the_same() -> None:
     for address in [
         "/admin/?fragment=wall",
         "/admin/?fragment=events",
+        "/admin/?fragment=wall,events",
         f"{LIST}?fragment=rows",
         f"{LIST}{version.pk}/change/?fragment=head",
         f"{LIST}{version.pk}/change/?fragment=state",
@@ -231,6 +232,17 @@ def test_a_version_leads_to_its_siblings_and_to_the_description_of_its_model() -
     assert f'href="{LIST}?q=pets"' in page and f'href="{LIST}?q=pets"' in only_seen
     assert description in page and "Describe it" in page
     assert description not in only_seen
+
+
+def test_all_parts_of_a_page_come_with_one_answer() -> None:
+    address = f"{LIST}{make_version().pk}/change/"
+    client = logged_in(make_superuser())
+
+    parts = client.get(f"{address}?fragment=head,state,side,nonsense").content.decode()
+
+    assert [parts.count(f'id="{name}" data-live="?"') for name in ("head", "state", "side")] == [1, 1, 1]
+    assert "<html" not in parts
+    assert "<html" in client.get(f"{address}?fragment=nonsense").content.decode()
 
 
 def test_a_fragment_changes_with_the_state() -> None:

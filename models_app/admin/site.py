@@ -12,9 +12,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import PermissionRefused
-from models_app.admin.fragments import fragment_response
 from models_app.login import PortalLogin, PortalPassword
 from models_app.pages.failure import failure_page
+from models_app.pages.fragments import asked_fragments, fragment_response
 from models_app.pages.wall import build_wall
 from models_app.rights import Rights
 
@@ -25,11 +25,8 @@ NO_STAFF = (
     "for them, or log out and log in as somebody else."
 )
 
-WALL_FRAGMENTS = {
-    "wall": "portal/_wall.html",
-    "events": "portal/_wall_events.html",
-    "first-run": "portal/_first_run.html",
-}
+_FIRST_RUN = "portal/_first_run.html"
+WALL_FRAGMENTS = {"wall": "portal/_wall.html", "events": "portal/_wall_events.html", "first-run": _FIRST_RUN}
 
 
 class PortalAdminSite(AdminSite):
@@ -55,14 +52,14 @@ class PortalAdminSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         rights = Rights.of(request.user)
-        fragment = request.GET.get("fragment", "")
-        if fragment in WALL_FRAGMENTS and not rights.can_view:
+        fragments = asked_fragments(request, WALL_FRAGMENTS)
+        if fragments and not rights.can_view:
             raise PermissionDenied
         wall = build_wall(rights)
-        if fragment == "first-run" and not wall.is_first_run:
+        if _FIRST_RUN in fragments and not wall.is_first_run:
             raise Http404  # the page that polls then reloads itself, as the wall
-        if (template := WALL_FRAGMENTS.get(fragment)) is not None:
-            response = fragment_response(request, template, {"wall": wall})
+        if fragments:
+            response = fragment_response(request, fragments, {"wall": wall})
             response.headers["X-Updated"] = wall.updated
             return response  # type: ignore[return-value]
         context = {"wall": wall, "is_wall": True}

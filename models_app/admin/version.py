@@ -17,9 +17,9 @@ from django.utils.http import urlencode
 
 from models_app.admin import engine_views, version_actions, version_form, version_views
 from models_app.admin import version_columns as columns
-from models_app.admin.fragments import fragment_response
 from models_app.choices import OWNED
 from models_app.models import Instance, ModelVersion, Node
+from models_app.pages.fragments import fragment_response
 from models_app.pages.groups import GROUP_WORDS, group_counts, in_group
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import first_node, silence_banner, slots_line
@@ -135,7 +135,7 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404 from None
         rows.formset = None
         context = {"cl": rows, "opts": self.opts, **self._figures(request, first_node())}
-        return fragment_response(request, "portal/_rows.html", context)
+        return fragment_response(request, ["portal/_rows.html"], context)
 
     def _figures(self, request: HttpRequest, node: Node) -> dict[str, Any]:
         """What stands above the table: the chips, which count what the search finds, and how many slots are free."""

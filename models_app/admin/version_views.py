@@ -20,10 +20,10 @@ from django.utils.safestring import SafeString, mark_safe
 from inference.errors import InUse, NotFound, PortalError
 from inference.owner.output import read_lines
 from models_app.admin import version_change
-from models_app.admin.fragments import fragment_response
 from models_app.api.attachment import attachment
 from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel
+from models_app.pages.fragments import asked_fragments, fragment_response
 from models_app.pages.receipts import receipt_words
 from models_app.pages.version_page import build_version_page, history, log_note
 from models_app.pages.version_row import VersionRow, version_row
@@ -88,8 +88,8 @@ def change_view(admin: Any, request: HttpRequest, object_id: str) -> HttpRespons
     row = version_row(version, Rights.of(request.user), now=now)
     context = {"v": row, "page": build_version_page(version, now), "title": str(row), "opts": admin.opts}
     context["seen"] = version_change.fingerprint(version, "ends")
-    if (template := FRAGMENTS.get(request.GET.get("fragment", ""))) is not None:
-        return fragment_response(request, template, context)
+    if fragments := asked_fragments(request, FRAGMENTS):
+        return fragment_response(request, fragments, context)
     context |= admin.admin_site.each_context(request)
     if version.status == FileStatus.READY:
         host = f"{request.scheme}://{request.get_host()}"

@@ -24,6 +24,7 @@ from models_app.api.picture_forms import uploaded_pictures
 from models_app.choices import VersionState
 from models_app.models import Instance, ModelVersion
 from models_app.pages.failure import failure_page
+from models_app.pages.fragments import asked_fragments, fragment_response
 from models_app.pages.scaling_hint import lacks_size, scaling_hint
 from models_app.pages.version_row import version_row
 from models_app.pages.wall import SAMPLE_NAME
@@ -69,19 +70,21 @@ class ListView(TryPage):
         search = request.GET.get("search", "").strip()[:100]
         rows, count = page.list_rows(request.user, search)
         context = {"rows": rows, "count": count, "search": search, "title": "Try a model", **_FRAME}
-        is_rows = request.GET.get("fragment") == "rows"
-        return render(request, "try/_rows.html" if is_rows else "try/list.html", context)
+        if fragments := asked_fragments(request, {"rows": "try/_rows.html"}):
+            return fragment_response(request, fragments, context)
+        return render(request, "try/list.html", context)
 
 
 @method_decorator(conditional_page, name="dispatch")
 class DetailView(TryPage):
-    """`?version=` chooses one; `?fragment=state|head` answers a part; `?still=1` turns refreshing off."""
+    """`?version=` chooses one; `?fragment=head,state` answers these parts; `?still=1` turns refreshing off."""
 
     def get(self, request: HttpRequest, name: str) -> HttpResponse:
         version, versions = page.find_versions(name, _number(request))
         context = _context(request, version, versions)
-        fragment = {"state": "try/_state.html", "head": "try/_head.html"}.get(request.GET.get("fragment", ""))
-        return render(request, fragment or "try/detail.html", context)
+        if fragments := asked_fragments(request, {"head": "try/_head.html", "state": "try/_state.html"}):
+            return fragment_response(request, fragments, context)
+        return render(request, "try/detail.html", context)
 
     def post(self, request: HttpRequest, name: str) -> HttpResponse:
         version, versions = page.find_versions(name, _number(request))

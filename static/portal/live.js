@@ -1,5 +1,5 @@
-/* Polling: each [data-live] element is replaced by the fragment its address gives. Every page is whole without it.
-   A fragment that prints the same (304) is left alone; a hidden tab and a pressed button pause it; failures double the
+/* Polling: the [data-live] elements are replaced by the fragments that their address gives, all with one request, so
+   that they say the same. Every page is whole without it. A fragment that prints the same is left alone; a hidden tab and a pressed button pause it; failures double the
    pause up to 30 s. A page that is no longer there (logged out, deleted) is loaded again, which says so; one with pictures
    or words in its form says it itself. The list swaps single cells instead, so that ticked boxes stay (rows.js). */
 "use strict";
@@ -15,8 +15,8 @@ const etags = new WeakMap();
 const lost = document.getElementById("lost");
 let isLost = 0, seenAt = new Date();
 
-/** The fragment as an element, or null where nothing has changed. */
-async function fetchFragment(address, key) {
+/** A document with the fragments, or null where nothing has changed. */
+async function fetchFragments(address, key) {
   const headers = etags.has(key) ? { "If-None-Match": etags.get(key) } : {};
   const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
   if (answer.redirected || [403, 404].includes(answer.status)) {
@@ -29,7 +29,7 @@ async function fetchFragment(address, key) {
   if (answer.status !== 304 && !answer.ok) throw new Error(String(answer.status));
   seenAt = new Date();
   if (answer.status === 304) return null;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body.firstElementChild;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   return { fresh, etag: answer.headers.get("ETag") };
 }
 
@@ -143,14 +143,21 @@ function poll(refresh, isPressed) {
 dropPassing([...document.querySelectorAll("[data-live], [data-live-rows]")].flatMap((root) => [...states(root)])
   .filter(([, state]) => !UNDER_WAY.includes(state)));
 
-for (let element of document.querySelectorAll("[data-live]")) {
+let parts = [...document.querySelectorAll("[data-live]")];
+if (parts.length) {
   poll(async () => {
-    const found = await fetchFragment(element.dataset.live, element);
-    if (found && !found.fresh.isEqualNode(element)) {
-      swap(element, found.fresh);
-      element = found.fresh;
+    const address = new URL(parts[0].dataset.live, location.href);
+    address.searchParams.set("fragment", parts.map((part) => part.id).join());
+    const found = await fetchFragments(address, document);
+    if (found) {
+      parts = parts.map((part) => {
+        const fresh = found.fresh.getElementById(part.id);
+        if (!fresh || fresh.isEqualNode(part)) return part;
+        swap(part, fresh);
+        return fresh;
+      });
+      etags.set(document, found.etag);
     }
-    if (found) etags.set(element, found.etag);
-    return Boolean(element.querySelector(MOVING) || element.matches(MOVING));
-  }, () => element.querySelector(":active"));
+    return parts.some((part) => part.matches(MOVING) || part.querySelector(MOVING));
+  }, () => parts.some((part) => part.querySelector(":active")));
 }

@@ -38,10 +38,10 @@ for (const box of document.querySelectorAll("[data-live-rows]")) {
   const byLink = (root) => new Map([...root.querySelectorAll("#result_list tbody tr")].map(
     (row) => [row.querySelector(".field-model_name a")?.getAttribute("href") || row.querySelector(".field-model_name")?.textContent, row]));
   poll(async () => {
-    const found = await fetchFragment(box.dataset.liveRows, box);
+    const found = await fetchFragments(box.dataset.liveRows, box);
     if (found) {
       etags.set(box, found.etag);
-      sayChanges(states(box), states(found.fresh));
+      sayChanges(states(box), states(found.fresh.body.firstElementChild));
       const figures = found.fresh.querySelectorAll(FIGURES);
       document.querySelectorAll(FIGURES).forEach((figure, i) => { figure.textContent = figures[i]?.textContent ?? figure.textContent; });
       const fresh = byLink(found.fresh);
