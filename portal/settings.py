@@ -72,6 +72,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "portal.logging.RequestIdMiddleware",
+    "portal.nul_characters.NulCharactersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "portal.static_files.StaticFilesMiddleware",
     "portal.security.SecurityHeadersMiddleware",
@@ -83,7 +84,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.lost_forms.LostFormMiddleware",
     "portal.browser_zone.BrowserZoneMiddleware",
-    "portal.nul_characters.NulCharactersMiddleware",
     "portal.synchronous.OneThreadMiddleware",  # last: keeps the whole stack above it on one thread
 ]
 ROOT_URLCONF = "portal.urls"

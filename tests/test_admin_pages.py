@@ -238,7 +238,7 @@ def test_all_parts_of_a_page_come_with_one_answer() -> None:
     address = f"{LIST}{make_version().pk}/change/"
     client = logged_in(make_superuser())
 
-    parts = client.get(f"{address}?fragment=head,state,side,nonsense").content.decode()
+    parts = client.get(f"{address}?fragment=head,state,side,nonsense,head").content.decode()
 
     assert [parts.count(f'id="{name}" data-live="?"') for name in ("head", "state", "side")] == [1, 1, 1]
     assert "<html" not in parts

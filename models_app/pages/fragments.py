@@ -13,7 +13,8 @@ from django.utils.cache import get_conditional_response
 
 def asked_fragments(request: HttpRequest, templates: Mapping[str, str]) -> list[str]:
     """The templates of the parts that are asked for, by the ids of their elements; none: the whole page is."""
-    return [templates[name] for name in request.GET.get("fragment", "").split(",") if name in templates]
+    names = set(request.GET.get("fragment", "").split(","))
+    return [template for name, template in templates.items() if name in names]
 
 
 def fragment_response(request: HttpRequest, templates: Sequence[str], context: Mapping[str, Any]) -> HttpResponse:
