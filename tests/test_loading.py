@@ -125,7 +125,10 @@ def test_a_portal_where_much_waits_stops_in_order_and_goes_on_with_it(tmp_path: 
             api.post("/api/models/waiting/unload/")
         api.post("/api/models/waiting/load/", json={"instances": 60})
         for number in range(6):
-            data, files = {"name": f"check-{number}", "engine": "tensorflow"}, {"file": SAMPLE.open("rb")}
+            data, files = (
+                {"name": f"check-{number}", "engine": "tensorflow"},
+                {"file": (SAMPLE.name, SAMPLE.read_bytes())},
+            )
             assert api.post("/api/models/", data=data, files=files).status_code == 201
         assert [instance["state"] for instance in api.version("waiting")["instances"]].count("queued") == 60
 

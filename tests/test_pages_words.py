@@ -9,14 +9,17 @@ import pytest
 
 from inference.preprocessing import Preprocessing
 from inference.signature import TensorSpec
+from models_app.choices import InstanceState
 from models_app.models import Instance, Transition
 from models_app.pages.events import sentence
 from models_app.pages.memory_bars import device_bar
 from models_app.pages.signature_words import input_words, output_words
-from models_app.pages.version_row import VersionRow, spark_points
+from models_app.pages.version_row import VersionRow, spark_points, version_row
 from models_app.pages.wall import assign_slots
 from models_app.pages.words import ago_words, duration_words, moment_words, short_seconds, size_words
 from models_app.rights import Rights
+from models_app.services import find
+from tests.registry import make_version
 
 NOW = datetime(2026, 11, 22, 14, 3, 22, tzinfo=UTC)
 
@@ -157,3 +160,17 @@ def test_a_spark_line_has_twenty_points_inside_its_box() -> None:
 )
 def test_history_is_told_in_sentences(before: str, after: str, reason: str, facts: dict[str, Any], text: str) -> None:
     assert sentence(Transition(before=before, after=after, reason=reason, facts=facts))[1] == text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("detail", "begin"),
+    [("", "Loading for 0."), ("It is converted for litert first.", "It is converted for litert first. Loading for 0.")],
+)
+def test_what_a_load_waits_for_stands_before_its_time(detail: str, begin: str) -> None:
+    make_version("digits", InstanceState.LOADING, last_load_seconds=2.0)
+    Instance.objects.update(state_detail=detail)
+
+    sentence = version_row(find.find_version("digits", 1), Rights()).state_detail
+
+    assert sentence.startswith(begin) and sentence.endswith("; last time it took 2.0 s.")

@@ -27,8 +27,8 @@ _ZIP = b"PK"
 
 DAMAGED = "The archive is damaged or was cut off. Pack the model again and upload the whole file."
 _BROKEN = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, ValueError,
-    RuntimeError, OverflowError,
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, struct.error, EOFError, NotImplementedError,
+    ValueError, RuntimeError, OverflowError,
 )  # fmt: skip
 
 
@@ -135,8 +135,6 @@ class _Reader:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except gzip.BadGzipFile:
-        raise FileRejected(DAMAGED) from None
     except _BROKEN:
         raise FileRejected(DAMAGED) from None
     except OSError as error:
