@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from types import FrameType
 from typing import Any
 
 import httptools
@@ -23,6 +24,8 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from models_app.services.waiting import end_waits
 
 HEAD_LIMIT_S = 30.0
 """How long a connection may go without a complete head: when new, between requests, or in the middle of a head."""
@@ -206,7 +209,12 @@ class _Flow(FlowControl):
 
 
 class WebServer(uvicorn.Server):
-    """Checks the timeouts of all connections once a second: a timer for each would cost more."""
+    """Checks the timeouts of all connections once a second: a timer for each would cost more. When it is asked to stop,
+    requests that wait for a load or an unload are answered with how far it is."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        end_waits()
+        super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _LOOK_EVERY_TICKS == 0:

@@ -130,14 +130,24 @@ def test_a_portal_where_much_waits_stops_in_order_and_goes_on_with_it(tmp_path: 
                 {"file": (SAMPLE.name, SAMPLE.read_bytes())},
             )
             assert api.post("/api/models/", data=data, files=files).status_code == 201
-        assert [instance["state"] for instance in api.version("waiting")["instances"]].count("queued") == 60
+        assert _queued(api, "waiting") == 60
 
-        code, seconds = portal.stop()
+        with ThreadPoolExecutor(1) as threads:
+            waits = threads.submit(portal.client().post, "/api/models/waiting/load/?wait=60", json={"instances": 61})
+            wait_for(lambda: _queued(api, "waiting") == 61, 30, "a client waits for its load")
+            code, seconds = portal.stop()
+            answer = waits.result()
 
         print(f"stopped in {seconds:.1f} s")
         assert code == 0
         assert "is killed" not in portal.log(), portal.log()[-2000:]
+        assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+        assert seconds < 12  # a web process gives requests under way 15 s
 
         portal.start()
         for number in range(6):
             api.checked(f"check-{number}")
+
+
+def _queued(api: Api, name: str) -> int:
+    return [instance["state"] for instance in api.version(name)["instances"]].count("queued")
