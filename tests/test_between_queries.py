@@ -44,6 +44,18 @@ def test_a_model_is_deleted_while_its_description_is_changed() -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_an_upload_while_the_description_is_changed_in_the_admin_keeps_its_number() -> None:
+    model = make_version("cats").model
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+
+    with just_before('UPDATE "models_app_registeredmodel"', lambda: make_version("cats")):
+        client.post(f"/admin/models_app/registeredmodel/{model.pk}/change/", {"description": "of cats"})
+
+    model.refresh_from_db()
+    assert (model.description, model.last_number) == ("of cats", 2)
+
+
 def test_a_version_that_comes_while_its_model_is_unloaded_to_be_deleted_goes_too(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:

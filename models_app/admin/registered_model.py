@@ -27,6 +27,11 @@ class RegisteredModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # an upload makes it
 
+    def save_model(self, request: HttpRequest, obj: RegisteredModel, form: Any, change: bool) -> None:
+        """Only what was changed in the form: an upload may count `last_number` up meanwhile."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        RegisteredModel.objects.filter(pk=obj.pk).update(**changed)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[RegisteredModel]:
         models: QuerySet[RegisteredModel] = super().get_queryset(request)
         return models.annotate(versions_now=Count("versions"))
