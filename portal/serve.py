@@ -237,11 +237,15 @@ def _hold_port() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _socket_folder() -> Iterator[None]:
-    """It may be in the system's temp directory, where nothing else would remove it."""
+    """It may be in the system's temp directory, where nothing else would remove it; but systemd removes there what was
+    not used for ten days, unless it is locked (tmpfiles.d(5))."""
     datadir.make_private(settings.PORTAL_SOCKETS_DIR)
+    folder = os.open(settings.PORTAL_SOCKETS_DIR, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(folder, fcntl.LOCK_SH)
         yield
     finally:
+        os.close(folder)
         with contextlib.suppress(OSError):  # where it is not empty it stays
             settings.PORTAL_SOCKETS_DIR.rmdir()
 

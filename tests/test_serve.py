@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -110,6 +111,18 @@ def test_a_port_has_one_holder_even_before_its_web_listens(settings: Any) -> Non
     settings.PORTAL_PORT = free_port()
     with serve._hold_port(), pytest.raises(serve.AlreadyRunning, match="is taken"), serve._hold_port():
         pass
+
+
+def test_the_folder_of_the_sockets_is_kept_by_who_tidies_the_temp_directory(settings: Any, tmp_path: Path) -> None:
+    """systemd-tmpfiles removes what was not used for days, but nothing that is locked."""
+    settings.PORTAL_SOCKETS_DIR = tmp_path / "portal"
+    with serve._socket_folder():
+        tidying = os.open(settings.PORTAL_SOCKETS_DIR, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(tidying, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(tidying)
+
+    assert not settings.PORTAL_SOCKETS_DIR.exists()
 
 
 def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
