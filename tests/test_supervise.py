@@ -113,6 +113,13 @@ def test_a_load_that_needs_a_converted_file_waits_for_the_database(
     assert detail == "It cannot run in openvino: The operation X cannot be had."
 
 
+def test_a_process_that_has_ended_takes_no_memory(reporter: InstanceReporter) -> None:
+    reporter.ready(facts())
+    reporter.restarting("It ended.")
+
+    assert Instance.objects.get(pk=reporter.instance.pk).memory_bytes is None
+
+
 def test_figures_that_the_database_does_not_take_end_no_model_and_are_written_later(reporter: InstanceReporter) -> None:
     reporter.ready(facts())
     figures = Vitals(requests=3)

@@ -40,13 +40,14 @@ def folders(settings: Any, tmp_path: Path) -> None:
 
 def test_what_is_queued_again_names_no_process_and_leaves_no_files(settings: Any) -> None:
     instance = abandoned(InstanceState.READY)
+    Instance.objects.filter(pk=instance.pk).update(memory_bytes=5)
     folder, socket = files_of(settings, instance)
 
     assert recover_abandoned(this_node()) == 1
 
     instance.refresh_from_db()
     assert (instance.state, instance.generation) == (InstanceState.QUEUED, 2)
-    assert (instance.pid, instance.socket) == (None, "")
+    assert (instance.pid, instance.socket, instance.memory_bytes) == (None, "", None)
     assert not folder.root.exists() and not socket.exists()
 
 

@@ -20,7 +20,7 @@ from models_app.choices import InstanceState
 from models_app.models import Instance, ModelVersion
 from models_app.services import replace
 from models_app.services.database_retry import with_retries, without_waiting
-from models_app.services.move import move
+from models_app.services.move import NO_PROCESS, move
 from models_app.services.spares import spares
 from models_app.services.unload import instance_receipt
 
@@ -126,14 +126,11 @@ class InstanceReporter:
             self.written = vitals
 
     def restarting(self, reason: str) -> bool:
-        return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, pid=None, socket="")
+        return self._move(_S.RESTARTING, [_S.READY, _S.LOADING], reason, state_detail=reason, **NO_PROCESS)
 
     def failed(self, reason: str) -> None:
         self._beside(lambda: replace.give_up(self.instance.version))
-        if not self._move(
-            _S.FAILED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, state_detail=reason, pid=None, socket="",
-            memory_bytes=None, device_memory_bytes=None,
-        ):  # fmt: skip
+        if not self._move(_S.FAILED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, state_detail=reason, **NO_PROCESS):
             self.stopped(Receipt())
 
     def stopped(self, receipt: Receipt) -> None:
@@ -143,15 +140,12 @@ class InstanceReporter:
             [_S.UNLOADING],
             f"Unloaded in {receipt.seconds:.2f} s; {size_words(receipt.memory_freed_bytes)} came back.",
             receipt=instance_receipt(self.instance, receipt),
-            pid=None,
-            socket="",
-            memory_bytes=None,
-            device_memory_bytes=None,
+            **NO_PROCESS,
         )
 
     def interrupted(self) -> None:
         reason = "The portal was stopped; it is loaded again at the next start."
-        if not self._move(_S.QUEUED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, pid=None, socket=""):
+        if not self._move(_S.QUEUED, [_S.LOADING, _S.READY, _S.RESTARTING], reason, **NO_PROCESS):
             self.stopped(Receipt())
 
     # ---- writing

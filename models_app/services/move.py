@@ -13,6 +13,9 @@ from models_app.choices import ALLOWED_MOVES, InstanceState
 from models_app.models import Instance, ModelVersion, Transition
 from models_app.services.notify import notify
 
+NO_PROCESS: Mapping[str, Any] = {"pid": None, "socket": "", "memory_bytes": None, "device_memory_bytes": None}
+"""The fields of an instance whose process has ended."""
+
 
 def move(
     instance: Instance,

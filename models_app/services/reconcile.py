@@ -18,7 +18,7 @@ from models_app import queue
 from models_app.choices import OWNED, InstanceState
 from models_app.cluster_names import models_cluster
 from models_app.models import Instance, Node
-from models_app.services.move import move
+from models_app.services.move import NO_PROCESS, move
 from models_app.services.unload import instance_receipt
 
 logger = logging.getLogger("portal.reconcile")
@@ -90,8 +90,7 @@ def _move_on(instance: Instance) -> bool:
             before=[InstanceState.UNLOADING],
             reason="Its process had ended.",
             receipt=instance_receipt(instance, receipt),
-            pid=None,
-            socket="",
+            **NO_PROCESS,
         )
     is_other_boot = instance.boot_id != boot_id()
     reason = "The machine was started again." if is_other_boot else "The worker that kept it loaded had ended."
@@ -101,8 +100,7 @@ def _move_on(instance: Instance) -> bool:
         before=RUNNING,
         generation=instance.generation,
         reason=f"{reason} It is loaded again.",
-        pid=None,
-        socket="",
+        **NO_PROCESS,
     )
 
 
