@@ -137,6 +137,32 @@ def test_a_wish_that_failed_is_over_and_a_later_load_unloads_nothing(fails: Call
     assert (fresh(older).state, fresh(version).state) == (VersionState.LOADED, VersionState.LOADED)
 
 
+def test_where_it_cannot_be_loaded_at_once_the_wish_is_over_too() -> None:
+    """The same file was sent again: its check is not waited for."""
+    older, version = make_version("digits", InstanceState.READY), make_version("digits")
+    Node.objects.update(slots=0)
+
+    replace.wish(version, instances=1)
+    with pytest.raises(NoSlot):
+        await_it(version)
+    Node.objects.update(slots=8)
+    load(fresh(version), by=None)
+    loaded(version)
+
+    assert (fresh(older).state, fresh(version).state) == (VersionState.LOADED, VersionState.LOADED)
+
+
+def test_of_two_that_come_one_after_the_other_the_newer_one_serves_alone_whichever_is_checked_first() -> None:
+    older, newer = put(), put()
+
+    loaded(checked(newer))
+    checked(older)
+    seen = await_it(older)
+
+    assert (seen.status, seen.state) == (FileStatus.READY, VersionState.UNLOADED)
+    assert fresh(newer).state is VersionState.LOADED
+
+
 def test_an_unload_during_the_check_withdraws_the_wish() -> None:
     older = make_version("digits", InstanceState.READY)
     version = put()

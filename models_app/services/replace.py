@@ -38,7 +38,6 @@ def begin(version: ModelVersion, *, by: Actor) -> None:
         _load_where(version, by, replaces_older=True)
     except PortalError as error:
         logger.warning("%s was to be loaded after its check: %s", version, error.message)
-        give_up(version)
 
 
 def finish(version: ModelVersion, *, by: Actor) -> None:
@@ -58,18 +57,27 @@ def _forget_wish(version: ModelVersion) -> None:
 
 
 def _load_where(version: ModelVersion, by: Actor, **conditions: Any) -> bool:
-    """Load it if the row still holds the wish: an unload before this withdraws it, a later one cancels the load."""
-    with transaction.atomic():
-        wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **conditions).first()
-        if wished is not None:
-            load(wished, by=by, instances=max(1, wished.instances_wanted))
+    """Load it if the row still holds the wish: an unload before this withdraws it, a later one cancels the load.
+
+    Raises what `load` raises; then the wish is given up, or a later load would unload what serves.
+    """
+    try:
+        with transaction.atomic():
+            wished = ModelVersion.objects.select_for_update().filter(pk=version.pk, **conditions).first()
+            if wished is not None:
+                load(wished, by=by, instances=max(1, wished.instances_wanted))
+    except PortalError:
+        give_up(version)
+        raise
     return wished is not None
 
 
 def _unload_older(version: ModelVersion, by: Actor, *, wait_s: float) -> None:
+    """Those that are still to be loaded too: a large file may be checked for longer than the next one."""
     older = find.versions().filter(model=version.model_id, number__lt=version.number)
-    if in_use := [v for v in older if v.state not in {VersionState.UNLOADED, VersionState.FAILED}]:
-        unload(in_use, by=by, wait_s=wait_s, reason=f"Replaced by version {version.number}.")
+    ended = {VersionState.UNLOADED, VersionState.FAILED}
+    if replaced := [v for v in older if v.replaces_older or v.state not in ended]:
+        unload(replaced, by=by, wait_s=wait_s, reason=f"Replaced by version {version.number}.")
 
 
 def await_replacement(version: ModelVersion, *, by: Actor, deadline: float) -> ModelVersion:
