@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 
@@ -14,6 +15,8 @@ from models_app.choices import FileStatus, InstanceState
 from models_app.models import Node, RegisteredModel
 from models_app.services import repository
 from models_app.services.nodes import this_node
+from models_app.services.unload import unload
+from tests.interleaved import just_before
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +84,16 @@ def test_a_load_without_a_slot_says_its_place_before_the_client_gives_up(monkeyp
     (row,) = [row for row in repository.index(only_ready=False) if row["name"] == "late"]
     assert (row["state"], row["reason"]) == ("LOADING", "waits for a slot, place 2 of 2")
     assert repository.states("late", None) == [(1, "queued", "waits for a slot, place 2 of 2")]
+
+
+def test_a_load_with_files_that_was_cancelled_during_their_check_is_not_to_be_tried_again() -> None:
+    """A client that tried again would put these files in the place of what was loaded since."""
+    version = make_version("digits", sha256=hashlib.sha256(b"x").hexdigest())
+    request = LoadRequest({"model.keras": b"x"})
+
+    cancelled = just_before('"instances_wanted" > ', lambda: unload([version], by=None))
+    with cancelled, pytest.raises(ValidationFailed, match="cancelled"):
+        repository.load_model("digits", request, by=None)
 
 
 def test_where_nothing_can_be_loaded_no_version_is_made() -> None:

@@ -20,6 +20,7 @@ from models_app.services.nodes import NO_SLOTS, this_node
 from models_app.services.waiting import wait_until
 
 MOST_WAITING = 100
+CANCELLED = "The load was cancelled: somebody unloaded the model meanwhile."
 
 
 def load(version: ModelVersion, *, by: Actor, instances: int = 1, wait_s: float = 0.0) -> ModelVersion:
@@ -89,5 +90,5 @@ def _has_settled(version: ModelVersion, instances: Sequence[Instance]) -> bool:
         raise LoadFailed(next(i.state_detail for i in instances if i.state == InstanceState.FAILED))
     if state in {VersionState.UNLOADED, VersionState.UNLOADING}:
         find.again(version)
-        raise NotLoaded("The load was cancelled: somebody unloaded the model meanwhile.")
+        raise NotLoaded(CANCELLED)
     return state is VersionState.LOADED and not {InstanceState.QUEUED, InstanceState.LOADING} & states

@@ -20,7 +20,7 @@ from models_app.choices import FileStatus, VersionState
 from models_app.models import ModelVersion, RegisteredModel
 from models_app.services import files, find, upload
 from models_app.services.actor import Actor
-from models_app.services.load import load, wait_until_loaded
+from models_app.services.load import CANCELLED, load, wait_until_loaded
 from models_app.services.places import Place, Places, queue_places, waits_for_slot
 from models_app.services.replace import await_replacement, wish
 
@@ -102,6 +102,8 @@ def load_model(name: str, request: LoadRequest, *, by: Actor) -> None:
             places = queue_places()
             if version.state is VersionState.LOADED or waits_for_slot(version, places):
                 break
+        if version.status == FileStatus.READY and version.state is VersionState.UNLOADED:
+            raise NotLoaded(CANCELLED)
     except (LoadFailed, NotLoaded, NotReady) as error:
         if isinstance(error, NotReady) and not _is_refused(name):
             raise Unavailable(error.message, retry_after_s=2) from None
