@@ -7,11 +7,11 @@ no worker, and the whole tree dies with its main process.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing.connection
 import os
 import queue as queues
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -76,15 +76,10 @@ class KillSafeQueue(Queue):  # type: ignore[misc]
         self.cancel_join_thread()
 
     def drop_while(self, is_filled: Callable[[], bool]) -> None:
-        """Drop the tasks in it, all but STOP, while somebody fills it."""
+        """Drop the tasks in it while somebody fills it."""
         while is_filled():
-            try:
-                task = super().get(True, 0.05)
-            except queues.Empty:
-                continue
-            if task == STOP:
-                self.put(STOP)
-                return
+            with contextlib.suppress(queues.Empty):
+                super().get(True, 0.05)
 
     def _wait(self) -> None:
         idle = _while_idle
@@ -129,7 +124,8 @@ class StoppableSentinel(django_q.cluster.Sentinel):  # type: ignore[misc]
     that were cancelled while every slot is taken are among them."""
 
     def stop(self) -> None:
-        threading.Thread(target=self.task_queue.drop_while, args=(self.pusher.is_alive,), daemon=True).start()
+        self.event_out.set()
+        self.task_queue.drop_while(self.pusher.is_alive)  # not beside what follows: it would take a worker's STOP
         super().stop()
 
 

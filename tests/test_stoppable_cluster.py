@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing import Event
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import django_q.cluster
 import pytest
 
 from models_app import stoppable_cluster
-from models_app.stoppable_cluster import STOP, KillSafeQueue
+from models_app.stoppable_cluster import STOP, KillSafeQueue, StoppableSentinel
 from tests.running_portal import ROOT
 
 
@@ -65,6 +68,28 @@ def test_a_queue_that_nobody_reads_any_more_is_not_waited_for(queue: KillSafeQue
     queue.join_thread()
 
     assert time.monotonic() - began < 5
+
+
+def test_every_worker_is_told_to_stop_once(queue: KillSafeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped so that the pusher can end are tasks only: a worker that gets no STOP is waited for."""
+    put, told = queue.put, []
+
+    def tell_workers(sentinel: Any) -> None:
+        for _ in range(3):
+            sentinel.task_queue.put(STOP)
+        time.sleep(0.3)
+
+    sentinel: Any = object.__new__(StoppableSentinel)
+    sentinel.event_out, sentinel.task_queue, sentinel.pusher = Event(), queue, SimpleNamespace()
+    sentinel.pusher.is_alive = iter([True, True, False]).__next__
+    put({"args": (1, 0)})
+    monkeypatch.setattr(queue, "put", lambda item: (told.append(item), put(item)))
+    monkeypatch.setattr(django_q.cluster.Sentinel, "stop", tell_workers)
+
+    sentinel.stop()
+
+    assert told == [STOP, STOP, STOP]
+    assert [queue.get(), queue.get(), queue.get()] == [STOP, STOP, STOP]
 
 
 SENTINEL_THAT_ENDS_AT_ONCE = """
