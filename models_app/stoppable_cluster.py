@@ -134,8 +134,10 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
 
     def __init__(self) -> None:
         global _stop_read
-        super().__init__()
-        _stop_read, self._stop_write = os.pipe()
+        self.is_asked_to_stop = False
+        self._stop_read, self._stop_write = os.pipe()
+        _stop_read = self._stop_read
+        super().__init__()  # from now on a signal is handled
         write_end = self._stop_write
         main_pid = forking_pid = os.getpid()
 
@@ -144,33 +146,35 @@ class StoppableCluster(django_q.cluster.Cluster):  # type: ignore[misc]
             forking_pid = os.getpid()
 
         def after_fork_in_child() -> None:
-            if forking_pid == main_pid:
+            if forking_pid == main_pid and not self.is_asked_to_stop:  # else its number is another file's by now
                 _close(write_end)
             die_with_parent(forking_pid)  # kill -9 of main or sentinel: the tree is gone within 50 ms
 
         os.register_at_fork(before=before_fork, after_in_child=after_fork_in_child)
-        self.is_asked_to_stop = False
         self._outage = Outage(logger, "the database takes no report of the cluster", "the database takes reports again")
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        """Let the owners end their runners, then stop as django-q does."""
-        if self.is_asked_to_stop:
-            return
-        self.is_asked_to_stop = True
-        _close(self._stop_write)
-        super().sig_handler(signum, frame)
+        """Let the owners end their runners; `run` stops the cluster. Not here, in the middle of whatever runs: a start
+        would fail, and owners would wait for the locks of a transaction that waits for them."""
+        if not self.is_asked_to_stop:
+            self.is_asked_to_stop = True
+            _close(self._stop_write)
 
     def run(self, every_s: float, beat: Callable[[], None]) -> None:
-        """Start, then call `beat` each `every_s` seconds until asked to stop. Ends the process if the sentinel dies."""
+        """Start, call `beat` each `every_s` seconds until asked to stop, then stop as django-q does.
+
+        Ends the process if the sentinel dies.
+        """
         django_q.cluster.Queue = KillSafeQueue
         django_q.cluster.Sentinel = StoppableSentinel
         self.start()
         while not self.is_asked_to_stop:
             self._try(beat)
-            self.sentinel.join(every_s)
+            multiprocessing.connection.wait([self.sentinel.sentinel, self._stop_read], every_s)
             if not self.sentinel.is_alive() and not self.is_asked_to_stop:
                 logger.critical("the sentinel of the cluster ended; the whole cluster is started again")
                 os._exit(1)
+        self.stop()
 
     def _try(self, beat: Callable[[], None]) -> None:
         """Call `beat` on a usable connection: the database may have been restarted since the last time."""

@@ -126,3 +126,35 @@ def test_a_worker_whose_sentinel_ended_while_it_was_started_ends_too(tmp_path: P
     said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
 
     assert said.stdout.strip() == says
+
+
+TOLD_TO_STOP = """
+import os, signal, sys
+import django
+django.setup()
+from django.core.management import call_command
+from models_app.stoppable_cluster import StoppableCluster
+
+call_command("migrate", verbosity=0)
+cluster = StoppableCluster()
+
+def stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(cluster.sentinel is None or cluster.sentinel.is_alive())
+
+if sys.argv[1] == "early":
+    stop()
+cluster.run(60.0, stop)
+print("stopped")
+"""
+
+
+@pytest.mark.parametrize("when", ["early", "in a beat"])
+def test_a_cluster_that_is_told_to_stop_first_ends_what_it_does(tmp_path: Path, when: str) -> None:
+    """While it is started, or in the middle of a transaction that owners wait for."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings", "PORTAL_DATA_DIR": str(tmp_path)}
+    environment["Q_CLUSTER_NAME"] = "jobs"
+    command = [sys.executable, "-c", TOLD_TO_STOP, when]
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (said.stdout.split(), said.stderr) == (["True", "stopped"], "")
