@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -57,8 +58,12 @@ def _acknowledge(sender: str, func: Any, task: dict[str, Any], **_: Any) -> None
 
 
 def _recover(sender: str, **_: Any) -> None:
-    """In each new worker: it may replace one that was killed, whose instance waits to be recovered."""
-    reconcile.recover_abandoned(nodes.this_node())
+    """In each new worker: it may replace one that was killed, whose instance waits to be recovered.
+
+    Where the database is away the watch does it later: a worker that ended here would be replaced at once.
+    """
+    with contextlib.suppress(DatabaseError):
+        reconcile.recover_abandoned(nodes.this_node())
     connections.close_all()
     skip_stale(_is_stale)
     if settings.PORTAL_WARM_SPARES:

@@ -11,6 +11,7 @@ from django_q.conf import Conf
 
 from models_app import broker
 from models_app.broker import NotifiedBroker
+from tests.refused_writes import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +48,22 @@ def test_what_another_machine_queued_is_found_a_little_later(queue: NotifiedBrok
         assert time.monotonic() < deadline
 
     assert found[0][1] == "from elsewhere"
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_is_over(
+    queue: NotifiedBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(broker, "AGAIN_S", 0.01)
+    number = queue.enqueue("a task")
+
+    with refused("django_q_ormq", times=3):
+        found = [queue.dequeue() for _ in range(4)]
+
+    assert found == [None, None, None, [(number, "a task")]]
+    assert caplog.messages == [
+        "the database gives the cluster a-cluster no tasks: database is locked",
+        "the cluster a-cluster gets tasks again",
+    ]
 
 
 def test_the_notification_comes_when_the_task_can_be_seen(queue: NotifiedBroker) -> None:

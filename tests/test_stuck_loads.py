@@ -10,6 +10,7 @@ from models_app import clusters, queue
 from models_app.choices import InstanceState
 from models_app.models import Instance
 from models_app.services.nodes import this_node
+from tests.refused_writes import refused
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
@@ -49,3 +50,10 @@ def test_while_the_broker_is_away_what_is_loaded_goes_on(beat: Any, monkeypatch:
         beat()
 
     assert Instance.objects.get().generation == 1
+
+
+def test_a_fresh_worker_does_not_end_because_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place would be taken by the next one at once, again and again."""
+    monkeypatch.setattr(clusters, "skip_stale", lambda is_stale: None)
+    with refused("models_app_node", times=1):
+        clusters._recover("django_q")

@@ -113,6 +113,19 @@ def test_a_load_that_needs_a_converted_file_waits_for_the_database(
     assert detail == "It cannot run in openvino: The operation X cannot be had."
 
 
+def test_a_load_that_meets_a_database_that_stays_away_has_not_failed(
+    reporter: InstanceReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker ends; then it is taken up again."""
+    monkeypatch.setattr(database_retry, "RETRY_FOR_S", 0)
+
+    with refused(CONVERSIONS, times=1), pytest.raises(SystemExit):
+        reporter.instance.version.engine_selected = "openvino"
+        supervise(reporter, None)
+
+    assert states()[2] == InstanceState.LOADING
+
+
 def test_a_process_that_has_ended_takes_no_memory(reporter: InstanceReporter) -> None:
     reporter.ready(facts())
     reporter.restarting("It ended.")

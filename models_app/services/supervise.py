@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from inference.catalog import FORMATS
 from inference.errors import LoadFailed
@@ -22,6 +23,7 @@ from inference.runner.config import DEFAULT_QUEUE_LIMIT, RunnerConfig
 from inference.workspace import Workspace
 from models_app.choices import PENDING_JOBS, InstanceState
 from models_app.models import Instance, ModelVersion
+from models_app.outage import one_line
 from models_app.services import files
 from models_app.services.convert import request_conversion
 from models_app.services.database_retry import with_retries
@@ -65,7 +67,10 @@ def claim(instance_pk: int, generation: int) -> InstanceReporter | None:
 
 
 def supervise(reporter: InstanceReporter, stop_descriptor: int | None) -> None:
-    """Blocks until the claimed instance is unloaded, failed, or the cluster stops."""
+    """Blocks until the claimed instance is unloaded, failed, or the cluster stops.
+
+    Where the database stays unavailable this process ends, and the load is taken up again.
+    """
     pk = reporter.instance.pk
     try:
         file = _await_file(reporter, stop_descriptor)
@@ -83,6 +88,9 @@ def supervise(reporter: InstanceReporter, stop_descriptor: int | None) -> None:
             if is_full
             else f"The worker that was to keep it loaded was refused by the system: {error.strerror}."
         )
+    except DatabaseError as error:
+        logger.error("the database does not take what became of instance %d; its worker ends: %s", pk, one_line(error))
+        raise SystemExit(1) from None
     except Exception:  # a bug of ours must not be tried again and again
         logger.exception("the owner of instance %d failed", pk)
         reporter.failed("The worker that was to keep it loaded met an error of its own, which was logged.")
