@@ -17,6 +17,7 @@ from models_app.models import ApiKey
 from models_app.services.keys import create_key, hash_of_secret, read_known_keys
 from portal.lean import registry
 from portal.lean.registry import Registry
+from tests.refused_writes import refused
 
 SOON_S = 20.0
 
@@ -148,6 +149,14 @@ def test_a_key_taken_away_is_noticed_after_an_error_of_any_kind(
     assert seconds < SOON_S
     is_told = [record.exc_info is not None for record in caplog.records if record.name == "portal.registry"]
     assert is_told == ([True] if isinstance(error, RuntimeError) else [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uses_that_cannot_be_noted_are_not_told_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    with refused("models_app_apikey", times=1) as asked:
+        registry._note_uses({1})
+
+    assert asked and caplog.messages == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -240,8 +240,7 @@ def _read_all(routes: Routes, secret_hashes: list[str]) -> tuple[Routes, dict[st
 
 def _note_uses(pks: set[int]) -> None:
     try:
-        note_uses(pks)
-    except Error as error:  # the next use says it again
-        logger.warning("the uses of keys were not noted: %s", error)
+        with contextlib.suppress(Error):  # the next use says it again, and the registry tells of an outage
+            note_uses(pks)
     finally:
         connection.close()
