@@ -60,6 +60,7 @@ def _models() -> list[tuple[str, Any, dict[str, np.ndarray]]]:
         ("states", _states(), {"steps": noise(3, 6, 4), "later": noise(3, 2, 4)}),
         ("wrapped", _wrapped(), {"frames": noise(3, 5, 8, 8, 3)}),
         ("axes", _axes(), pixels),
+        ("normalized", _normalized(), {"rows": 3 * noise(3, 6, 4) + 5}),
         ("binned", _binned(), {"shares": noise(3, 2, 4, 5)}),
         ("operations", _operations(), {"pixels": 255 * noise(3, 8, 8, 3)}),
         ("unordered_old", _unordered_inputs(), {"title": noise(3, 2), "body": noise(3, 4)}),
@@ -166,6 +167,15 @@ def _binned() -> Any:
     rows = layers.TimeDistributed(layers.TimeDistributed(layers.Dense(2)))(shares)
     seen = [layers.GlobalAveragePooling1D()(words), layers.Flatten()(rows)]
     return keras.Model(shares, layers.Concatenate(name="answer")(seen))
+
+
+def _normalized() -> Any:
+    """A mean and a variance in a model in a layer."""
+    fitted = layers.Normalization()
+    fitted.adapt(3 * noise(50, 4) + 5)
+    inner = keras.Sequential([keras.Input((4,)), fitted, layers.Dense(3)])
+    rows = keras.Input((6, 4), name="rows")
+    return keras.Model(rows, layers.TimeDistributed(inner, name="answer")(rows))
 
 
 def _axes() -> Any:

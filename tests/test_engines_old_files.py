@@ -13,7 +13,7 @@ from tests.engine_fixtures import Ran, Task, converted, difference, model_data, 
 KERAS_MODELS = (
     *("groups", "time_major", "nested", "base_first", "siamese", "twin_ends", "attention", "states", "axes", "gates"),
     *("slashes", "unordered", "unordered_old", "new_axes", "new_attention", "operations"),
-    *("new_operations", "namesakes", "new_scales", "wrapped", "binned"),
+    *("new_operations", "namesakes", "new_scales", "wrapped", "binned", "normalized"),
 )
 """Each as .h5 and as .keras; see tests/old_models.py."""
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 from keras.src.backend.tensorflow.core import name_scope
+from keras.src.legacy.saving import legacy_h5_format
 from keras.src.ops import image
 
 
@@ -51,6 +52,19 @@ def _free_sizes(resize: Callable[..., Any]) -> Callable[..., Any]:
     return corrected
 
 
+def _normalizing_inside(set_weights: Callable[..., None]) -> Callable[..., None]:
+    """legacy_h5_format._set_weights, corrected for a Normalization in an inner model or layer: its mean and variance,
+    which Keras takes over for layers of the outermost model only, would stay 0 and 1. EfficientNet has one."""
+
+    def corrected(instance: Any, *arguments: Any, **keywords: Any) -> None:
+        set_weights(instance, *arguments, **keywords)
+        for layer in instance._flatten_layers(include_self=False):
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()
+
+    return corrected
+
+
 def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
     """name_scope.__init__, corrected for names that tf.name_scope refuses (it takes ASCII letters, digits and some
     signs, few of them in the first place): a layer of a model that was trained on JAX may have any name."""
@@ -66,4 +80,5 @@ def _plain_scope(init: Callable[..., None]) -> Callable[..., None]:
 keras.saving.register_keras_serializable(package="portal", name="hard_sigmoid")(old_hard_sigmoid)
 keras.layers.TimeDistributed.call = _counting_steps(keras.layers.TimeDistributed.call)
 image.resize = _free_sizes(image.resize)
+legacy_h5_format._set_weights = _normalizing_inside(legacy_h5_format._set_weights)
 name_scope.__init__ = _plain_scope(name_scope.__init__)
