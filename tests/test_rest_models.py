@@ -8,6 +8,7 @@ import pytest
 
 from tests.model_files import dense, keras_zip, sequential
 from tests.running_portal import Api, RunningPortal
+from tests.test_checking import with_labels
 
 pytestmark = pytest.mark.portal
 
@@ -122,6 +123,21 @@ def test_a_rejected_version_is_checked_again_with_new_labels(api: Api, tmp_path:
     assert (ready["status"], ready["labels"]) == ("ready", ["a", "b", "c"])
     assert (refused.status_code, list(refused.json()["fields"])) == (400, ["labels"])
     assert api.delete("/api/models/relabelled/").status_code == 204
+
+
+def test_labels_in_the_file_that_name_no_scores_are_left_out(api: Api, tmp_path: Path) -> None:
+    """As those of a detector, which are what its boxes may hold."""
+    path = with_labels(tmp_path, str({number: f"kind {number}" for number in range(80)}))
+
+    alone = api.upload("detector", path)
+    given = api.post("/api/models/detector/versions/", data={"labels": "a\nb"}, files={"file": path.open("rb")})
+    rejected = api.checked("detector", 2)
+
+    assert (alone["status"], alone["labels"]) == ("ready", [])
+    assert str(alone["status_detail"]).startswith("The labels inside the file were left out. 80 labels were given")
+    assert given.status_code == 201
+    assert rejected["status"] == "rejected"
+    assert api.delete("/api/models/detector/").status_code == 204
 
 
 def test_numbers_are_never_used_again_and_history_survives(portal: RunningPortal, api: Api) -> None:

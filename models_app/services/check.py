@@ -65,22 +65,32 @@ def check(job: Job, progress: Progress) -> Outcome:
 
 def _accept(version: ModelVersion, checked: Checked, by: str) -> None:
     choose.check_fit(checked.format, version.engine, version.precision)
-    labels = list(version.labels) or list(checked.labels)
-    if sentence := check_labels(labels, checked.signature, version.postprocessing):
-        raise _LabelsRejected(sentence)
+    labels, notes = _fitting_labels(version, checked)
     version.format = checked.format
     with transaction.atomic():
         is_ours = _finish(
             version,
             FileStatus.READY,
-            " ".join(checked.notes),
+            " ".join(notes),
             format=checked.format,
             signature_json=checked.signature.as_json(),
             labels=labels,
-            notes=list(checked.notes),
+            notes=notes,
         )
         if is_ours:
             ModelVersion.objects.filter(pk=version.pk).update(**choose.settle(version, by=by))
+
+
+def _fitting_labels(version: ModelVersion, checked: Checked) -> tuple[list[str], list[str]]:
+    """The labels, and the notes. Those inside the file are left out where they do not fit: a detector's name what is in
+    its boxes, not its scores, and nobody could take them away. Raises _LabelsRejected for those that a person gave."""
+    labels, notes = list(version.labels or checked.labels), list(checked.notes)
+    sentence = check_labels(labels, checked.signature, version.postprocessing)
+    if sentence is None:
+        return labels, notes
+    if version.labels:
+        raise _LabelsRejected(sentence)
+    return [], [f"The labels inside the file were left out. {sentence}", *notes]
 
 
 def reject(version: ModelVersion, sentence: str, remedy: Remedy = Remedy.UPLOAD) -> None:
