@@ -22,8 +22,15 @@ def operation(function: str, **given: Any) -> dict[str, Any]:
     return {**layer("TFOpLambda", function=function), "inbound_nodes": [["in", 0, 0, {**given, "name": None}]]}
 
 
+def call(class_name: str, *arguments: Any) -> dict[str, Any]:
+    """An operation between two layers, as Keras 3 writes it."""
+    return {**layer(class_name), "inbound_nodes": [{"args": list(arguments), "kwargs": {}}]}
+
+
 CONVOLUTION = layer("Conv2D", filters=3)
 MEAN = [-103.939, -116.779, -123.68]
+PIXELS = {"class_name": "__keras_tensor__", "config": {"shape": [None, 8, 8, 3], "keras_history": ["in", 0, 0]}}
+LESS_MEAN = {"class_name": "__tensor__", "config": {"value": [[[MEAN]]], "dtype": "float32"}}
 
 
 @pytest.mark.parametrize(
@@ -34,9 +41,18 @@ MEAN = [-103.939, -116.779, -123.68]
         (model(layer("Rescaling", scale=[1 / 255, 1 / 255, 1 / 255])), "Rescaling 1/255"),
         (model(layer("Normalization", axis=-1), CONVOLUTION), "Normalization"),
         (model({**model(layer("Rescaling", scale=1 / 255)), "class_name": "Sequential"}), "Rescaling 1/255"),
-        (model({**layer("TrueDivide"), "inbound_nodes": [{"args": [{}, 127.5]}]}), "divided by 127.5"),
+        (model(call("TrueDivide", PIXELS, 127.5)), "divided by 127.5"),
+        (model(call("Multiply", PIXELS, 1 / 255)), "divided by 255"),
+        (model(call("Multiply", 1 / 255, PIXELS)), "divided by 255"),
+        (model(call("Subtract", PIXELS, 127.5), call("TrueDivide", PIXELS, 127.5)), "less 127.5"),
+        (
+            model(*[layer("GetItem")] * 3, layer("Stack"), call("Add", PIXELS, LESS_MEAN)),  # mode "caffe"
+            "less the mean of each channel",
+        ),
+        (model(layer("RandAugment"), layer("RandomHue"), layer("Rescaling", scale=1 / 255)), "Rescaling 1/255"),
         (model(operation("cast", dtype="float32"), operation("math.truediv", y=127.5)), "divided by 127.5"),
         (model(operation("math.multiply", y=1 / 255)), "divided by 255"),
+        (model(operation("math.subtract", y=127.5)), "less 127.5"),
         (model(layer("SlicingOpLambda"), operation("nn.bias_add", bias=MEAN)), "less the mean of each channel"),
         ({"class_name": "Sequential", "config": [layer("Rescaling", scale=1 / 255)]}, "Rescaling 1/255"),
     ],
@@ -51,7 +67,10 @@ def test_a_first_layer_that_scales_is_noted(config: dict[str, Any], how: str) ->
         model(CONVOLUTION, layer("Rescaling", scale=1 / 255)),
         model(layer("Rescaling", scale=2.0)),
         model(layer("Rescaling", scale="many")),
-        model({**layer("TrueDivide"), "inbound_nodes": [{"args": [{}, {}]}]}),
+        model(call("TrueDivide", PIXELS, PIXELS)),
+        model(call("Add", PIXELS, 127.5)),
+        model(call("Subtract", PIXELS, PIXELS)),
+        model(call("Multiply", [PIXELS, PIXELS])),
         model(operation("math.truediv", y=2.0)),
         model(operation("math.multiply", y=0)),
         model(operation("math.multiply", y=["in", 0, 0])),

@@ -221,7 +221,7 @@ def image_version(notes: list[str], preset: str = "", **fields: Any) -> ModelVer
 SCALES = ["The model scales its inputs itself (Rescaling 1/255)."]
 
 
-@pytest.mark.parametrize("preset", ["unit", "symmetric", "imagenet-torch"])
+@pytest.mark.parametrize("preset", ["unit", "symmetric", "imagenet-torch", "imagenet-caffe"])
 def test_what_is_scaled_twice_is_told(preset: str) -> None:
     assert scaling_hint(image_version(SCALES, preset)) == (
         f"The model scales its inputs itself (Rescaling 1/255); with the preset {preset} they are scaled twice. "

@@ -45,13 +45,14 @@ def scaling_hint(version: ModelVersion) -> str:
         return ""
     low, high = value_range(plan)
     is_unscaled = not plan.per_image_standardize and max(abs(low), abs(high)) > _UNSCALED_ABOVE
+    # BGR minus the mean is the one way of preparing that leaves pixels large on purpose.
+    is_prepared = not is_unscaled or any(plan.mean) or any(std != 1 for std in plan.std)
     own = next((str(note) for note in version.notes if str(note).startswith(SCALES_ITSELF)), "")
-    if own and not is_unscaled:
+    if own and is_prepared:
         # A Normalization layer may have been fitted on pixels that were scaled before.
         verb = "may be" if "Normalization" in own else "are"
         return f"{own.rstrip('.')}; with {_wish(version)} they {verb} scaled twice. Choose the preset none."
-    # BGR minus the mean is the one way of preparing that leaves pixels large on purpose.
-    if own or not is_unscaled or any(plan.mean) or any(std != 1 for std in plan.std):
+    if own or is_prepared:
         return ""
     doubt = "" if FORMATS[version.format].has_layers else ", unless the model scales them itself"
     return (
