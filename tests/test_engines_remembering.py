@@ -39,5 +39,10 @@ def test_the_check_says_so(remembering_models: Path, engine: str) -> None:
     assert BEGINS_ANEW in inspect_file(remembering_models / FILES[engine][1]).notes
 
 
+def test_the_check_says_so_of_a_stateful_layer(engine_models: Path) -> None:
+    assert BEGINS_ANEW in inspect_file(engine_models / "stateful.keras").notes
+    assert BEGINS_ANEW not in inspect_file(engine_models / "time_major.h5").notes
+
+
 def test_a_model_without_memory_is_not_said_to_have_one(engine_models: Path) -> None:
     assert BEGINS_ANEW not in inspect_file(engine_models / "wide.zip").notes

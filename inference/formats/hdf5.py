@@ -10,6 +10,7 @@ from inference.formats.facts import FileFacts, FileRejected, shown
 from inference.formats.hdf5_tree import DAMAGED, walk_tree
 from inference.formats.json_text import parse_config
 from inference.formats.keras_config import check_config
+from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
 
 WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.save('name.keras') and upload that file."
@@ -36,7 +37,7 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
         _check_version(file)
     config = parse_config(raw)
     check_config(config, stored, is_trusted=is_trusted)
-    return FileFacts("hdf5", notes=scaling_notes(config))
+    return FileFacts("hdf5", notes=scaling_notes(config) + memory_notes(config))
 
 
 def _check_version(file: h5py.File) -> None:

@@ -21,6 +21,7 @@ from inference.formats.hdf5_tree import StoredWeights, walk_tree
 from inference.formats.json_text import DAMAGED as DAMAGED_CONFIG
 from inference.formats.json_text import MAX_CONFIG_BYTES, parse_config, too_long
 from inference.formats.keras_config import check_config
+from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
 
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
@@ -61,7 +62,7 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
         raise FileRejected(DAMAGED) from None
     check_config(config, stored, is_trusted=is_trusted)
-    return FileFacts("keras", notes=scaling_notes(config))
+    return FileFacts("keras", notes=scaling_notes(config) + memory_notes(config))
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
