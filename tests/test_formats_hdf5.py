@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.formats import FileRejected, inspect_file
-from tests.model_files import hdf5_model
+from tests.model_files import hdf5_model, layer, old_sequential
 
 Fill = Callable[[h5py.File], object]
 
@@ -144,3 +144,13 @@ def test_a_description_nested_100000_deep_is_refused(tmp_path: Path) -> None:
         inspect_file(path)
 
     assert caught.value.message.startswith("The description of the layers is nested more than 200 levels deep")
+
+
+def test_a_layer_whose_words_the_file_does_not_hold_is_named(tmp_path: Path) -> None:
+    def words(vocabulary: object) -> Path:
+        lookup = layer("StringLookup", "breed", vocabulary=vocabulary)
+        return hdf5_model(tmp_path / "words.h5", old_sequential(lookup))
+
+    with pytest.raises(FileRejected, match="The layer 'breed' has lost its vocabulary: HDF5 does not hold what"):
+        inspect_file(words(None))
+    assert inspect_file(words(["beagle", "collie"])).format == "hdf5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -14,6 +15,7 @@ from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
 
 WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.save('name.keras') and upload that file."
+LOOKUPS = ("IntegerLookup", "StringLookup", "TextVectorization")
 KERAS_3_WEIGHTS = ("layers", "vars", "_layer_checkpoint_dependencies")
 
 
@@ -37,6 +39,7 @@ def inspect_hdf5(path: Path, *, is_trusted: bool = False) -> FileFacts:
         _check_version(file)
     config = parse_config(raw)
     check_config(config, stored, is_trusted=is_trusted)
+    _check_vocabularies(config)
     return FileFacts("hdf5", notes=scaling_notes(config) + memory_notes(config))
 
 
@@ -49,6 +52,25 @@ def _check_version(file: h5py.File) -> None:
             "arguments otherwise than later versions. Load it with Keras 2.0 to 2.3, which still read it, save it "
             "again and upload the new file."
         )
+
+
+def _check_vocabularies(config: dict[str, Any]) -> None:
+    """Raises FileRejected where the words of a layer are lost: Keras 3 writes those that it has learnt by `adapt` into
+    .keras only (index_lookup.py, `save_assets`). Not recursive."""
+    waiting: list[Any] = [config]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        if not isinstance(item, dict):
+            continue
+        inner = item.get("config")
+        if item.get("class_name") in LOOKUPS and isinstance(inner, dict) and inner.get("vocabulary") is None:
+            raise FileRejected(
+                f"The layer '{shown(str(inner.get('name')))}' has lost its vocabulary: HDF5 does not hold what a layer "
+                "has learnt with adapt. Save the model with model.save('name.keras') and upload that file."
+            )
+        waiting.extend(item.values())
 
 
 def _text_attribute(item: h5py.Group, name: str) -> bytes | None:
