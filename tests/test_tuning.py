@@ -296,6 +296,17 @@ def test_a_statistic_over_all_rows_is_seen(statistic: Callable[[Any], Any], dtyp
     assert not answers_rows_alone(Over(), {"x": np.zeros((2, 8, 8), dtype)})  # type: ignore[arg-type]
 
 
+def test_a_scale_that_all_rows_share_is_seen() -> None:
+    """Of a model that is quantised while it computes."""
+
+    class Quantised:
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            step = np.abs(inputs["x"]).max() / 127
+            return {"y": np.rint(inputs["x"] / step) * step}
+
+    assert not answers_rows_alone(Quantised(), {"x": np.zeros((2, 8), "float32")})  # type: ignore[arg-type]
+
+
 def test_a_vocabulary_that_ends_before_255_stands_in_no_way() -> None:
     class Embedding:
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

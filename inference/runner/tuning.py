@@ -68,7 +68,7 @@ Each try takes 0.25 s."""
 MOST_COMPILED_TWICE_BYTES = 2**29
 """A larger file is compiled only once: each compilation has its own copy of the weights."""
 _FILE = "tuned.json"
-_RULES = 12
+_RULES = 13
 """Version of the measuring rules: results of older versions are ignored."""
 
 
