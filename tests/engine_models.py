@@ -282,11 +282,13 @@ def _named_answers(folder: Path) -> None:
 
 
 def _vocabulary(folder: Path) -> None:
-    """Two inputs of words by their numbers, read by one Embedding; and a third, read by a smaller one too."""
+    """Two inputs of words by their numbers, one of which an inner model reads; and a third, read by a smaller Embedding
+    too."""
     question, answer, kind = (keras.Input((length,), dtype="int32", name=name) for length, name in
                               ((6, "question"), (6, "answer"), (1, "kind")))  # fmt: skip
     words, kinds = layers.Embedding(500, 4), layers.Embedding(3, 4)
-    read = [words(question), words(answer), words(kind), kinds(kind)]
+    inner = keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(500, 4)])
+    read = [words(question), inner(answer), words(kind), kinds(kind)]
     seen = layers.Concatenate()([layers.GlobalAveragePooling1D()(part) for part in read])
     model = keras.Model([question, answer, kind], layers.Dense(2, name="fits")(seen))
     model.save(folder / "vocabulary.keras")

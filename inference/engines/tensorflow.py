@@ -259,13 +259,20 @@ def _is_small(weight: Any) -> bool:
 
 
 def _vocabularies(model: Any) -> dict[int, int]:
-    """Id of a tensor → the number of entries of the smallest Embedding that reads it."""
+    """Id of a tensor → the number of entries of the smallest Embedding that reads it, also in an inner model."""
     sizes: dict[int, int] = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Embedding):
-            for node in layer._inbound_nodes:
-                tensor = id(node.input_tensors[0])
-                sizes[tensor] = min(sizes.get(tensor, layer.input_dim), layer.input_dim)
+            taken = [layer.input_dim]
+        elif isinstance(layer, keras.Model):
+            inner = _vocabularies(layer)
+            taken = [inner.get(id(tensor)) for tensor in layer.inputs]
+        else:
+            continue
+        for node in layer._inbound_nodes:
+            for tensor, size in zip(map(id, node.input_tensors), taken, strict=False):
+                if size is not None:
+                    sizes[tensor] = min(sizes.get(tensor, size), size)
     return sizes
 
 
