@@ -26,6 +26,8 @@ from inference.free_sizes import free_sizes
 from inference.host.devices import Device
 from inference.signature import Signature, TensorSpec
 from inference.workspace import Workspace
+from models_app.models import ModelVersion
+from models_app.services.compare import _examples
 from tests.engine_fixtures import Arrays, all_converted, model_data
 
 REFERENCE = Row("tensorflow", "f32", 0.0, 0.0, 1.0, p50_ms=31.0, per_second=30.0)
@@ -214,6 +216,20 @@ def test_an_engine_that_cannot_take_what_the_reference_takes_is_not_recommended(
     assert reference.error == ""
     assert openvino.error.startswith("In OpenVINO, which computes whole numbers in 32 bits,") == takes_them
     assert openvino.max_abs_diff == (None if takes_them else 0.0)
+
+
+def test_numbers_of_the_rows_of_a_small_table_are_found(tmp_path: Path) -> None:
+    """As the types of the words that a BERT takes beside them: 0 and 1."""
+    path, value, numbers = tmp_path / "kinds.onnx", onnx.helper.make_tensor_value_info, onnx.TensorProto.INT64
+    table = onnx.numpy_helper.from_array(np.float32([[0.5, 2.0], [1.0, 4.0]]), "table")
+    looked_up = onnx.helper.make_node("Gather", ["table", "kinds"], ["y"])
+    ends = value("kinds", numbers, ["n", "words"]), value("y", onnx.TensorProto.FLOAT, ["n", "words", 2])
+    write(path, onnx.helper.make_graph([looked_up], "kinds", ends[:1], ends[1:], [table]))
+    signature = {"inputs": [{"name": "kinds", "dtype": "int64", "shape": [None, None]}], "outputs": []}
+
+    rows = compared(path, *_examples(ModelVersion(signature_json=signature)))
+
+    assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
 
 
 def test_an_input_without_dimensions_is_measured_beside_one_with_examples(tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def widened(examples: Mapping[str, Array], signature: Signature, *, seed: int = 
     return {**examples, **wide} if wide else None
 
 
+def of_few_numbers(examples: Mapping[str, Array], signature: Signature) -> dict[str, Array] | None:
+    """The examples with whole numbers of 0 and 1 alone, as an attention mask or the type of a word is; None without
+    whole numbers. A table of two rows takes no others, and only Keras' files tell how many it has."""
+    few = {
+        spec.name: examples[spec.name] % 2
+        for spec in signature.inputs
+        if examples[spec.name].dtype.kind in "iu" and spec.shape and spec.below is None and image_axes(spec) is None
+    }
+    return {**examples, **few} if few else None
+
+
 def _widened(generator: np.random.Generator, array: Array, ranges: Sequence[tuple[int, int]]) -> Array:
     made = array.copy()
     for back, (low, high) in zip(range(len(made)), ranges, strict=False):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from inference.catalog import ENGINES, FORMATS
 from inference.comparison import compare as measure_all
-from inference.comparison.examples import make_examples, widened
+from inference.comparison.examples import make_examples, of_few_numbers, widened
 from inference.comparison.measurement import BRIEF, Candidate, Effort
 from inference.comparison.results import Comparison as Measured
 from inference.comparison.results import Row
@@ -131,9 +131,9 @@ def _store(version: ModelVersion, measured: Measured, unable: Sequence[Row]) -> 
 
 
 def _examples(version: ModelVersion) -> Iterator[Mapping[str, Any]]:
-    """Examples to be tried in turn: with numbers beyond 32 bits, where inputs take them; without; then with
-    more steps or samples, where a file leaves their number free. Made one at a time, as most models answer the first.
-    Raises JobFailed where an example is too large."""
+    """Examples to be tried in turn: with numbers beyond 32 bits, where inputs take them; without; with 0 and 1 for all
+    whole numbers; then with more steps or samples, where a file leaves their number free. Made one at a time, as most
+    models answer the first. Raises JobFailed where an example is too large."""
     signature, values = version.signature, _value_range(version)
     known: set[tuple[Any, ...]] = set()
     for size in free_sizes(signature.inputs):
@@ -147,6 +147,8 @@ def _examples(version: ModelVersion) -> Iterator[Mapping[str, Any]]:
         if shapes not in known:  # pictures have a size of their own
             known.add(shapes)
             yield examples
+            if (few := of_few_numbers(examples, signature)) is not None:
+                yield few
 
 
 def _value_range(version: ModelVersion) -> tuple[float, float]:
