@@ -41,8 +41,17 @@ class Given:
         return {"y": inputs["phase"] if self.answer is None else self.answer}
 
 
+FOUR_AT_ONCE = Signature((TensorSpec("pixels", "float32", (4, 2, 2, 1)),), (TensorSpec("y", "float32", (4, 2)),))
+
+
 def asked(
-    folder: Path, engine: Given, *, is_brief: bool, name: str = "tensorflow", given: dict[str, Array] | None = None
+    folder: Path,
+    engine: Given,
+    *,
+    is_brief: bool,
+    name: str = "tensorflow",
+    given: dict[str, Array] | None = None,
+    pictures: list[bytes] | None = None,
 ) -> Reply:
     async def ask() -> Reply:
         config = RunnerConfig("model", "keras", name)
@@ -51,6 +60,8 @@ def asked(
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             await server.start(listener)
+            if pictures is not None:
+                return await Runners().ask_images([path], pictures, timeout_s=5.0, is_strict=True)
             inputs = given or {"x": np.zeros((1, 2), np.float32), "phase": np.array(True)}
             return await Runners().ask_tensors([path], inputs, timeout_s=5.0)
 
@@ -63,6 +74,17 @@ def test_an_answer_that_cannot_be_sent_is_an_error_at_once(tmp_path: Path, is_br
         asked(tmp_path, Given(np.array(["text"], object)), is_brief=is_brief)
 
     assert refusal.value.code == "internal"
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_other_numbers_of_pictures_than_the_model_takes_are_said_to_be(tmp_path: Path, count: int) -> None:
+    picture = (Path(__file__).parent.parent / "samples" / "images" / "seven.png").read_bytes()
+    engine = Given(np.zeros((4, 2), np.float32), FOUR_AT_ONCE)
+
+    with pytest.raises(BadInput, match=f"The model takes 4 pictures at once; the request has {count}."):
+        asked(tmp_path, engine, is_brief=True, pictures=[picture] * count)
+    (tmp_path / "socket").unlink()
+    assert asked(tmp_path, engine, is_brief=True, pictures=[picture] * 4).outputs["y"].shape == (4, 2)
 
 
 @dataclass

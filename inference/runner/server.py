@@ -220,6 +220,8 @@ class Server:
         pictures = wire.split_body(header.get("sizes", ()), body)
         if not 0 < len(pictures) <= MOST_PICTURES:
             raise ValidationFailed(f"Send between 1 and {MOST_PICTURES} pictures.")
+        if (fixed := self._signature.inputs[0].shape[0]) not in (None, 1, len(pictures)):
+            raise BadInput(f"The model takes {fixed} pictures at once; the request has {len(pictures)}.")
         request.bad = {}
         if len(pictures) == 1 and self.batcher.makes_inputs:
             self.batcher.submit_unmade(request, functools.partial(self._make_inputs, request, pictures[0], plan))
