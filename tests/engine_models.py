@@ -274,9 +274,9 @@ def _counting(folder: Path) -> None:
 
 
 def _named_answers(folder: Path) -> None:
-    """Answers in a dict, whose keys are neither the layers' names nor in their order."""
+    """Answers in a dict, whose keys are neither the layers' names nor in their order; one has a slash."""
     x = keras.Input((4,), name="x")
-    model = keras.Model(x, {"verdict": layers.Dense(3, name="a")(x), "area": layers.Dense(2, name="b")(x)})
+    model = keras.Model(x, {"verdict": layers.Dense(3, name="a")(x), "area/m2": layers.Dense(2, name="b")(x)})
     model.save(folder / "named_answers.keras")
     kept(folder, "named_answers", model, x=noise(3, 4))
 

@@ -113,7 +113,7 @@ def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_
 
     (ran,) = run_engines(tmp_path, Task("tensorflow", "keras", engine_models / "named_answers.keras", given))
 
-    assert [spec["name"] for spec in ran.facts["outputs"]] == ["area", "verdict"]
+    assert [spec["name"] for spec in ran.facts["outputs"]] == ["area/m2", "verdict"]
     assert difference(ran.outputs, expected) < 1e-6
 
 

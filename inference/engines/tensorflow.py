@@ -228,7 +228,7 @@ def _of_keras(model: Any) -> Traced:
     inputs = _flatten(model.inputs)
     outputs = _flatten(model.outputs)
     input_names = _unique([tensor.name for tensor in inputs])
-    output_names = _unique(_output_names(model, outputs))
+    output_names = _output_names(model, outputs)
     vocabularies = _vocabularies(model)
     signature = Signature(
         tuple(
@@ -282,11 +282,11 @@ def _output_names(model: Any, outputs: list[Any]) -> list[str]:
     structure = getattr(model, "output", None)  # which a Sequential that was never called does not have
     if isinstance(structure, dict) and len(structure) == len(outputs):
         numbers = keras.tree.pack_sequence_as(structure, range(len(outputs)))
-        return sorted(numbers, key=numbers.__getitem__)
+        return sorted(numbers, key=numbers.__getitem__)  # whole: "head/a" is no scope
     names = list(getattr(model, "output_names", None) or [])
     if not names and isinstance(model, keras.Sequential):
         names = [model.layers[-1].name]
-    return names if len(names) == len(outputs) else [tensor.name for tensor in outputs]
+    return _unique(names if len(names) == len(outputs) else [tensor.name for tensor in outputs])
 
 
 def _flatten(structure: Any) -> list[Any]:
