@@ -34,7 +34,8 @@ UNREAD_LIMIT_S = 60.0
 HALF_CLOSED_LIMIT_S = 0.25
 """How long a response may take to begin once its client sends no more; the lean path sees no sooner that it left."""
 HEAD_LIMIT_BYTES = 64 * 1024
-"""Checked after each piece, so a head may be larger by the size of a piece."""
+"""Of a head, and of what stands between two parts of a body or behind the last (trailers). Checked after each piece, so
+there may be more by the size of a piece."""
 PIECE_BYTES = 2048
 """How much is parsed at a time: a hundred requests at most. What follows waits as bytes until they are answered. A body
 of known length is parsed as far as it is there, because each piece costs 2 µs."""
@@ -98,7 +99,7 @@ class HttpConnection(HttpToolsProtocol):
             while self._again:
                 self._data, self._again = self._again, b""
                 super().data_received(self._data)  # type: ignore[arg-type]
-            if self._is_in_head and self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+            if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
                 sentence = f"The head of a request may have {HEAD_LIMIT_BYTES:,} bytes."
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", sentence)
         self._data = b""  # an idle connection holds nothing of what it read
@@ -159,7 +160,9 @@ class HttpConnection(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_told_again:
+        """Of the head. The parser also calls this for what follows a body in chunks, which must not count as headers
+        (RFC 9110, 6.5.1): a proxy may pass on an X-Forwarded-For there that its client made up."""
+        if self._is_in_head:
             super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser keeps trailing whitespace
 
     def on_headers_complete(self) -> None:
@@ -175,6 +178,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_left -= len(body)
+        self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -28,6 +28,7 @@ SOCKET_BYTES = 2**18
 LARGE = b"x" * 2**24
 UPGRADE = b"Host: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 INNER = b"GET /echo HTTP/1.1\r\nHost: inner\r\n\r\n"
+CHUNKED = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE_REQUEST = b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
@@ -204,6 +205,21 @@ def test_white_space_around_the_value_of_a_header_is_not_part_of_it(port: int) -
     assert said.endswith(repr([(b"host", b"here"), (b"x-a", b"a  b"), (b"x-b", b"")]).encode())
 
 
+def test_what_follows_a_body_in_chunks_is_no_header(port: int) -> None:
+    """A client behind a proxy that passes it on could choose the address that its log-ins are counted by."""
+    head = b"POST /echo HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 203.0.113.9\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(port) as connection:
+        connection.sendall(head + b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\nHost: elsewhere\r\n\r\n" + SOON)
+        connection.shutdown(socket.SHUT_WR)
+        said = read_to_end(connection)
+
+    headers = [(b"host", b"here"), (b"x-forwarded-for", b"203.0.113.9"), (b"transfer-encoding", b"chunked")]
+    assert [one.partition(b"\r\n\r\n")[2] for one in said.split(b"HTTP/1.1 200 OK")[1:]] == [
+        repr(headers).encode(),
+        b"hello",
+    ]
+
+
 def test_requests_sent_without_waiting_are_answered_one_after_the_other(port: int) -> None:
     with connect(port) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n" + REQUEST + REQUEST[:-2])
@@ -327,11 +343,20 @@ def test_many_who_offer_another_protocol_in_one_piece_are_all_answered(port: int
     assert said.count(b"HTTP/1.1 200 OK") == count
 
 
-@pytest.mark.parametrize("before", [b"", b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n"], ids=["alone", "behind another"])
-def test_a_head_without_end_is_refused(port: int, before: bytes) -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [
+        REQUEST[:-2] + b"X-A: ",
+        b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n" + REQUEST[:-2] + b"X-A: ",
+        CHUNKED + b"1\r\na\r\n0\r\nX-A: ",
+        CHUNKED + b"1\r\na\r\n1;a=",
+    ],
+    ids=["alone", "behind another", "behind the body", "in the body"],
+)
+def test_a_head_without_end_is_refused(port: int, begin: bytes) -> None:
     sent = 0
     with connect(port) as connection:
-        connection.sendall(before + REQUEST[:-2] + b"X-A: ")
+        connection.sendall(begin)
         try:
             while sent < 32 * web.HEAD_LIMIT_BYTES:
                 connection.sendall(b"a" * 8192)
