@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import stat
 from dataclasses import dataclass
@@ -78,7 +80,37 @@ class Workspace:
         return target
 
     def remove(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
+        _remove_tree(self.root)
+
+
+def _remove_tree(root: Path) -> None:
+    """Remove what an untrusted process may have filled. Follows no links; what cannot be removed stays.
+
+    shutil.rmtree fails where folders are nested a thousand deep, and leaves those that may not be read (made with the
+    mode 0300). So each folder is moved up into the root before what it holds is removed.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        for path in _content(folder):
+            with contextlib.suppress(OSError):
+                if stat.S_ISDIR(path.lstat().st_mode):
+                    path.chmod(0o700)  # a folder that may not be written to cannot be moved
+                    waiting.append(path.rename(root / secrets.token_hex(8)))
+                else:
+                    path.unlink()
+        if folder != root:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    with contextlib.suppress(OSError):
+        root.rmdir()
+
+
+def _content(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def remove_workspaces_of_jobs(folder: Path) -> None:
