@@ -126,6 +126,23 @@ def test_text_chunk_bombs_are_refused() -> None:
     assert not decode_image(png(48, 32, chunk(b"tEXt", b"a\0b"), rows=rows), PLAN).any()
 
 
+@pytest.mark.parametrize("between", [b"", b"\xff\x01\xff\xff", b"\xff\x02\xff\xff"], ids=["scans", "TEM", "reserved"])
+def test_a_progressive_jpeg_that_goes_over_its_pixels_thousands_of_times_is_refused(between: bytes) -> None:
+    whole = encoded(Image.new("L", (6000, 6000), 128), "JPEG", progressive=True)
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00"
+
+    assert "small pieces" in refusal(whole[:-2] + between + 10_000 * scan + whole[-2:])
+    assert "small pieces" in refusal(whole[:-2] + 10_000_000 * b"\xff\xe5\x00\x02" + whole[-2:])
+
+
+def test_what_is_no_part_of_a_jpeg_counts_for_nothing() -> None:
+    """A comment before the picture, and the film that a phone writes behind it."""
+    scans = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" * 500
+    whole = encoded(noise(48, 32), "JPEG", progressive=True, comment=scans)
+
+    assert np.array_equal(decode_image(whole + scans, PLAN), decode_image(whole, PLAN))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
 def test_a_picture_of_millions_of_empty_pieces_is_refused_soon(kind: str) -> None:
     whole = encoded(noise(8, 8), kind)

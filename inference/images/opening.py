@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import Any
 
@@ -56,6 +57,12 @@ ORIENTATION_TAG = 0x0112
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
 MOST_READS = 500_000
 """The most reads of one picture, each of some bytes. A large GIF takes two per 255 bytes, other formats far fewer."""
+MOST_SCANS = 100
+"""Of a JPEG, as many as libtiff takes of one inside a TIFF; progressive pictures have about ten. Each goes over all
+pixels and may have ten bytes: 1 MB of them keeps a decoder busy for 220 s, and nothing can interrupt it."""
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""Of a segment of a JPEG (ITU-T T.81, table B.1); in the data of pictures other bytes follow an FF."""
+START, END, SCAN, FIRST_WITH_LENGTH = 0xD8, 0xD9, 0xDA, 0xC0
 TOO_LARGE = f"This picture has more than {MAX_PIXELS // 10**6} megapixels. Make it smaller, then send it again."
 IN_PIECES = "This picture is made of far too many small pieces. Save it anew, then send it again."
 
@@ -93,6 +100,8 @@ def open_first(data: bytes | memoryview, mode: str, background: tuple[int, int, 
     try:
         with Image.open(as_file(data), formats=FORMATS) as picture:
             check_size(picture)
+            if isinstance(picture, JpegImagePlugin.JpegImageFile):
+                check_scans(data)
             is_first = has_several(picture)
             picture.load()
             return to_mode(upright(picture), mode, background), is_first
@@ -148,6 +157,21 @@ def check_size(picture: Image.Image) -> None:
         tile = [picture.tag_v2.get(tag, 1) for tag in (TILE_WIDTH_TAG, TILE_HEIGHT_TAG)]
         if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAX_PIXELS:
             raise BadImage(TOO_LARGE)
+
+
+def check_scans(data: bytes | memoryview) -> None:
+    """Raises BadImage for a JPEG with more than MOST_SCANS."""
+    at = scans = 0
+    for _ in range(MOST_READS):
+        found = MARKER.search(data, at)
+        if found is None or (marker := data[found.end() - 1]) == END:  # what follows is no part of it, such as a film
+            return
+        at, scans = found.end(), scans + (marker == SCAN)
+        if scans > MOST_SCANS:
+            break
+        if marker >= FIRST_WITH_LENGTH and marker != START:
+            at += int.from_bytes(data[at : at + 2], "big")
+    raise BadImage(IN_PIECES)
 
 
 def upright(picture: Image.Image) -> Image.Image:
