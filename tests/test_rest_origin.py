@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import requests
 
 from inference.errors import ValidationFailed
-from models_app.api.views.origin import importable
+from models_app.api.views.origin import copied, importable
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.running_portal import Api, wait_for
 from tests.small_portal import SmallPortal
@@ -138,6 +139,29 @@ def test_nothing_is_imported_from_the_data_directory_also_where_the_import_folde
         importable(path)
 
     assert importable("mine.keras") == tmp_path / "mine.keras"
+
+
+@pytest.mark.parametrize("put", ["a link", "a folder that is a link", "a pipe"])
+def test_what_was_put_in_the_place_of_a_file_after_it_was_looked_at_is_not_imported(
+    settings: Any, tmp_path: Path, put: str
+) -> None:
+    imports, elsewhere = tmp_path / "imports", tmp_path / "elsewhere"
+    settings.PORTAL_IMPORT_DIR, settings.PORTAL_UPLOADS_DIR = imports, tmp_path / "uploads"
+    for folder in (imports / "inner", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "mine.keras").write_text("a model")
+    path = importable("inner/mine.keras")
+    copied(path).discard()
+
+    if put == "a folder that is a link":
+        path.parent.rename(imports / "moved")
+        path.parent.symlink_to(elsewhere)
+    else:
+        path.unlink()
+        path.symlink_to(elsewhere / "mine.keras") if put == "a link" else os.mkfifo(path)
+
+    with pytest.raises(ValidationFailed, match="no such file"):
+        copied(path)
 
 
 def test_json_says_how_the_model_is_used_as_a_form_does(small_portal: SmallPortal) -> None:

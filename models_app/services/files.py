@@ -100,9 +100,14 @@ def check_disk(size_bytes: int) -> None:
 
 def receive_copy(source: Path, name: str) -> ReceivedFile:
     """Copy a file that is already on this machine into the uploads folder, hashing on the way."""
-    check_disk(source.stat().st_size)
     with source.open("rb") as reader:
-        return _receive(iter(lambda: reader.read(_CHUNK_BYTES), b""), name)
+        return receive_opened(reader, name)
+
+
+def receive_opened(reader: IO[bytes], name: str) -> ReceivedFile:
+    """As `receive_copy`, for a file that is open already."""
+    check_disk(os.fstat(reader.fileno()).st_size)
+    return _receive(iter(lambda: reader.read(_CHUNK_BYTES), b""), name)
 
 
 def receive_bytes(data: bytes, name: str) -> ReceivedFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +29,7 @@ from models_app.services.replace import await_replacement
 from models_app.services.unload import unload_model
 
 REGISTER_LIMIT_S = 120.0
+_NO_SUCH_FILE = "There is no such file in the import folder."
 
 
 class OriginModelView(FormView):
@@ -56,7 +59,7 @@ class OriginModelView(FormView):
             if path not in (None, ""):
                 if file is not None:
                     raise ValidationFailed("Send one of file or model_path.")
-                file = _copied(importable(path))
+                file = copied(importable(path))
             use = upload.VersionSettings.from_fields(fields)
             version = upload.register(name, required_file(file), use, by=request.user, replaces_older=True)
         finally:
@@ -109,11 +112,20 @@ def _field(request: Request, name: str) -> object:
     return request.data.get(name) if hasattr(request.data, "get") else None
 
 
-def _copied(path: Path) -> files.ReceivedFile:
+def copied(path: Path) -> files.ReceivedFile:
+    """A copy of what `importable` returned. Raises ValidationFailed where something else lies there by now: a link put
+    there in between must not have the portal read a file elsewhere."""
     try:
-        return files.receive_copy(path, path.name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:
         raise ValidationFailed.of("model_path", "The portal may not read this file. Change its permissions.") from None
+    except OSError:
+        raise ValidationFailed.of("model_path", _NO_SUCH_FILE) from None
+    with os.fdopen(descriptor, "rb") as file:
+        is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if not is_plain or Path(f"/proc/self/fd/{descriptor}").readlink() != path:
+            raise ValidationFailed.of("model_path", _NO_SUCH_FILE)
+        return files.receive_opened(file, path.name)
 
 
 def importable(text: object) -> Path:
@@ -129,11 +141,11 @@ def importable(text: object) -> Path:
     try:
         path = (root / text).resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
-        raise ValidationFailed.of("model_path", "There is no such file in the import folder.") from None
+        raise ValidationFailed.of("model_path", _NO_SUCH_FILE) from None
     is_inside = path.is_relative_to(root.resolve()) and not path.is_relative_to(settings.PORTAL_DATA_DIR.resolve())
     if is_inside and path.is_dir():
         raise ValidationFailed.of("model_path", files.how_to_pack(path))
     if not is_inside or not path.is_file():
-        raise ValidationFailed.of("model_path", "There is no such file in the import folder.")
+        raise ValidationFailed.of("model_path", _NO_SUCH_FILE)
     files.check_size(path.stat().st_size)
     return path
