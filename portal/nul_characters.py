@@ -1,12 +1,14 @@
-"""Takes NUL out of queries. No text of the portal holds one, and PostgreSQL refuses to look for it."""
+"""Takes NUL out of queries and cookies. No text of the portal holds one, and PostgreSQL refuses to look for it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-_NUL = "%00"
+_NUL, _NUL_IN_A_COOKIE = "%00", "\\000"
+_LONE_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 
 class NulCharactersMiddleware:
@@ -16,7 +18,14 @@ class NulCharactersMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        query = request.META.get("QUERY_STRING", "")
-        if _NUL in query:
-            request.META["QUERY_STRING"] = query.replace(_NUL, "")
+        take_out(request)
         return self._get_response(request)
+
+
+def take_out(request: HttpRequest) -> None:
+    """To be called before query and cookies are read."""
+    query, cookies = request.META.get("QUERY_STRING", ""), request.META.get("HTTP_COOKIE", "")
+    if _NUL in query:  # not by deleting alone: `%%0000` would become one
+        request.META["QUERY_STRING"] = _LONE_PERCENT.sub("%25", query).replace(_NUL, "")
+    if _NUL_IN_A_COOKIE in cookies:  # http.cookies reads it in quotes
+        request.META["HTTP_COOKIE"] = cookies.replace(_NUL_IN_A_COOKIE, r"\040")

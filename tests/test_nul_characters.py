@@ -9,10 +9,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from inference.errors import NotFound, ValidationFailed
+from inference.errors import NotAuthenticated, NotFound, ValidationFailed
 from models_app.choices import InstanceState
 from models_app.services import find
 from models_app.services.trust import trust
+from portal.lean.uploads import _authorise
 from tests.admin_client import client_with
 from tests.registry import make_version
 
@@ -63,6 +64,8 @@ def test_no_model_has_it_in_its_name(ask: Callable[[str], object]) -> None:
         "/admin/models_app/job/?state=%00&q=%00",
         "/admin/models_app/transition/?after=%00",
         "/api/models/?search=dig%00its",
+        "/admin/models_app/modelversion/?q=%%0000",
+        "/api/models/?search=%0%00%000",
     ],
 )
 def test_a_query_is_read_without_it(admin_client: Client, address: str, statements: list[str]) -> None:
@@ -72,6 +75,18 @@ def test_a_query_is_read_without_it(admin_client: Client, address: str, statemen
     if "its" in address:
         assert "digits" in answer.content.decode()
     assert statements
+
+
+@pytest.mark.parametrize("escape", [r"\000", r"\0\00000"])
+def test_a_cookie_is_read_without_it(client: Client, escape: str, statements: list[str]) -> None:
+    cookie = f'sessionid="{escape}0123456789"'
+    headers = [(b"host", b"localhost"), (b"cookie", cookie.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/api/models/", "query_string": b"", "headers": headers}
+
+    assert client.get("/try/", HTTP_COOKIE=cookie).status_code == 302
+    with pytest.raises(NotAuthenticated):
+        _authorise(scope, ())
+    assert any("django_session" in statement for statement in statements)
 
 
 def test_the_form_for_a_next_version_of_such_a_name_is_empty() -> None:

@@ -52,6 +52,7 @@ from models_app.services.find import find_model
 from models_app.services.keys import HOW_TO_SEND
 from portal.lean.asgi import Application, Message, Receive, Scope, Send, header
 from portal.lean.pace import Pace
+from portal.nul_characters import take_out as take_out_nul
 
 _VERSIONS_PATH = re.compile(r"/api/models/(?P<name>[-\w]+)/versions/\Z")
 _PATHS = (
@@ -134,6 +135,7 @@ def _check_sender(scope: Scope, permissions: Sequence[str]) -> None:
 def _authorise(scope: Scope, permissions: Sequence[str]) -> None:
     """Authorise the sender with the views' classes. Raises NotAuthenticated or PermissionRefused."""
     request = ASGIRequest(_without_body(scope), BytesIO())
+    take_out_nul(request)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
     view = Request(request, authenticators=[KeyAuthentication(), BrowserAuthentication()])
