@@ -267,3 +267,14 @@ def test_health_is_open_to_all(portal: RunningPortal) -> None:
     assert anonymous.get("/api/schema/").status_code == 200
     assert anonymous.get("/api/docs/").status_code == 200
     assert anonymous.get("/api/schema/", headers={"Accept": "application/json"}).json()["openapi"].startswith("3")
+
+
+def test_the_document_is_the_same_whatever_is_asked_of_it(portal: RunningPortal) -> None:
+    anonymous = portal.client(None)
+
+    plain = anonymous.get("/api/schema/")
+    answers = [anonymous.get(f"/api/schema/?{query}") for query in ("lang=de", "version=2", "version=a%0d%0ab: c")]
+
+    for answer in answers:
+        assert (answer.status_code, answer.content) == (200, plain.content)
+        assert answer.headers["Content-Disposition"] == plain.headers["Content-Disposition"]

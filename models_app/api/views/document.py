@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +23,18 @@ class _JsonErrors:
 
 
 class DocumentView(_JsonErrors, SpectacularAPIView):
-    """OpenAPI 3, as YAML or JSON."""
+    """OpenAPI 3, as YAML or JSON, the same for all.
+
+    drf-spectacular also reads `?lang=` and `?version=`. Each language that anybody named stayed in Django's memory for
+    ever, and the version went into a header, where a line end in it was an error of the portal's own.
+    """
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self._get_schema_response(request)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _get_version_parameter(self, request: Request) -> None:
+        return None
 
 
 class DocumentPageView(_JsonErrors, SpectacularSwaggerSplitView):
