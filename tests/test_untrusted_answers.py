@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference import wire
-from inference.client import Runners
+from inference.client import Connection, Runners
 from inference.errors import EngineFailed, PortalError, RunnerDied
 from inference.postprocessing import Postprocessing, tensor_prediction
 from inference.protocols.answer import json_answer
@@ -66,6 +68,51 @@ def test_a_time_to_come_again_that_is_none(tmp_path: Path, after_s: Any) -> None
         told(tmp_path / "socket", {"error": {"code": "busy", "message": "Full.", "retry_after_s": after_s}})
 
     assert raised.value.retry_after_s is None
+
+
+def test_answers_that_nobody_asked_for_end_the_connection(tmp_path: Path) -> None:
+    """Each costs the web process 4 µs of its only loop, which serves all models."""
+
+    async def chatter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(wire.joined({"id": 0}) * 1000)
+                await writer.drain()
+
+    async def serve() -> float:
+        async with await asyncio.start_unix_server(chatter, tmp_path / "socket"):
+            began = time.monotonic()
+            with pytest.raises(RunnerDied):
+                await Runners().ask_images([str(tmp_path / "socket")], [b"a picture"], timeout_s=30, is_strict=True)
+            return time.monotonic() - began
+
+    assert asyncio.run(serve()) < 10
+
+
+def test_answers_to_requests_that_were_given_up_are_passed_over(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The last request first, then all others, though they were cancelled meanwhile."""
+        decoder, asked = wire.Decoder(wire.Limits()), list[int]()
+        writer.write(wire.joined({"places": 128, "queue_limit": 128}))
+        while data := await reader.read(2**16):
+            for frame in decoder.feed(data):
+                if frame.header["kind"] == "seen":
+                    asked.append(frame.header["id"])
+            if len(asked) == 5:
+                writer.write(b"".join(wire.joined({"id": number}) for number in [*asked[:4], asked.pop()]))
+
+    async def serve() -> wire.Frame:
+        async with await asyncio.start_unix_server(answer, tmp_path / "socket"):
+            connection = Connection(str(tmp_path / "socket"))
+            given_up = [asyncio.create_task(connection.ask({"kind": "seen"}, (), 30)) for _ in range(4)]
+            while connection.in_flight < 4:
+                await asyncio.sleep(0)
+            for task in given_up:
+                task.cancel()
+            await asyncio.wait(given_up)
+            return await connection.ask({"kind": "seen"}, (), 30)
+
+    assert asyncio.run(serve()).header == {"id": 5}
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,12 @@ def giant() -> None:
     to_the_web(struct.pack("!4sIQ", b"MPF1", 2**32 - 1, 2**40))
 
 
+def chatter() -> None:
+    """A thousand answers to a request that nobody made."""
+    head = b'{"id": 0}'
+    to_the_web(1000 * (struct.pack("!4sIQ", b"MPF1", len(head), 0) + head))
+
+
 def to_the_web(data: bytes) -> None:
     """Into every accepted connection, past the server that owns it."""
     for entry in list(Path("/proc/self/fd").iterdir()):
@@ -118,7 +124,7 @@ def stranger() -> None:
 
 DONE = {
     "flood": flood, "fill": fill, "fork": fork, "segfault": segfault, "leave": leave, "nonsense": nonsense,
-    "stranger": stranger, "garbage": garbage, "giant": giant,
+    "stranger": stranger, "garbage": garbage, "giant": giant, "chatter": chatter,
 }  # fmt: skip
 
 _open_engine = honest_serving.open_engine

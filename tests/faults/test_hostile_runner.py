@@ -88,7 +88,7 @@ def test_f18_a_runner_starts_nothing_and_signals_nobody(hostile: RunningPortal, 
     assert api.pid("hostile") == pid
 
 
-@pytest.mark.parametrize("act", ["garbage", "giant"])
+@pytest.mark.parametrize("act", ["garbage", "giant", "chatter"])
 def test_f18_frames_without_sense_cost_their_request_only(hostile: RunningPortal, api: Api, act: str) -> None:
     web = hostile.web()
     before = sum(p.memory_info().rss for p in web)
@@ -100,7 +100,11 @@ def test_f18_frames_without_sense_cost_their_request_only(hostile: RunningPortal
         back = time.monotonic() - began
 
     grown = sum(p.memory_info().rss for p in web) - before
-    what = {"garbage": "answers garbage", "giant": "announces a header of 4 GB"}[act]
+    what = {
+        "garbage": "answers garbage",
+        "giant": "announces a header of 4 GB",
+        "chatter": "answers what nobody asked",
+    }[act]
     _note(watch, what, 1, f"{answer.status} after {answer.seconds:.2f} s, web +{grown / 1e6:.0f} MB", back)
     assert (answer.status, answer.body["code"]) == (502, "runner_died")
     assert answer.seconds < 5
