@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from inference import wire
 from inference.host.processes import ProcessIdentity
 from inference.owner import Owner
 from inference.owner.reporting import Vitals
 from inference.owner.started_runner import InvalidReport, StartedRunner
+from inference.runner.statistics import Statistics
 from inference.signature import Signature
 from inference.workspace import Workspace
 from models_app.services.metrics import SPANS, _RunnerMetrics
@@ -169,6 +171,25 @@ def test_figures_that_no_series_can_hold_are_told_from_others(count: object) -> 
             metrics.add(["model", "1", "another"], said)
 
     assert all("another" not in sample.labels.values() for metric in metrics.all() for sample in metric.samples)
+
+
+def test_codes_without_end_are_no_series() -> None:
+    metrics = _RunnerMetrics()
+
+    with pytest.raises(ValueError, match="more codes"):
+        metrics.add(["model", "1", "one"], FIGURES | {"errors": {f"code{number}": 1 for number in range(1000)}})
+
+
+def test_sizes_that_clients_choose_fit_into_a_frame() -> None:
+    statistics = Statistics()
+    for rows in range(1, 100_001):
+        statistics.count_call(rows, 0.001)
+
+    said = statistics.as_json(queue_depth=0, in_flight=0)
+
+    assert len(wire.joined(said)) < 10**5
+    assert said["batches"]["1024"]["count"] == 1
+    assert (said["batches"]["2048"]["count"], said["batches"]["131072"]["count"]) == (1024, 100_000 - 65_536)
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,12 @@ def test_sizes_of_batches_that_are_no_numbers() -> None:
     assert [batch["batch_size"] for batch in row["batch_stats"]] == [4]
 
 
+def test_sizes_of_batches_without_end() -> None:
+    batches = {str(size): {"count": 1, "ns": 5} for size in range(1, 100_001)}
+
+    assert len(model_statistics(served(), [{"batches": batches}])["batch_stats"]) < 5000
+
+
 @pytest.mark.parametrize("number", [2**64 - 1, -1, True, 1e300, "7", None])
 def test_a_number_that_no_process_counts_to_is_none_in_v2s_statistics(number: Any) -> None:
     leaf = {"count": number, "ns": number}

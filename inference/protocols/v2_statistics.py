@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 from inference.json_object import is_integer
+from inference.runner.statistics import MOST_SIZES
 from inference.served import Served, ServedInstance
 
 _PARTS = {"success": "success", "fail": "fail", "queue": "queue", "compute_input": "decode",
@@ -46,7 +48,7 @@ def _batches(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     counts: Counter[int] = Counter()
     nanoseconds: Counter[int] = Counter()
     for one in told:
-        for size, leaf in _map(one, "batches").items():
+        for size, leaf in islice(_map(one, "batches").items(), 2 * MOST_SIZES):
             if _SIZE.match(size) and isinstance(leaf, dict):
                 counts[int(size)] += _count(leaf.get("count"))
                 nanoseconds[int(size)] += _count(leaf.get("ns"))

@@ -13,6 +13,9 @@ from typing import Any
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SPANS = ("queue", "decode", "inference", "total")
+MOST_SIZES = 1024
+"""Up to so many rows calls are counted by their number, larger ones with those up to the next power of two: clients
+choose the sizes, and all of them have to fit into a frame."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,8 @@ class Statistics:
         """One call of the engine."""
         self.calls += 1
         self.rows += rows
-        of_size = self.batches.setdefault(rows, [0, 0.0])
+        size = rows if rows <= MOST_SIZES else 1 << (rows - 1).bit_length()
+        of_size = self.batches.setdefault(size, [0, 0.0])
         of_size[0] += 1
         of_size[1] += seconds
 

@@ -29,6 +29,7 @@ logger = logging.getLogger("portal.metrics")
 
 ASK_LIMIT_S = 2.0
 MOST_COUNTED = 2**53
+MOST_CODES = 100
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 OF_VERSION = ("model", "version")
 OF_COPY = (*OF_VERSION, "copy")
@@ -141,6 +142,8 @@ class _RunnerMetrics:
         batches = _batch_buckets(said["batches"])
         depth, in_flight = _count(said["queue_depth"]), _count(said["in_flight"])
         errors = {str(code)[:40]: _count(count) for code, count in dict(said["errors"]).items()}
+        if len(errors) > MOST_CODES:
+            raise ValueError("more codes than there are")
         for key, (buckets, total) in spans.items():
             self._spans[key].add_metric(labels, buckets=buckets, sum_value=total)
         self._batches.add_metric(labels, buckets=batches[0], sum_value=batches[1])
