@@ -140,3 +140,10 @@ def test_what_of_a_load_is_no_json_is_named(body: bytes, sentence: str) -> None:
         read_load(body)
 
     assert raised.value.message.startswith(sentence)
+
+
+def test_a_path_that_no_archive_can_hold_is_a_400() -> None:
+    files = {f"file:1/{name}": "aGVsbG8=" for name in ("model.xml", "a" * 70_000)}
+
+    with pytest.raises(ValidationFailed, match="has more than 1,000 characters"):
+        read_load(json.dumps({"parameters": {"config": "{}", **files}}).encode())

@@ -12,6 +12,7 @@ from inference.texts import from_base64
 
 _KNOWN = frozenset({"config", "instances"})
 _FILE = "file:"
+LONGEST_PATH = 1000
 _SLICE = 2**20
 """Base64 characters that are decoded in one call; a multiple of four."""
 _SETTINGS = ("labels", "preprocessing", "postprocessing", "options")
@@ -79,6 +80,8 @@ def _number(path: str) -> int:
     folder, _, inside = path.partition("/")
     if not folder.isascii() or not folder.isdigit() or len(folder) > 18 or not inside:
         raise ValidationFailed(f"{path[:100]} is not VERSION/FILE, such as 1/model.keras.")
+    if len(inside) > LONGEST_PATH:
+        raise ValidationFailed(f"The path {path[:100]}… has more than {LONGEST_PATH:,} characters.")
     return int(folder)
 
 
