@@ -1,6 +1,6 @@
 """Request ids: one for each request, in the response's header and in every log line.
 
-And filters for responses that are not logged, or without a traceback.
+And what keeps the log readable: filters for responses that are not logged, or without a traceback; one line a message.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
+
+LONGEST_LINE = 5000
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
@@ -35,6 +37,15 @@ class OneLineFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = None
         return True
+
+
+class LineFormatter(logging.Formatter):
+    """Puts each message on one line of at most LONGEST_LINE characters: it may hold what a client, a file or a model's
+    process said, up to 64 kB, with lines of its own and orders to the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)[:LONGEST_LINE]
+        return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 class RequestIdMiddleware:

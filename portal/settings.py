@@ -240,7 +240,10 @@ LOGGING = {
         "one_line": {"()": "portal.logging.OneLineFilter"},
     },
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)-7s %(processName)s %(name)s [%(request_id)s] %(message)s"},
+        "line": {
+            "class": "portal.logging.LineFormatter",
+            "format": "%(asctime)s %(levelname)-7s %(processName)s %(name)s [%(request_id)s] %(message)s",
+        },
     },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
