@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.logging.RequestIdMiddleware",
     "portal.nul_characters.NulCharactersMiddleware",
+    "portal.form_charset.FormCharsetMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "portal.static_files.StaticFilesMiddleware",
     "portal.security.SecurityHeadersMiddleware",
