@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_a_cookie_is_read_without_it(client: Client, escape: str, statements: li
     with pytest.raises(NotAuthenticated):
         _authorise(scope, ())
     assert any("django_session" in statement for statement in statements)
+
+
+def test_a_cookie_full_of_escapes_takes_no_time(client: Client) -> None:
+    began = time.monotonic()
+
+    answer = client.get("/login/", HTTP_COOKIE='a="' + "\\" * 60_000 + '"')
+
+    assert (answer.status_code, time.monotonic() - began < 5) == (200, True)
 
 
 def test_the_form_for_a_next_version_of_such_a_name_is_empty() -> None:
