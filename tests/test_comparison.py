@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from inference.comparison import _first_answered, compare
+from inference.comparison import _first_answered, compare, measurement
 from inference.comparison import work as measuring
 from inference.comparison.differences import with_differences
 from inference.comparison.examples import make_examples, widened
@@ -650,3 +652,36 @@ def test_of_a_model_that_takes_seconds_no_large_batches_are_tried(monkeypatch: p
     assert len(engine.rows) == 4, "a call and one window of each size"
     assert best in (1, 2)
     assert per_second == pytest.approx(1 / 0.06, rel=0.3)
+
+
+def write_nested(path: Path, count: int) -> None:
+    """So many entries, each of which lies inside the one before it: no program writes such an archive."""
+    content, entries = bytes(50_000), list[zipfile.ZipInfo]()
+    for number in range(count):
+        file, entry = io.BytesIO(), zipfile.ZipInfo(f"arr_{number}.npy")
+        np.save(file, np.frombuffer(content, np.uint8))
+        data = file.getvalue()
+        entry.CRC, entry.file_size, entry.compress_size = zlib.crc32(data), len(data), len(data)
+        header = entry.FileHeader()
+        for inner in entries:
+            inner.header_offset += len(header) + len(data) - len(content)
+        entry.header_offset = 0
+        entries.append(entry)
+        content = header + data
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.fp.write(content)
+        archive.start_dir, archive.filelist, archive._didModify = len(content), entries, True
+
+
+def test_outputs_that_lie_inside_one_another_count_each_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a gigabyte could hold a thousand of almost a gigabyte."""
+    path = tmp_path / "outputs.npz"
+    write_nested(path, 100)
+    answer = {"output_names": [f"y{number}" for number in range(100)], "names_together": []}
+
+    assert len(_answers(path, answer).alone) == 100, "the control"
+    monkeypatch.setattr(measurement, "MAX_OUTPUT_BYTES", 10 * path.stat().st_size)
+    with pytest.raises(ValueError):
+        _answers(path, answer)

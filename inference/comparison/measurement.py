@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,13 +122,13 @@ def _measured(bare: Row, answer: Message) -> Row:
 def _answers(path: Path, answer: Message) -> Answers:
     """The outputs that the child process wrote; they are not trusted. Raises ValueError for a file that cannot be read,
     is compressed or is too large."""
-    if not is_plain_file(path):
-        raise ValueError("no file")
+    if not is_plain_file(path) or path.stat().st_size > MAX_OUTPUT_BYTES:
+        raise ValueError("no file, or too large")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("compressed")
-            if file.seek(0, os.SEEK_END) > MAX_OUTPUT_BYTES:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_OUTPUT_BYTES:  # they may overlap
                 raise ValueError("too large")
         with np.load(path, allow_pickle=False) as made:
             arrays = (_array(made[f"arr_{i}"]) for i in itertools.count())
