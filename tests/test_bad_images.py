@@ -135,6 +135,15 @@ def test_a_progressive_jpeg_that_goes_over_its_pixels_thousands_of_times_is_refu
     assert "small pieces" in refusal(whole[:-2] + 10_000_000 * b"\xff\xe5\x00\x02" + whole[-2:])
 
 
+@pytest.mark.parametrize("before", [b"", b"\xff\xd9", b"\xff\xf0\xff\xff"], ids=["parts", "an end", "reserved"])
+def test_a_jpeg_whose_exif_data_comes_in_thousands_of_parts_is_refused(before: bytes) -> None:
+    whole = encoded(noise(), "JPEG")
+    part = b"\xff\xe1" + (8 + 400).to_bytes(2, "big") + b"Exif\0\0" + bytes(400)
+
+    assert "small pieces" in refusal(whole[:2] + part + before + 40_000 * part + whole[2:])
+    assert decode_image(whole[:2] + 20 * part + whole[2:], PLAN).shape == (32, 48, 3)
+
+
 def test_what_is_no_part_of_a_jpeg_counts_for_nothing() -> None:
     """A comment before the picture, and the film that a phone writes behind it."""
     scans = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" * 500
