@@ -5,6 +5,7 @@ from __future__ import annotations
 from inference.errors import PortalError
 
 SHOWN_NAME_LENGTH = 80
+LISTED_NAMES = 8
 
 
 class FileRejected(PortalError):
@@ -28,10 +29,10 @@ def shown(name: object) -> str:
     return text if len(text) <= SHOWN_NAME_LENGTH else text[: SHOWN_NAME_LENGTH - 1] + "…"
 
 
-def listed(names: list[str] | tuple[str, ...], at_most: int = 8) -> str:
+def listed(names: list[str] | tuple[str, ...]) -> str:
     """Names from a file as `'a', 'b' and 3 more`."""
-    quoted = ", ".join(f"'{shown(name)}'" for name in names[:at_most])
-    return quoted if len(names) <= at_most else f"{quoted} and {len(names) - at_most} more"
+    quoted = ", ".join(f"'{shown(name)}'" for name in names[:LISTED_NAMES])
+    return quoted if len(names) <= LISTED_NAMES else f"{quoted} and {len(names) - LISTED_NAMES} more"
 
 
 def size_words(size_bytes: float) -> str:

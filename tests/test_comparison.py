@@ -119,7 +119,7 @@ def test_openvino_is_faster_with_one_picture(
     best: dict[str, float] = {row.engine: row.p50_ms or 0.0 for row in mobilenet.rows if row.precision == "f32"}
     for engine, form in (("tensorflow", "keras"), ("openvino", "openvino")):
         candidate = Candidate(engine, mobilenet_files[form], form)
-        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), sandbox="auto", effort=BRIEF, max_batch=1)
+        row, _ = measure(candidate, given, Workspace(tmp_path / "work"), sandbox="auto", effort=BRIEF)
         assert row.p50_ms is not None
         best[engine] = min(best[engine], row.p50_ms)
 
@@ -646,7 +646,7 @@ def test_of_a_model_that_takes_seconds_no_large_batches_are_tried(monkeypatch: p
     monkeypatch.setattr(measuring, "LONG_CALL_S", 0.1)
     engine = Slow(row_s=0.06)
 
-    best, per_second = measuring._best_batch(cast(Engine, engine), {"x": np.zeros((4, 2), np.float32)}, 0.01, 64)
+    best, per_second = measuring._best_batch(cast(Engine, engine), {"x": np.zeros((4, 2), np.float32)}, 0.01)
 
     assert max(engine.rows) == 2, engine.rows
     assert len(engine.rows) == 4, "a call and one window of each size"

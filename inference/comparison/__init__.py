@@ -26,7 +26,6 @@ def compare(
     progress: Progress,
     sandbox: str,
     effort: Effort = BRIEF,
-    max_batch: int = 16,
 ) -> Comparison:
     """Measure each candidate; the first is the reference. All get the first of the `examples` that the reference
     answers with numbers (see `_first_answered`); examples have its names and dtypes, batch first.
@@ -37,9 +36,7 @@ def compare(
     """
     rows: list[Row] = []
     reference: Answers | None = None
-    ask = functools.partial(
-        measure, workspace=workspace, sandbox=sandbox, effort=effort, max_batch=max_batch, progress=progress
-    )
+    ask = functools.partial(measure, workspace=workspace, sandbox=sandbox, effort=effort, progress=progress)
     try:
         for i, candidate in enumerate(candidates):
             where = f" on {candidate.gpu.id}" if candidate.gpu else ""

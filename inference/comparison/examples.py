@@ -22,6 +22,7 @@ from inference.signature import ImageAxes, Signature, TensorSpec, image_axes
 Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 2**28
+_SEED = 1
 _FREE_PICTURE = 224
 _WORDS = np.array([b"this", b"is a text", b"and another one", b"", b"42", b"caf\xc3\xa9"])
 _SCALES = ((3, 0.27), (9, 0.18), (40, 0.10), (150, 0.04))
@@ -38,7 +39,6 @@ def make_examples(
     count: int = 8,
     value_range: tuple[float, float] = (0.0, 1.0),
     free: int = 32,
-    seed: int = 1,
 ) -> dict[str, Array]:
     """Values for each input: pictures and floats in `value_range` (that of preprocessed pixels), indices of the
     vocabulary where its size is known, else small integers; words for texts. A size that the file leaves free becomes
@@ -52,16 +52,16 @@ def make_examples(
             "smaller inputs."
         )
     rows = min(count, MAX_BYTES // max(1, one_bytes))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_SEED)
     return {spec.name: _values(generator, spec, _shape(spec, rows, free), value_range) for spec in signature.inputs}
 
 
-def widened(examples: Mapping[str, Array], signature: Signature, *, seed: int = 1) -> dict[str, Array] | None:
+def widened(examples: Mapping[str, Array], signature: Signature) -> dict[str, Array] | None:
     """The examples with numbers beyond 32 bits in the last rows of inputs whose dtype can hold them; None without such.
 
     No file says whether they are valid for its model: as indices of a table's rows they are not.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_SEED)
     wide = {
         spec.name: _widened(generator, examples[spec.name], _WIDE_BY_DTYPE[spec.dtype])
         for spec in signature.inputs

@@ -64,7 +64,6 @@ def measure(
     *,
     sandbox: str,
     effort: Effort,
-    max_batch: int,
     progress: Progress | None = None,
     stage: tuple[int, str] | None = None,
 ) -> tuple[Row, Answers | None]:
@@ -81,7 +80,7 @@ def measure(
         **{"inputs": str(given), "input_names": list(inputs), "outputs": str(made)},
         **{"graph_inputs": list(candidate.graph_inputs), "graph_outputs": list(candidate.graph_outputs)},
         **{"is_trusted": candidate.is_trusted},
-        **{"latency_s": effort.latency_s, "batch_s": effort.batch_s, "max_batch": max_batch},
+        **{"latency_s": effort.latency_s, "batch_s": effort.batch_s},
     }
     try:
         answer = run_child(

@@ -25,7 +25,7 @@ from inference.signature import Signature
 from inference.tensors import check_width
 
 Array = np.ndarray[Any, Any]
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BATCHES = (1, 2, 4, 8, 16)
 LEAST_RUNS = 5
 WINDOWS = 3
 MOST_RUNS = 2000
@@ -74,7 +74,7 @@ def _measure(request: Message) -> dict[str, Any]:
     np.savez(request["outputs"], *map(_storable, (*outputs.values(), *together.values())))
     if (streams := most_streams(name, settings.threads)) > 1:  # as its runner would open it under load
         engine = open_engine(name, path, file_format, dataclasses.replace(settings, streams=streams))
-    batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]), int(request["max_batch"]))
+    batch, per_second = _best_batch(engine, inputs, float(request["batch_s"]))
     return {
         "output_names": list(outputs),
         "names_together": list(together),
@@ -170,10 +170,9 @@ def _latencies(engine: Engine, inputs: Tensors, rows: int, seconds: float) -> li
     return list(_timed(lambda: engine.run(one), seconds))
 
 
-def _best_batch(engine: Engine, inputs: Tensors, seconds: float, max_batch: int) -> tuple[int, float]:
+def _best_batch(engine: Engine, inputs: Tensors, seconds: float) -> tuple[int, float]:
     """The size of batch with the most examples a second."""
-    fixed = _rows(engine, inputs)
-    sizes = [n for n in BATCHES if n <= max_batch] if is_batchable(engine.signature) else [fixed]
+    sizes = BATCHES if is_batchable(engine.signature) else (_rows(engine, inputs),)
     best = (sizes[0], 0.0)
     for size in sizes:
         calls_per_second = _calls_per_second(engine, _filled(engine, inputs, size), seconds)

@@ -16,7 +16,6 @@ from inference.json_object import is_text
 from inference.limited_child import NONSENSE, ChildFailed, Limits, Message, Progress, run_child
 from inference.refusal import clean_text
 from inference.runner.sandbox import SandboxMissing
-from inference.signature import Signature
 from inference.workspace import Workspace, is_plain_file
 
 LIMITS = Limits(seconds=900.0, memory_bytes=6 * 10**9)
@@ -42,11 +41,10 @@ class CannotConvert(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A converted file in the workspace (move it away, then remove the workspace), the signature of the original, and
-    the names that had to change: the converted file's → the original's."""
+    """A converted file in the workspace (move it away, then remove the workspace), and the names that had to change:
+    the converted file's → the original's."""
 
     path: Path
-    signature: Signature
     names: Mapping[str, str]
 
 
@@ -124,8 +122,8 @@ class _Attempt:
                 self._fail([target], f"The conversion to {FORMATS[target].word} ended early. {failure}")
 
     def _on_part(self, part: Message) -> None:
-        """The child sends `{"begun": target}`, then one of `{"target", "signature", "names"}`, `{"target", "cannot",
-        "sentence"}`, `{"target", "failed"}`."""
+        """The child sends `{"begun": target}`, then one of `{"target", "names"}`, `{"target", "cannot", "sentence"}`,
+        `{"target", "failed"}`."""
         if "begun" in part:
             self.current = str(part["begun"])
             return
@@ -146,7 +144,7 @@ class _Attempt:
         names = dict(part["names"])
         if not all(map(is_text, (*names, *names.values()))):
             raise ValueError("names that are no text")
-        return Converted(path, Signature.from_json(part["signature"]), names)
+        return Converted(path, names)
 
     def _path(self, target: str) -> Path:
         return self.workspace.tmp_directory / f"converted{FORMATS[target].suffix}"

@@ -24,7 +24,7 @@ def work(request: Message, report: Report) -> dict[str, Any]:
     """Report each target's outcome as a part (see `_Attempt._on_part`); the result itself is empty."""
     paths = {str(target): Path(path) for target, path in dict(request["paths"]).items()}
     try:
-        engine, write = _open(request, report)
+        write = _open(request, report)
     except (ModelUnusable, MemoryError) as refusal:
         for target in paths:
             report.part(target=target, failed=_sentence(refusal))
@@ -35,8 +35,7 @@ def work(request: Message, report: Report) -> dict[str, Any]:
         report.part(begun=target)
         report.progress(OPENED_PERCENT + share, f"Converting it to {word}.")
         try:
-            names = write(target, path)
-            report.part(target=target, signature=engine.signature.as_json(), names=names)
+            report.part(target=target, names=write(target, path))
         except CannotConvert as answer:
             report.part(target=target, cannot=answer.operation, sentence=answer.sentence)
         except (ModelUnusable, MemoryError) as refusal:
@@ -49,8 +48,8 @@ def work(request: Message, report: Report) -> dict[str, Any]:
     return {}
 
 
-def _open(request: Message, report: Report) -> tuple[Any, Write]:
-    """The reference engine with the file, and a function that writes a target and returns the names it changed."""
+def _open(request: Message, report: Report) -> Write:
+    """Open the file with the reference engine; a function that writes a target and returns the names it changed."""
     source, source_format = Path(request["source"]), str(request["source_format"])
     engine_name = FORMATS[source_format].reference
     report.progress(5, f"Opening the file with {engine_name}.")
@@ -78,7 +77,7 @@ def _open(request: Message, report: Report) -> tuple[Any, Write]:
         shutil.copyfile(source, path)
         return {}
 
-    return engine, write
+    return write
 
 
 def _sentence(refusal: ModelUnusable | MemoryError) -> str:

@@ -34,8 +34,8 @@ TOO_DEEP = "The file is nested deeper than any real model. Save the model again 
 class Budget:
     """How many fields of one file may still be read."""
 
-    def __init__(self, fields: int = MAX_FIELDS) -> None:
-        self._left = fields
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
 
     def spend(self) -> None:
         self._left -= 1

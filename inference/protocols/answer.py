@@ -20,9 +20,9 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def json_answer(value: Any, status: int = 200) -> Answer:
+def json_answer(value: Any) -> Answer:
     """`value` as JSON; numpy arrays in it are written as nested lists."""
-    return Answer(status, json_text.write(value))
+    return Answer(200, json_text.write(value))
 
 
 _STATUS = {409: 404, 422: 400}

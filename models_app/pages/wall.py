@@ -55,9 +55,9 @@ class Wall:
     is_first_run: bool
 
 
-def build_wall(rights: Rights, now: datetime | None = None) -> Wall:
+def build_wall(rights: Rights) -> Wall:
     """Asks the database a constant number of times, however much is loaded."""
-    now = now or timezone.now()
+    now = timezone.now()
     node = first_node()
     versions = list(_shown_versions(now))
     held = sorted((i for v in versions for i in v.shown_instances if i.state in OWNED), key=lambda i: i.pk)
