@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import PortalError, ValidationFailed
-from inference.preprocessing import CHANNELS, RESIZES
+from inference.preprocessing import CHANNELS
 from models_app.admin.version_form import preprocessing_fields, preprocessing_wish
 from models_app.choices import FileStatus
 from models_app.models import ModelVersion
@@ -79,7 +79,6 @@ def edit_view(admin: Any, request: HttpRequest, version: ModelVersion) -> HttpRe
         "presets": PRESET_CHOICES,
         "preset_chosen": typed.get("preset"),
         "engines": engine_choices(version.format),
-        "resizes": RESIZES,
         "colors": list(CHANNELS),
         "precisions": precision_choices(),
         "ends": ends,

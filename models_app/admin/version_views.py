@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString, mark_safe
@@ -154,8 +154,8 @@ def load_view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         tell_load(request, version)
     except PortalError as error:
         messages.error(request, f"{version} cannot be loaded: {without_name(version, error)}")
-    if request.GET.get("next") == "try" and (address := try_address(version)):
-        return HttpResponseRedirect(address)
+    if request.GET.get("next") == "try":
+        return HttpResponseRedirect(f"{reverse('try', args=[version.model.name])}?version={version.number}")
     return back(request)
 
 
@@ -163,13 +163,6 @@ def without_name(version: ModelVersion, error: PortalError) -> str:
     """The error's sentence, to follow the version's name."""
     text = error.message.removeprefix(f"{version} ")
     return error.message if text == error.message else f"it {text}"
-
-
-def try_address(version: ModelVersion) -> str:
-    try:
-        return f"{reverse('try', args=[version.model.name])}?version={version.number}"
-    except NoReverseMatch:
-        return ""
 
 
 def passing(text: str, *versions: ModelVersion) -> SafeString:
