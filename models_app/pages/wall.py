@@ -38,6 +38,8 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Wall:
+    """`rows`: what is loaded or on the way; `sample` is set at the first run only."""
+
     node: str
     headline: str
     updated: str
@@ -46,7 +48,7 @@ class Wall:
     slots_free: int
     waiting: int
     devices: tuple[DeviceBar, ...]
-    loaded: tuple[VersionRow, ...]
+    rows: tuple[VersionRow, ...]
     waiting_unshown: int
     attention: tuple[VersionRow, ...]
     attention_unshown: int
@@ -78,7 +80,7 @@ def build_wall(rights: Rights) -> Wall:
         slots_free=max(0, node.slots - len(held)),
         waiting=len(places),
         devices=tuple(device_bar(device, pairs) for device in node.devices),
-        loaded=tuple(sorted((row for row in rows.values() if _is_shown(row)), key=_order)),
+        rows=tuple(sorted((row for row in rows.values() if _is_shown(row)), key=_order)),
         waiting_unshown=sum(row.place > WAITING_SHOWN for row in rows.values() if row.state == "queued"),
         attention=tuple(attention[:ATTENTION_SHOWN]),
         attention_unshown=len(attention[ATTENTION_SHOWN:]),
