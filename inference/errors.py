@@ -6,6 +6,7 @@ with a constant text.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -163,6 +164,11 @@ class DeadlinePassed(PortalError):
 
 class DiskFull(PortalError):
     code, status = "disk_full", 507
+
+
+def is_disk_full(error: object) -> bool:
+    """Whether the system refused a write because the disk, or the user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 ERRORS_BY_CODE: dict[str, type[PortalError]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
+from inference.workspace import Workspace
 from models_app.choices import FileStatus, JobKind, JobState
 from models_app.models import Job, ModelVersion
 from models_app.services import database_retry, jobs
@@ -101,6 +103,18 @@ def test_a_version_that_is_deleted_when_its_check_begins_is_no_error(
 
     told = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "portal.jobs"]
     assert told == [("INFO", f"job {check.pk} ended with its version")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_job_that_meets_a_full_disk_says_so(check: Job, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def no_room(*_: object) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Workspace, "prepare", no_room)
+    jobs.run(check.pk)
+
+    check.refresh_from_db()
+    assert (check.state, check.detail[:17]) == (JobState.FAILED, "The disk is full.")
 
 
 def test_a_job_fails_together_with_its_check_or_not_at_all(check: Job) -> None:

@@ -6,7 +6,6 @@ An engine's file has `load(path, format_name, settings)`, which returns an `Engi
 
 from __future__ import annotations
 
-import errno
 import importlib
 import mmap
 import re
@@ -21,6 +20,7 @@ import numpy as np
 
 from inference import texts
 from inference.catalog import ENGINES, FORMATS, precision_refusal
+from inference.errors import is_disk_full
 from inference.garbage import importing
 from inference.signature import Signature, TensorSpec
 
@@ -93,7 +93,7 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     try:
         engine: Engine = module.load(path, format_name, settings)
     except (ModelUnusable, OSError) as error:
-        if _is_disk_full(error):
+        if _is_for_the_disk(error):
             raise ModelUnusable(DISK_FULL) from error
         raise
     _check_texts(engine, name)
@@ -188,12 +188,11 @@ def _kind(spec: TensorSpec) -> tuple[str, Sequence[int | None]]:
     return spec.dtype, spec.shape
 
 
-def _is_disk_full(error: BaseException) -> bool:
+def _is_for_the_disk(error: BaseException) -> bool:
     """Whether a full disk caused the error: an archive is unpacked into the process's own folder."""
     at: BaseException | None = error
     while at is not None:
-        is_full = isinstance(at, OSError) and at.errno in {errno.ENOSPC, errno.EDQUOT}
-        if is_full or "no space left" in str(at).lower():
+        if is_disk_full(at) or "no space left" in str(at).lower():
             return True
         at = at.__cause__
     return False

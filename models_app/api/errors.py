@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import Any
 
@@ -32,6 +31,7 @@ from inference.errors import (
     Unavailable,
     UnsupportedMediaType,
     ValidationFailed,
+    is_disk_full,
 )
 from models_app.services.keys import HOW_TO_SEND
 
@@ -89,8 +89,7 @@ def as_portal_error(raised: Exception) -> PortalError | None:
 
 def failure_of_the_host(raised: BaseException | None) -> PortalError | None:
     """A full disk, a database that does not answer; None for everything else."""
-    is_full = isinstance(raised, OSError) and raised.errno in {errno.ENOSPC, errno.EDQUOT}
-    if is_full or (isinstance(raised, OperationalError) and "disk is full" in str(raised)):
+    if is_disk_full(raised) or (isinstance(raised, OperationalError) and "disk is full" in str(raised)):
         logger.error("the disk is full: %s", raised)
         return DiskFull("The disk is full. Nothing of the request was kept; free some space and try again.")
     if isinstance(raised, OperationalError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_q.brokers import get_broker
 
+from inference.errors import is_disk_full
 from inference.host.processes import is_alive
 from models_app import queue
 from models_app.choices import LONG_JOBS, PENDING_JOBS, FileStatus, JobKind, JobState
@@ -130,7 +130,7 @@ def _finish(job: Job, outcome: Outcome) -> None:
 
 
 def _sentence_for(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_disk_full(error):
         return "The disk is full. Delete versions that nobody needs and try again."
     return "The job met an error of the portal's own; its log tells more."
 

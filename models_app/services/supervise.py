@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
@@ -13,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from inference.catalog import FORMATS
-from inference.errors import LoadFailed
+from inference.errors import LoadFailed, is_disk_full
 from inference.host.devices import device_for, list_devices, load_nvml, visible_devices_environment
 from inference.host.processes import identify
 from inference.owner import Owner
@@ -82,10 +81,9 @@ def supervise(reporter: InstanceReporter, stop_descriptor: int | None) -> None:
         reporter.failed(refusal.message)
     except OSError as error:
         logger.exception("the owner of instance %d failed", pk)
-        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         reporter.failed(
             "The disk is full, so the model could not be loaded. Free some space and load it again."
-            if is_full
+            if is_disk_full(error)
             else f"The worker that was to keep it loaded was refused by the system: {error.strerror}."
         )
     except DatabaseError as error:
