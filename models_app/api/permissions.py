@@ -13,9 +13,9 @@ from models_app.rights import PREDICT
 from models_app.services.keys import scope_allows
 
 
-def may(user: Any, key: ApiKey | None, permission: str, *, needs_manage: bool = False) -> bool:
-    """Whether this user, with this key if one was used, has the permission (one of models_app/rights.py)."""
-    if key is not None and not scope_allows(key.scope, permission, needs_manage=needs_manage):
+def may(user: Any, auth: object, permission: str, *, needs_manage: bool = False) -> bool:
+    """Whether this user, with the key `auth` if it is one, has the permission (one of models_app/rights.py)."""
+    if isinstance(auth, ApiKey) and not scope_allows(auth.scope, permission, needs_manage=needs_manage):
         return False
     return bool(user.has_perm(permission))
 
@@ -36,5 +36,4 @@ class VerbPermission(BasePermission):
             return bool(settings.PORTAL_ANONYMOUS_PREDICT and permission == PREDICT)
         if permission is None:
             return method == "OPTIONS" or not hasattr(view, method.lower())
-        key = request.auth if isinstance(request.auth, ApiKey) else None
-        return may(request.user, key, permission, needs_manage=view.needs_manage)
+        return may(request.user, request.auth, permission, needs_manage=view.needs_manage)

@@ -8,16 +8,16 @@ from typing import Any
 from django.db import transaction
 
 from inference.catalog import FORMATS
-from inference.errors import InUse, NotReady, ValidationFailed
+from inference.errors import ValidationFailed
 from inference.options import parse_options
 from inference.postprocessing import check_labels, parse_labels, parse_postprocessing
 from inference.preprocessing import check_preprocessing, parse_preprocessing
-from models_app.choices import LIVE, FileStatus
+from models_app.choices import FileStatus
 from models_app.models import ModelVersion
 from models_app.services import choose
 from models_app.services.actor import Actor, actor_name
 from models_app.services.check import request_check
-from models_app.services.find import lock
+from models_app.services.find import lock_unused
 from models_app.services.move import record
 from models_app.services.upload import check_engine
 
@@ -34,11 +34,7 @@ def change_version(version: ModelVersion, given: Mapping[str, Any], *, by: Actor
         raise ValidationFailed.of(unknown[0], f"Only {', '.join(FIELDS)} can be changed.")
     fields = _parsed(given)
     with transaction.atomic():
-        locked = lock(version)
-        if locked.instances.filter(state__in=LIVE).exists():
-            raise InUse(f"{version} is in use. Unload it first.")
-        if locked.status == FileStatus.CHECKING:
-            raise NotReady(f"{version} is still being checked.")
+        locked = lock_unused(version)
         ends_before = locked.options.graph_ends
         for name, value in fields.items():
             setattr(locked, name, value)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
-from inference.errors import NotFound, NotLoaded, NotReady, Unavailable
-from models_app.choices import FileStatus, InstanceState, VersionState
+from inference.errors import InUse, NotFound, NotLoaded, NotReady, Unavailable
+from models_app.choices import LIVE, FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel, Transition
 
 
@@ -61,6 +61,17 @@ def again(version: ModelVersion) -> ModelVersion:
 def lock(version: ModelVersion) -> ModelVersion:
     """The version as it is now, locked until the transaction ends. Raises NotFound where it was deleted meanwhile."""
     return _still_there(ModelVersion.objects.select_for_update(of=("self",)).select_related("model"), version)
+
+
+def lock_unused(version: ModelVersion) -> ModelVersion:
+    """`lock` for what may be changed only while nothing runs. Raises InUse while it is loaded, NotReady while it is
+    checked."""
+    locked = lock(version)
+    if locked.instances.filter(state__in=LIVE).exists():
+        raise InUse(f"{locked} is in use. Unload it first.")
+    if locked.status == FileStatus.CHECKING:
+        raise NotReady(_why_not_ready(locked, locked.model.name))
+    return locked
 
 
 def _still_there(rows: QuerySet[ModelVersion], version: ModelVersion) -> ModelVersion:

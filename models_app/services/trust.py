@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from inference.errors import InUse, NotReady, ValidationFailed
+from inference.errors import ValidationFailed
 from inference.json_object import is_text
-from models_app.choices import LIVE, FileStatus
+from models_app.choices import FileStatus
 from models_app.models import ModelVersion
 from models_app.services.actor import Actor, actor_name
 from models_app.services.check import request_check
-from models_app.services.find import lock
+from models_app.services.find import lock_unused
 from models_app.services.move import record
 
 LONGEST_REASON = 1000
@@ -27,11 +27,7 @@ def trust(version: ModelVersion, reason: object, *, by: Actor) -> None:
     if not 0 < len(text) <= LONGEST_REASON:
         raise ValidationFailed.of("reason", f"Say in at most {LONGEST_REASON} characters why the file is trusted.")
     with transaction.atomic():
-        locked = lock(version)
-        if locked.instances.filter(state__in=LIVE).exists():
-            raise InUse(f"{version} is in use. Unload it first.")
-        if locked.status == FileStatus.CHECKING:
-            raise NotReady(f"{version} is still being checked.")
+        locked = lock_unused(version)
         ModelVersion.objects.filter(pk=version.pk).update(
             trusted_by=actor_name(by),
             trusted_at=timezone.now(),

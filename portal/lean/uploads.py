@@ -38,7 +38,6 @@ from models_app.api.authentication import BrowserAuthentication, KeyAuthenticati
 from models_app.api.errors import as_portal_error
 from models_app.api.file_names import NameReader, file_name
 from models_app.api.permissions import may
-from models_app.models import ApiKey
 from models_app.rights import ADD, ADD_MODEL, LOAD
 from models_app.services.files import (
     ReceivedFile,
@@ -141,14 +140,13 @@ def _authorise(scope: Scope, permissions: Sequence[str]) -> None:
     view = Request(request, authenticators=[KeyAuthentication(), BrowserAuthentication()])
     try:
         user = view.user
-        key = view.auth if isinstance(view.auth, ApiKey) else None
-        missing = [one for one in permissions if user.is_authenticated and not may(user, key, one)]
+        missing = [one for one in permissions if user.is_authenticated and not may(user, view.auth, one)]
     except Exception as error:
         raise as_portal_error(error) or error from None
     if not user.is_authenticated:
         raise NotAuthenticated(HOW_TO_SEND)
     if missing:
-        raise PermissionRefused(_refusal(user, missing[0], has_key=key is not None))
+        raise PermissionRefused(_refusal(user, missing[0], has_key=view.auth is not None))
 
 
 def _refusal(user: Any, permission: str, *, has_key: bool) -> str:

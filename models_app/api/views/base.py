@@ -7,9 +7,9 @@ from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.views import APIView
 
 from models_app.api.parsing import JSONParser
+from models_app.api.permissions import may
 from models_app.api.picture_forms import PictureParser
 from models_app.api.rendering import OneRenderer
-from models_app.models import ApiKey
 
 
 class PortalView(APIView):
@@ -20,9 +20,10 @@ class PortalView(APIView):
     parser_classes = [JSONParser]
     content_negotiation_class = OneRenderer
 
-    @property
-    def key(self) -> ApiKey | None:
-        return self.request.auth if isinstance(self.request.auth, ApiKey) else None
+    def require(self, permission: str) -> None:
+        """For what a method needs besides its own permission. Raises what a refusal of that raises."""
+        if not may(self.request.user, self.request.auth, permission):
+            self.permission_denied(self.request)
 
 
 class FormView(PortalView):

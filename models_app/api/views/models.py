@@ -112,13 +112,9 @@ class ModelView(PortalView):
     def delete(self, request: Request, name: str) -> Response:
         unload_first = read_flag(request, "unload")
         if unload_first:
-            self.check_unload(request)
+            self.require(UNLOAD)
         delete.delete_model(find.find_model(name), by=request.user, unload_first=unload_first)
         return Response(status=204)
-
-    def check_unload(self, request: Request) -> None:
-        if not request.user.has_perm(UNLOAD):
-            self.permission_denied(request)
 
 
 def _one(name: str) -> dict[str, Any]:

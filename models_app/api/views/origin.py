@@ -16,7 +16,6 @@ from rest_framework.response import Response
 from inference.errors import ValidationFailed
 from models_app.api import schema
 from models_app.api.parsing import read_flag, read_object, received_upload, required_file
-from models_app.api.permissions import may
 from models_app.api.picture_forms import sent_pictures
 from models_app.api.shapes import version_json
 from models_app.api.views.base import FormView, PicturesView
@@ -44,7 +43,7 @@ class OriginModelView(FormView):
     )
     def put(self, request: Request) -> Response:
         for permission in (ADD_MODEL, LOAD):
-            self._require(request, permission)
+            self.require(permission)
         deadline = time.monotonic() + REGISTER_LIMIT_S
         fields: dict[str, Any]
         fields, file = received_upload(request)
@@ -53,7 +52,7 @@ class OriginModelView(FormView):
             fields = {name: given[name] for name in given}
         name = upload.check_name(fields.get("model_id"), field="model_id")
         if find.exists(name):
-            self._require(request, UNLOAD)  # it replaces what serves now
+            self.require(UNLOAD)  # it replaces what serves now
         path = fields.get("model_path")
         try:
             if path not in (None, ""):
@@ -79,17 +78,13 @@ class OriginModelView(FormView):
     def delete(self, request: Request) -> Response:
         keep = read_flag(request, "keep")
         if not keep:
-            self._require(request, DELETE_MODEL)
+            self.require(DELETE_MODEL)
         name = request.query_params.get("model_id") or _field(request, "model_id")
         model = find.find_model(upload.check_name(name, field="model_id"))
         receipt = unload_model(model, by=request.user)
         if not keep:
             delete.delete_model(model, by=request.user)
         return Response(receipt)
-
-    def _require(self, request: Request, permission: str) -> None:
-        if not may(request.user, self.key, permission):
-            self.permission_denied(request)
 
 
 class OriginImageView(PicturesView):

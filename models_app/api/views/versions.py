@@ -71,8 +71,8 @@ class VersionView(PortalView):
     )
     def delete(self, request: Request, name: str, number: int) -> Response:
         unload_first = read_flag(request, "unload")
-        if unload_first and not request.user.has_perm(UNLOAD):
-            self.permission_denied(request)
+        if unload_first:
+            self.require(UNLOAD)
         delete.delete_version(find.find_version(name, number), by=request.user, unload_first=unload_first)
         return Response(status=204)
 
