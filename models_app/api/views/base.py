@@ -6,8 +6,9 @@ from typing import ClassVar
 from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.views import APIView
 
+from inference.errors import PermissionRefused
 from models_app.api.parsing import JSONParser
-from models_app.api.permissions import may
+from models_app.api.permissions import VerbPermission, may
 from models_app.api.picture_forms import PictureParser
 from models_app.api.rendering import OneRenderer
 
@@ -21,9 +22,9 @@ class PortalView(APIView):
     content_negotiation_class = OneRenderer
 
     def require(self, permission: str) -> None:
-        """For what a method needs besides its own permission. Raises what a refusal of that raises."""
+        """For what a method needs besides its own permission. Raises PermissionRefused."""
         if not may(self.request.user, self.request.auth, permission):
-            self.permission_denied(self.request)
+            raise PermissionRefused(VerbPermission.message)
 
 
 class FormView(PortalView):
