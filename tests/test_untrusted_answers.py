@@ -20,7 +20,6 @@ from inference.protocols.answer import json_answer
 from inference.protocols.v2_statistics import model_statistics
 from inference.served import Pictures, Served, Tensors
 from inference.signature import Signature
-from models_app.services import predict
 from portal.lean.asking import ask_runner
 
 Ask = Callable[[Served], Awaitable[Any]]
@@ -120,10 +119,8 @@ def test_answers_to_requests_that_were_given_up_are_passed_over(tmp_path: Path) 
     [
         lambda served: ask_runner(served, Pictures([b"a picture"])),
         lambda served: ask_runner(served, Tensors({"x": np.zeros((1, 2), np.float32)})),
-        lambda served: predict.ask(served, predict.as_input([predict.Picture(0, b"a picture")])),
-        lambda served: predict.ask(served, Tensors({"x": np.zeros((1, 2), np.float32)})),
     ],
-    ids=["pictures", "tensors", "pictures-of-a-form", "tensors-of-a-form"],
+    ids=["pictures", "tensors"],
 )
 @pytest.mark.parametrize(
     "outputs",

@@ -1,7 +1,7 @@
-"""Predict: ask the runner of a loaded version, answer in the form of the REST API.
+"""Predict: read what a loaded version is asked, write what its runner answers in the form of the REST API.
 
-Three steps: read the input, ask, write the prediction. The lean path awaits the second and takes the others to a
-thread where they are large; views call the functions at the end, which do all three.
+The lean path awaits the runner in between, and does both in a thread where they are large; views call the functions at
+the end, which do all three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from inference import tensors
 from inference.client import Reply, Seen, runners
 from inference.errors import BadImage, BadInput, ValidationFailed
 from inference.postprocessing import image_predictions, tensor_prediction
-from inference.runner.config import MOST_PICTURES
 from inference.served import ModelInput, Pictures, Served, Tensors
 from models_app.models import Instance, ModelVersion
 from models_app.services.served import served_version
@@ -47,13 +46,6 @@ def read_tensors(served: Served, body: Mapping[str, Any]) -> Tensors:
     if sum(array.nbytes for array in inputs.values()) > settings.PORTAL_MAX_REQUEST_BYTES * 4:
         raise BadInput("The tensors are too large for one request. Send fewer examples.")
     return Tensors(inputs)
-
-
-async def ask(served: Served, model_input: ModelInput, *, is_strict: bool = True) -> Reply:
-    """What the runner answers. Strict: with one bad picture nothing is run."""
-    if isinstance(model_input, Pictures) and not 0 < len(model_input.data) <= MOST_PICTURES:
-        raise ValidationFailed.of("image", f"Send between 1 and {MOST_PICTURES} pictures.")
-    return await runners.ask(served, model_input, is_strict=is_strict)
 
 
 def write_prediction(
@@ -135,5 +127,5 @@ def see_picture(version: ModelVersion, instances: Sequence[Instance], picture: b
 
 
 def _ask_now(served: Served, model_input: ModelInput, *, is_strict: bool = True) -> Reply:
-    reply: Reply = async_to_sync(ask)(served, model_input, is_strict=is_strict)
+    reply: Reply = async_to_sync(runners.ask)(served, model_input, is_strict=is_strict)
     return reply

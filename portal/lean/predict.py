@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
-from inference.client import Reply
+from inference.client import Reply, runners
 from inference.errors import PortalError
 from inference.protocols.answer import Answer, encoded
 from inference.served import ModelInput, Served
@@ -20,7 +20,7 @@ from models_app.api.parsing import JSONParser, as_object, parse_top, pictures_of
 from models_app.api.picture_forms import read_pictures
 from models_app.rights import PREDICT
 from models_app.services.keys import KnownKey, secret_in
-from models_app.services.predict import as_input, ask, read_tensors, write_prediction
+from models_app.services.predict import as_input, read_tensors, write_prediction
 from portal.lean.asgi import Scope
 from portal.lean.asking import answer_prediction
 from portal.lean.exchange import Exchange
@@ -62,7 +62,7 @@ class PredictCalls:
                 exchange,
                 body,
                 read=lambda: _read(served, content_type, body),
-                ask=lambda model_input: ask(served, model_input),
+                ask=lambda model_input: runners.ask(served, model_input),
                 write=lambda model_input, reply: _write(served, model_input, reply, top, began),
             )
 
