@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
 from inference.errors import ValidationFailed
@@ -19,6 +19,14 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def given_fields(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not None, as JSON has them."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
+    }
 
 
 def counted(number: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from inference.json_object import JsonObject
+from inference.json_object import JsonObject, given_fields
 
 PRECISIONS = ("f32", "bf16", "f16")
 
@@ -39,12 +39,7 @@ class Options:
     graph_outputs: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in given.items()
-            if value is not None
-        }
+        return given_fields(self)
 
     @property
     def graph_ends(self) -> GraphEnds:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference import texts
 from inference.errors import EngineFailed, ValidationFailed
-from inference.json_object import JsonObject, is_text
+from inference.json_object import JsonObject, given_fields, is_text
 from inference.signature import Signature, TensorSpec
 
 Array = NDArray[Any]
@@ -38,8 +38,7 @@ class Postprocessing:
     kind: Literal["classes", "vector"] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in given.items() if value is not None}
+        return given_fields(self)
 
 
 def parse_postprocessing(value: object) -> Postprocessing:

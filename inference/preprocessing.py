@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from inference.errors import BadInput
-from inference.json_object import JsonObject, is_integer, is_number
+from inference.json_object import JsonObject, given_fields, is_integer, is_number
 from inference.signature import CHANNEL_COUNTS, ImageAxes, Layout, Signature, TensorSpec, image_axes
 
 Resize = Literal["stretch", "fit", "crop"]
@@ -54,12 +54,7 @@ class Preprocessing:
     background: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in given.items()
-            if value is not None
-        }
+        return given_fields(self)
 
     def resolved(self) -> Preprocessing:
         """The same, with fields that are not set filled in from the preset."""
@@ -123,6 +118,15 @@ class ImagePlan:
         if self.layout == "nchw":
             return self.channels, self.height, self.width
         return self.height, self.width, self.channels
+
+    @property
+    def black_and_white(self) -> tuple[list[float], list[float]]:
+        """What the pixels 0 and 255 become, in each channel. Not valid for `per_image_standardize`."""
+        black, white = (
+            [(pixel * self.scale - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
+            for pixel in (0, 255)
+        )
+        return black, white
 
 
 def parse_preprocessing(value: object) -> Preprocessing:
@@ -333,9 +337,7 @@ def _value_words(plan: ImagePlan) -> str:
     steps = _scale_words(plan.scale) + _mean_words(plan.mean)
     if set(plan.std) != {1.0}:
         steps.append(f"it is divided by {_listed(plan.std)}")
-    black, white = (
-        [(pixel * plan.scale - mean) / std for mean, std in zip(plan.mean, plan.std, strict=True)] for pixel in (0, 255)
-    )
+    black, white = plan.black_and_white
     how = "Each pixel stays as it is" if not steps else _sentence(steps)
     return f"{how}: black becomes {_range(black)}, white {_range(white)}.{rounded}"
 
@@ -344,10 +346,8 @@ def value_range(plan: ImagePlan) -> tuple[float, float]:
     """The lowest and highest possible value of a prepared picture; with standardisation, the range of most values."""
     if plan.per_image_standardize:
         return -2.0, 2.0
-    ends = [
-        (pixel * plan.scale - mean) / std for pixel in (0, 255) for mean, std in zip(plan.mean, plan.std, strict=True)
-    ]
-    return min(ends), max(ends)
+    black, white = plan.black_and_white
+    return min(*black, *white), max(*black, *white)
 
 
 def _scale_words(scale: float) -> list[str]:

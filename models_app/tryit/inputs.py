@@ -112,9 +112,7 @@ def _size(plan: ImagePlan) -> str:
 
 def _range(plan: ImagePlan) -> tuple[float, float]:
     """The least and the largest value of a pixel in all channels; in reverse order where white is below black."""
-    black, white = (
-        [(pixel * plan.scale - mean) / std for mean, std in zip(plan.mean, plan.std, strict=True)] for pixel in (0, 255)
-    )
+    black, white = plan.black_and_white
     return (min(black), max(white)) if sum(white) >= sum(black) else (max(black), min(white))
 
 
