@@ -6,7 +6,9 @@ Every zip and tar goes through EntryCheck. What file managers add (`__MACOSX`, `
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
+from typing import IO
 
 from inference.refusal import FileRejected, shown, size_words
 
@@ -17,6 +19,8 @@ MAX_PATH_BYTES = 1000
 # Trained weights hardly shrink when packed. A factor of 20 allows for pruned ones, FREE_BYTES for small files of zeros.
 MAX_EXPANSION = 20
 FREE_BYTES = 64 << 20
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 PACK_AGAIN = "Pack the model's own files again and upload the new archive."
 
@@ -48,6 +52,15 @@ def check_zip(packed: zipfile.ZipFile, archive_bytes: int, advice: str = PACK_AG
             files[name] = info
     check.end()
     return files
+
+
+def content_begin(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of an entry begin, as its local header says (APPNOTE.TXT, 4.3.7). Raises BadZipFile."""
+    file.seek(entry.header_offset)
+    magic, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    if magic != b"PK\x03\x04":
+        raise zipfile.BadZipFile
+    return int(entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
 
 
 class EntryCheck:

@@ -22,7 +22,6 @@ from inference.signature import Signature
 ov, ops = openvino.ov, openvino.ops
 _PRODUCTS = frozenset({"MatMul", "Convolution", "GroupConvolution"})
 XML, BIN = "model.xml", "model.bin"
-_ALIGNMENT_BYTES = 64
 _LOCAL_HEADER_BYTES = 30
 _PADDING_ID = 0xD935  # the field that Android's zipalign pads with; readers skip fields that they do not know
 
@@ -164,7 +163,7 @@ def _pack(xml: Path, weights: Path, path: Path) -> None:
         # An extra field (identifier, length, zeros) pads to the next multiple; zip64 files have 20 bytes more.
         before = archive.fp.tell() + _LOCAL_HEADER_BYTES + len(BIN) + 4
         before += 20 if entry.file_size * 1.05 > zipfile.ZIP64_LIMIT else 0
-        padding = -before % _ALIGNMENT_BYTES
+        padding = -before % openvino.ALIGNMENT_BYTES
         entry.extra = _PADDING_ID.to_bytes(2, "little") + padding.to_bytes(2, "little") + bytes(padding)
         with weights.open("rb") as source, archive.open(entry, "w") as target:
             while chunk := source.read(1 << 20):

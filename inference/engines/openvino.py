@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import mmap
 import re
-import struct
 import sys
 import tempfile
 import zipfile
@@ -30,18 +29,18 @@ from openvino.preprocess import PrePostProcessor
 
 from inference import texts
 from inference.archives import DAMAGED, is_zip, unpack
-from inference.archives.entries import check_zip
+from inference.archives.entries import check_zip, content_begin
 from inference.archives.onnx import opened_onnx
 from inference.archives.openvino import model_pair
 from inference.engines import EngineSettings, ModelUnusable, Tensors, first_line
 from inference.refusal import FileRejected
 from inference.signature import Signature, TensorSpec
 
-__all__ = ("OpenVinoEngine", "copied", "load", "missing_operation", "ops", "ov", "refusal")
+__all__ = ("ALIGNMENT_BYTES", "OpenVinoEngine", "copied", "load", "missing_operation", "ops", "ov", "refusal")
 
 Array = np.ndarray[Any, Any]
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
-_ALIGNMENT_BYTES = 64
+ALIGNMENT_BYTES = 64
+"""Of the weights in an archive that a conversion writes, so that they can be mapped."""
 _WITH_BODIES = ("Loop", "TensorIterator", "If")
 _CALLERS_PER_STREAM = 2
 """While one caller's call is computed, the other's is already queued: with one per stream, 5 % of the cores idled."""
@@ -252,14 +251,12 @@ def _read_zip(core: Any, path: Path) -> tuple[Any, Array]:
 
 
 def _mapped(path: Path, entry: zipfile.ZipInfo) -> Array | None:
-    """The bytes of a stored entry, where its local header says they begin (APPNOTE.TXT, 4.3.7), or None."""
+    """The bytes of an entry that is stored and aligned, else None."""
     if entry.compress_type != zipfile.ZIP_STORED or not entry.file_size:
         return None
     with path.open("rb") as file:
-        file.seek(entry.header_offset)
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        if start % _ALIGNMENT_BYTES:
+        start = content_begin(file, entry)
+        if start % ALIGNMENT_BYTES:
             return None
         # OpenVINO shares only writable arrays; nothing writes to this one, so no page is ever copied.
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)

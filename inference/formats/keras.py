@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 import tempfile
@@ -14,7 +13,7 @@ from typing import IO, BinaryIO, cast
 
 import h5py
 
-from inference.archives.entries import check_zip, unpacked_limit_bytes
+from inference.archives.entries import check_zip, content_begin, unpacked_limit_bytes
 from inference.formats.facts import FileFacts, FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.hdf5_tree import StoredWeights, walk_tree
@@ -27,7 +26,6 @@ from inference.formats.keras_scaling import scaling_notes
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
 MAX_METADATA_BYTES = 1 << 20
 COPY_BYTES = 1 << 20
-LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 SAVE_AGAIN = "Save the model again and upload the new file."
 DAMAGED = "The archive is damaged or was cut off. Save the model again and upload the whole file."
@@ -76,7 +74,7 @@ def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
 def _check_metadata(archive: zipfile.ZipFile) -> None:
     try:
         parse_config(_read(archive, METADATA, MAX_METADATA_BYTES))
-    except (FileRejected, json.JSONDecodeError):
+    except FileRejected:
         raise FileRejected(DAMAGED_CONFIG) from None
 
 
@@ -119,12 +117,8 @@ class _Window(io.RawIOBase):
 
     @classmethod
     def of(cls, file: BinaryIO, entry: zipfile.ZipInfo) -> _Window:
-        """The bytes of a stored entry; its local header says where they begin (APPNOTE.TXT, 4.3.7)."""
-        file.seek(entry.header_offset)
-        magic, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        if magic != b"PK\x03\x04":
-            raise zipfile.BadZipFile
-        return cls(file, entry.header_offset + LOCAL_HEADER.size + name_length + extra_length, entry.file_size)
+        """The bytes of a stored entry."""
+        return cls(file, content_begin(file, entry), entry.file_size)
 
     def readable(self) -> bool:
         return True
