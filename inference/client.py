@@ -173,8 +173,7 @@ class Connection(asyncio.Protocol):
             if waiting.until > now:
                 self._alarm.set(waiting.until)
             elif not waiting.future.done():
-                sentence = f"The model did not answer within {waiting.timeout_s:g} s."
-                waiting.future.set_exception(DeadlinePassed(sentence))
+                waiting.future.set_exception(_late(waiting.timeout_s))
 
     # ---- asyncio.Protocol
 
@@ -370,7 +369,11 @@ async def _until(end: float, wait: Coroutine[Any, Any, Any], timeout_s: float) -
         async with asyncio.timeout_at(end):
             await wait
     except TimeoutError:
-        raise DeadlinePassed(f"The model did not answer within {timeout_s:g} s.") from None
+        raise _late(timeout_s) from None
+
+
+def _late(timeout_s: float) -> DeadlinePassed:
+    return DeadlinePassed(f"The model did not answer within {timeout_s:g} s.")
 
 
 def _invalid_answer() -> RunnerDied:

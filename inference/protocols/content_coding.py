@@ -7,6 +7,7 @@ import zlib
 from typing import Literal
 
 from inference.errors import PortalError, TooLarge, ValidationFailed
+from inference.refusal import size_words
 
 _WINDOW = {"gzip": 31, "deflate": 15}
 _PLAIN = frozenset({"", "identity"})
@@ -45,7 +46,7 @@ def decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
     except zlib.error:
         raise ValidationFailed(f"The body is not {coding}, though the header says so.") from None
     if len(plain) > most_bytes:
-        raise TooLarge(f"The request holds more than {most_bytes:,} bytes once it is decompressed.")
+        raise TooLarge(f"Decompressed, a request to this address may hold at most {size_words(most_bytes)}.")
     if not reader.eof or reader.unused_data:
         raise ValidationFailed(f"The {coding} of the body is cut off, or something follows it.")
     return plain

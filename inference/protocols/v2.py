@@ -32,6 +32,7 @@ LENGTH_HEADER = b"inference-header-content-length"
 _MOST_ELEMENTS = 2**31
 _RESERVED = "triton_"
 _SHARED_MEMORY = "shared_memory_"
+NO_SHARED_MEMORY = "Shared memory is not offered. Send inputs and take outputs in the bodies."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
         if name.startswith(_RESERVED):
             raise ValidationFailed(f"Parameters that begin with {_RESERVED} are reserved.")
         if name.startswith(_SHARED_MEMORY):
-            raise ValidationFailed("Shared memory is not offered. Send inputs and take outputs in the bodies.")
+            raise ValidationFailed(NO_SHARED_MEMORY)
         if not isinstance(value, str | int | float | bool):
             raise ValidationFailed(f"The parameter {name[:50]} is a text, a number, true or false.")
     return parameters

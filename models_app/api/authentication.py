@@ -11,7 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from models_app.models import ApiKey
-from models_app.services.keys import find_key, secret_in
+from models_app.services.keys import NOT_VALID, find_key, secret_in
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -23,7 +23,7 @@ class KeyAuthentication(BaseAuthentication):
             return None
         key = find_key(secret)
         if key is None:
-            raise AuthenticationFailed("The key is not known, has expired, or its user is not active.")
+            raise AuthenticationFailed(NOT_VALID)
         return key.user, key
 
     def authenticate_header(self, request: Request) -> str:

@@ -23,6 +23,7 @@ _MARK = "mp_"
 _PREFIX_LENGTH = 12
 _LAST_USED_EVERY = timedelta(seconds=60)
 HOW_TO_SEND = "Send a key: Authorization: Bearer KEY."
+NOT_VALID = "The key is not known, has expired, or its user is not active."
 
 PREDICT_SCOPE = frozenset({VIEW_MODEL, VIEW, PREDICT})
 """What a key of the scope `predict` can do at most."""

@@ -13,10 +13,11 @@ from models_app.choices import FileStatus, InstanceState, VersionState
 from models_app.models import Instance, ModelVersion, RegisteredModel
 from models_app.pages.scaling_hint import lacks_size
 from models_app.pages.version_row import VersionRow, version_row
-from models_app.pages.words import duration_words, plural, short_seconds
+from models_app.pages.wall import silence_banner
+from models_app.pages.words import plural, short_seconds
 from models_app.rights import Rights
 from models_app.services import find
-from models_app.services.nodes import is_silent, slots_free, this_node
+from models_app.services.nodes import slots_free, this_node
 from models_app.services.places import queue_places
 from models_app.tryit.inputs import input_words, takes_pictures, takes_texts
 
@@ -128,11 +129,8 @@ def panel(version: ModelVersion, row: VersionRow) -> Panel:
 
 def _load_hint(version: ModelVersion) -> str:
     node = this_node()
-    if is_silent(node):
-        since = f" for {duration_words((timezone.now() - node.last_seen).total_seconds())}" if node.last_seen else ""
-        return (
-            f"The models cluster of {node.name} has not answered{since}. What is loaded still answers; loading waits."
-        )
+    if banner := silence_banner(node, timezone.now()):
+        return banner
     free = slots_free(node)
     if not free:
         waiting = Instance.objects.filter(node=node, state=InstanceState.QUEUED).count()

@@ -12,6 +12,7 @@ from django.conf import settings
 from inference.errors import PortalError, TooLarge
 from inference.protocols.answer import Answer
 from inference.protocols.content_coding import decompress
+from inference.refusal import size_words
 from portal.lean.asgi import CLOSE, Receive, Scope, Send
 from portal.lean.pace import Pace
 from portal.logging import request_id
@@ -154,4 +155,4 @@ def new_request_id() -> str:
 
 
 def _too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"A request to this address may hold {most_bytes:,} bytes.")
+    return TooLarge(f"A request to this address may hold at most {size_words(most_bytes)}.")

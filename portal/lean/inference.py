@@ -17,7 +17,7 @@ from inference.errors import NotAuthenticated, PermissionRefused, PortalError
 from models_app.api.errors import INTERNAL, as_portal_error
 from models_app.api.permissions import VerbPermission
 from models_app.rights import PREDICT
-from models_app.services.keys import HOW_TO_SEND, KnownKey, secret_in
+from models_app.services.keys import HOW_TO_SEND, NOT_VALID, KnownKey, secret_in
 from portal.lean.asgi import Receive, Scope, Send
 from portal.lean.exchange import ClientLeft, Exchange, new_request_id
 from portal.lean.predict import PredictCalls
@@ -86,7 +86,7 @@ class InferencePath:
             raise NotAuthenticated(HOW_TO_SEND)
         key = await self._registry.find_key(secret)
         if key is None:
-            raise NotAuthenticated("The key is not known, has expired, or its user is not active.")
+            raise NotAuthenticated(NOT_VALID)
         if not key.may(permission):
             raise PermissionRefused(VerbPermission.message)
         return key

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from inference.protocols.answer import Answer, Unsupported, json_answer
+from inference.protocols.v2 import NO_SHARED_MEMORY
 from models_app.services.keys import KnownKey
 from portal.lean.exchange import Exchange
 from portal.lean.routes import Work
@@ -32,8 +33,7 @@ def absent_verbs(path: str) -> dict[str, Work]:
     if found := _SHARED_MEMORY.match(path):
         if found[1] == "status":
             return {"GET": _says([])}
-        no_region = "Shared memory is not offered. Send inputs and take outputs in the bodies."
-        return {"POST": _says({}) if found[1] == "unregister" else _refuses(no_region)}
+        return {"POST": _says({}) if found[1] == "unregister" else _refuses(NO_SHARED_MEMORY)}
     return {}
 
 
