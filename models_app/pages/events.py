@@ -96,7 +96,7 @@ def _queued(row: Transition) -> tuple[str, str]:
 
 
 def _failed(row: Transition) -> tuple[str, str]:
-    verb = "could not be loaded" if row.before in {"loading", "queued"} else "failed"
+    verb = "could not be loaded" if row.before == "loading" else "failed"
     return "bad", f"{verb}: {_begun_small(row.reason)}"
 
 

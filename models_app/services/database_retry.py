@@ -61,11 +61,8 @@ def _no_lock_wait() -> Iterator[None]:
     if connection.vendor == "sqlite":
         usual = int(settings.DATABASES["default"]["OPTIONS"]["timeout"]) * 1000
         at_once, as_usual = "PRAGMA busy_timeout=0", f"PRAGMA busy_timeout={usual}"
-    elif connection.vendor == "postgresql":
+    else:  # PostgreSQL
         at_once, as_usual = "SET lock_timeout = '1ms'", "RESET lock_timeout"
-    else:
-        yield
-        return
     with connection.cursor() as cursor:
         cursor.execute(at_once)
     try:

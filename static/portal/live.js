@@ -4,8 +4,8 @@
    or words in its form says it itself. The list swaps single cells instead, so that ticked boxes stay (rows.js). */
 "use strict";
 
-const MOVING = ".badge:is(.loading, .queued, .restarting, .checking, .unloading), [data-moving]";
 const UNDER_WAY = ["queued", "loading", "restarting", "checking", "unloading"];
+const MOVING = `.badge:is(${UNDER_WAY.map((state) => `.${state}`)}), [data-moving]`;
 // Moments are printed in the zone of who reads them (portal/browser_zone.py).
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 document.cookie = `zone=${browserZone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
