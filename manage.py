@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line: `serve` runs the whole portal, `import_model` and `check_gpu` are the other two of its own."""
+"""Django's command line. Of its own for people: `serve` runs the whole portal, `import_model`, `check_gpu`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Rows of a comparison as the contract has them, for the tests of pages; nothing was measured."""
+"""Rows of a comparison as the REST API shows them, for the tests of pages; nothing was measured."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class RunningPortal:
         return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
 
     def stop(self) -> tuple[int, float]:
-        """SIGTERM; the exit code and the seconds it took. Fails where it takes longer than the contract allows."""
+        """SIGTERM; the exit code and the seconds it took. Fails where it takes longer than STOP_LIMIT_S."""
         assert self._process is not None
         began = time.monotonic()
         if self._process.poll() is None:

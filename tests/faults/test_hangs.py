@@ -115,6 +115,6 @@ def damage(path: Path) -> None:
 
 
 def _states(api: Api, name: str) -> list[str]:
-    """Of all instances; the contract shows live ones, so a failed one is seen in the history."""
+    """Of all instances; a version shows live ones, so a failed one is seen in the history."""
     rows = api.get(f"/api/models/{name}/versions/1/history/").json()["results"]
     return [row["after"] for row in rows]

@@ -47,7 +47,7 @@ NAMES = [f"storm-{i}" for i in range(4)]
 KILL_EVERY_S = (2.0, 5.0)
 ANSWER_LIMIT_S = 60.0
 PREDICT_TIMEOUT_S = 10
-# What may be said in a storm: all of it is in the contract, and nothing is 500.
+# What may be said in a storm: each has its sentence, and nothing is 500.
 LISTED = {
     "ask": {200, 404, 409, 429, 502, 503, 504},
     "load": {200, 202, 404, 409, 502, 503},

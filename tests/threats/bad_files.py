@@ -1,4 +1,4 @@
-"""The bad files of the threat list that need no engine to be made: a maker for each, and what its refusal says.
+"""The bad files that need no engine to be made: a maker for each, and what its refusal says.
 
 Those that are alive (they do something once an engine opens them) are made by tests/threats/live_files.py.
 """

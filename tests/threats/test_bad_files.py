@@ -1,4 +1,4 @@
-"""Every bad file of the threat list is refused with its own sentence, soon, in little memory, and none of it runs."""
+"""Every bad file is refused with its own sentence, soon, in little memory, and none of it runs."""
 
 from __future__ import annotations
 
