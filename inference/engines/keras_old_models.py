@@ -12,9 +12,8 @@ from typing import Any
 
 from inference.engines import ModelUnusable
 from inference.engines.keras_old_layers import EXPORT
+from inference.formats.keras_names import MODELS
 from inference.formats.keras_operations import CONSTANT, ELLIPSIS, OPERATION_LAYERS
-
-MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 _OLD_ENGINE = re.compile(r"(tf_)?keras(\.src)?\.engine\.\w+|keras\.models\.\w+")
 _HOMES = {"Functional": "keras.src.models.functional", "Model": "keras", "Sequential": "keras"}

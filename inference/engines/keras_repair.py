@@ -21,8 +21,8 @@ import h5py
 from inference.engines import ModelUnusable
 from inference.engines.keras_cudnn import PlainLayer, convert_weights, made_plain
 from inference.engines.keras_old_layers import place_layer, repair_layer
-from inference.engines.keras_old_models import MODELS, check_order, place_wrapped, repair_model
-from inference.formats.keras_names import OPERATIONS
+from inference.engines.keras_old_models import check_order, place_wrapped, repair_model
+from inference.formats.keras_names import MODELS, OPERATIONS
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _COPY_BYTES = 1 << 20

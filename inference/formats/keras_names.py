@@ -7,7 +7,7 @@ not an activation, initializer, regularizer or constraint: `keras.config.set_eps
 functions of Keras too, and naming one in a config calls it.
 """
 
-# ruff: noqa: SIM905 (words in lines can be read and compared with Keras; one list literal of 206 strings cannot)
+# ruff: noqa: SIM905 (words in lines can be read and compared with Keras; one list literal of 324 strings cannot)
 
 from __future__ import annotations
 
