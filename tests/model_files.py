@@ -1,4 +1,4 @@
-"""Makes small model files by hand, good and bad, without an engine: zipfile, h5py and JSON."""
+"""Makes small model files by hand, good and bad, without an engine: zipfile, h5py, JSON. Tells why one is refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
+
+from inference.formats import FileRejected, inspect_file
 
 Json = dict[str, Any]
 INPUTS, UNITS = 4, 3
+
+
+def refusal(path: Path) -> str:
+    """The sentence with which the file is refused."""
+    with pytest.raises(FileRejected) as caught:
+        inspect_file(path)
+    return caught.value.message
 
 
 def layer(class_name: str, name: str, module: str | None = "keras.layers", **config: Any) -> Json:

@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.picture_files import encoded
+
 DOWNLOAD_TIMEOUT_S = 240
 FER_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 CIFAR_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -184,7 +186,5 @@ PICTURE_HASHES = {
 
 
 def _cropped(name: str, box: tuple[int, int, int, int]) -> bytes:
-    out = io.BytesIO()
     with Image.open(_picture(name)) as picture:
-        picture.convert("RGB").crop(box).save(out, "PNG")
-    return out.getvalue()
+        return encoded(picture.convert("RGB").crop(box))

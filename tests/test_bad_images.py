@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import resource
@@ -19,6 +18,7 @@ from inference.errors import BadImage
 from inference.images import decode_image
 from inference.preprocessing import parse_preprocessing, plan_image
 from inference.signature import TensorSpec
+from tests.picture_files import chunk, encoded, png
 
 MUTATIONS = 500 * int(os.environ.get("PORTAL_TEST_SCALE", "1"))
 PLAN = plan_image(parse_preprocessing({"preset": "unit"}), TensorSpec("image", "float32", (None, 32, 48, 3)))
@@ -28,24 +28,9 @@ PLAN = plan_image(parse_preprocessing({"preset": "unit"}), TensorSpec("image", "
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-def encoded(picture: Image.Image, kind: str, **settings: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **settings)
-    return file.getvalue()
-
-
 def noise(width: int = 64, height: int = 48, channels: int = 3) -> Image.Image:
     pixels = np.random.default_rng(3).integers(0, 256, (height, width, channels), dtype=np.uint8)
     return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def png(width: int, height: int, *chunks: bytes, rows: bytes = b"") -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def peak_bytes() -> int:

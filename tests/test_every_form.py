@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests import real_models
+from tests.picture_files import encoded
 from tests.running_portal import Api, RunningPortal, wait_for
 
 pytestmark = pytest.mark.portal
@@ -40,12 +41,7 @@ def pictures() -> list[bytes]:
     made = [face.rotate(30 * i) for i in range(5)]
     made += [face.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     made += [face.crop((10 * i, 5 * i, width, height - 5 * i)) for i in range(1, 5)]
-    encoded = []
-    for picture in made:
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        encoded.append(buffer.getvalue())
-    return encoded
+    return [encoded(picture) for picture in made]
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +103,8 @@ def test_a_public_onnx_file_brings_its_labels_and_knows_which_way_a_page_stands(
     answers = []
     with Image.open(io.BytesIO(real_models.page_png())) as page:
         for turn in (0, 90, 180, 270):
-            buffer = io.BytesIO()
-            page.rotate(turn, expand=True).save(buffer, "PNG")
-            answers.append(api.ask("orientation", buffer.getvalue()).json()["predictions"][0]["top"][0]["label"])
+            answer = api.ask("orientation", encoded(page.rotate(turn, expand=True)))
+            answers.append(answer.json()["predictions"][0]["top"][0]["label"])
 
     assert version["labels"] == ["0", "90", "180", "270"]
     assert answers == ["0", "270", "180", "90"]

@@ -10,20 +10,15 @@ from typing import Any
 
 import pytest
 
-from inference.formats import FileRejected, inspect_file
+from inference.formats import inspect_file
 from inference.formats.keras_names import OPERATIONS
 from tests.model_files import Json, dense, function, hdf5_model, keras_zip, layer, old_sequential, sequential
+from tests.model_files import refusal as refusal_of
 
 
 def refusal(folder: Path, *layers: Json) -> str:
     """The sentence for a .keras file with these layers."""
     return refusal_of(keras_zip(folder / "bad.keras", sequential(*layers)))
-
-
-def refusal_of(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
 
 
 def accepted(folder: Path, *layers: Json) -> bool:

@@ -12,14 +12,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from inference.formats import FileRejected, inspect_file
-from tests.model_files import dense, keras_zip, sequential, weights_bytes
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
+from inference.formats import inspect_file
+from tests.model_files import dense, keras_zip, refusal, sequential, weights_bytes
 
 
 def patched(path: Path, entry: str, offset: int, value: bytes) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats import FileFacts, inspect_file
 from inference.formats.protobuf import DAMAGED, TOO_MANY
+from tests.model_files import refusal
 from tests.real_models import ORIENTATION_LABELS, orientation_onnx
 from tests.wire_bytes import pb
 
@@ -52,12 +53,6 @@ def onnx_file(folder: Path, inside: bytes | None = None, *extra: tuple[int, int 
     opset = pb((1, ""), (2, 17))
     path.write_bytes(pb((1, 8), (2, "pytorch"), (3, "2.4"), (7, inside or graph()), (8, opset), *extra))
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
 
 
 def labels(folder: Path, key: str, text: str) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats import FileFacts, inspect_file
+from tests.model_files import refusal
 
 WEIGHTS = bytes(48)
 HEAD = '<?xml version="1.0"?>\n'
@@ -51,12 +52,6 @@ def packed(folder: Path, xml: str, weights: bytes = WEIGHTS, **more: str) -> Pat
         for name, text in more.items():
             archive.writestr(f"small/{name.replace('_', '.')}", text)
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
 
 
 def test_a_plain_model_is_accepted(tmp_path: Path) -> None:

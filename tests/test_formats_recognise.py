@@ -17,15 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.formats import FileFacts, FileRejected, inspect_file
+from inference.formats import FileFacts, inspect_file
 from inference.formats.recognise import recognise
-from tests.model_files import dense, hdf5_model, keras_zip, sequential
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
+from tests.model_files import dense, hdf5_model, keras_zip, refusal, sequential
+from tests.picture_files import encoded
 
 
 def written(folder: Path, content: bytes, name: str = "upload.keras") -> Path:
@@ -88,10 +83,9 @@ def test_a_pdf_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_an_image_is_refused(tmp_path: Path, kind: str) -> None:
-    out = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(out, kind)
+    picture = encoded(Image.new("RGB", (4, 4)), kind)
 
-    assert refusal(written(tmp_path, out.getvalue())).startswith("This is an image, not a model.")
+    assert refusal(written(tmp_path, picture)).startswith("This is an image, not a model.")
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

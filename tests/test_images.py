@@ -15,6 +15,7 @@ from inference.images import decode_image, decode_picture
 from inference.images.rendering import render_seen
 from inference.preprocessing import ImagePlan, parse_preprocessing, plan_image
 from inference.signature import TensorSpec
+from tests.picture_files import encoded
 
 PILLOW_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
@@ -31,12 +32,6 @@ def photo(width: int = 97, height: int = 61, mode: str = "RGB") -> Image.Image:
     ]
     rgba = Image.fromarray(np.stack(bands, axis=-1).astype(np.uint8))
     return rgba if mode == "RGBA" else rgba.convert("RGB").convert(mode)
-
-
-def encoded(picture: Image.Image, kind: str = "PNG", **settings: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **settings)
-    return file.getvalue()
 
 
 def plan(

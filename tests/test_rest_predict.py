@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -17,6 +16,7 @@ from PIL import Image
 from models_app.services.predict import FIRST_OF_SEVERAL
 from tests.conftest import DIGIT_LABELS, SAMPLE
 from tests.model_files import dense, keras_zip, sequential
+from tests.picture_files import chunk, encoded, png
 from tests.real_models import CIFAR_LABELS, FER_LABELS, astronaut_face, chelsea_crop, cifar_h5, fer_hdf5
 from tests.running_portal import Api, RunningPortal
 from tests.small_portal import SmallPortal
@@ -71,14 +71,13 @@ def test_of_an_animation_the_first_picture_is_answered_and_said_to_be(
     portal: RunningPortal, api: Api, digit: Callable[[str], bytes]
 ) -> None:
     first, second = (Image.open(BytesIO(digit(name))).convert("L") for name in ("seven", "two"))
-    moving = BytesIO()
-    first.save(moving, "GIF", save_all=True, append_images=[second])
+    moving = encoded(first, "GIF", save_all=True, append_images=[second])
 
-    animation, still = api.ask(PICTURES, moving.getvalue(), digit("two")).json()["predictions"]
+    animation, still = api.ask(PICTURES, moving, digit("two")).json()["predictions"]
 
     assert (animation["top"][0]["label"], still["top"][0]["label"]) == ("7", "2")
     assert animation["note"] == FIRST_OF_SEVERAL and "note" not in still
-    assert FIRST_OF_SEVERAL in _asked_by_the_form(portal, PICTURES, moving.getvalue())
+    assert FIRST_OF_SEVERAL in _asked_by_the_form(portal, PICTURES, moving)
 
 
 def test_a_form_of_unknown_length_is_read_too(api: Api, digit: Callable[[str], bytes]) -> None:
@@ -210,21 +209,12 @@ def test_tensors_that_come_as_a_form_are_told_to_be_json(api: Api) -> None:
     assert answer.json()["detail"].endswith(", or JSON with Content-Type: application/json.")
 
 
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def png_header(width: int, height: int, *chunks: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 BAD_PICTURES = {
     "empty": b"",
     "20 bytes": bytes(20),
-    "60000 squared": png_header(60_000, 60_000),
-    "13000 squared": png_header(13_000, 13_000),
-    "zTXt bomb": png_header(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 * 2**20), 9))),
+    "60000 squared": png(60_000, 60_000),
+    "13000 squared": png(13_000, 13_000),
+    "zTXt bomb": png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 * 2**20), 9))),
     "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     "html": b"<html><img src=x></html>",
     "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",

@@ -13,6 +13,7 @@ from PIL import Image
 from tests import real_models
 from tests import test_formats_onnx as onnx
 from tests.onnx_apart import packed_with_its_weights
+from tests.picture_files import encoded
 from tests.running_portal import Api
 
 pytestmark = pytest.mark.portal
@@ -21,12 +22,6 @@ FER_PREPROCESSING = '{"preset":"symmetric","color":"gray","size":[64,64]}'
 PAGE_PREPROCESSING = '{"preset":"imagenet-torch","resize":"crop","short_side":256,"size":[224,224]}'
 TURNED = {0: "0", 90: "270", 180: "180", 270: "90"}
 """Degrees counter-clockwise → the answer."""
-
-
-def png(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
 
 
 def best(answer: Any) -> list[tuple[str, float]]:
@@ -64,7 +59,7 @@ def test_the_file_with_its_labels_inside_tells_which_way_up_a_page_is(
     assert tuple(version["labels"]) == real_models.ORIENTATION_LABELS
     api.load(name)
     with Image.open(io.BytesIO(real_models.page_png())) as page:
-        pages = [png(page.convert("RGB").rotate(degrees, expand=True)) for degrees in TURNED]
+        pages = [encoded(page.convert("RGB").rotate(degrees, expand=True)) for degrees in TURNED]
 
     found = best(api.ask(name, *pages))
 
@@ -80,7 +75,7 @@ def test_free_height_and_width_need_a_size(api: Api, tmp_path: Path) -> None:
     path = onnx.onnx_file(tmp_path, onnx.graph([onnx.node("Relu")], ends[:1], ends[1:]))
     version = api.upload(name, path, engine="onnxruntime")
     assert version["inputs"][0]["shape"] == [None, 3, None, None], version["status_detail"]
-    picture = png(Image.fromarray(np.full((6, 5, 3), 100, np.uint8)))
+    picture = encoded(Image.fromarray(np.full((6, 5, 3), 100, np.uint8)))
 
     api.load(name)
     refused = api.ask(name, picture)

@@ -17,6 +17,7 @@ from models_app.models import ModelVersion
 from models_app.tryit import drawings
 from models_app.tryit.answers import Answer, Score, are_all_shares, shown_output, shown_scores
 from models_app.tryit.inputs import input_words, seen_words
+from tests.picture_files import encoded
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -31,9 +32,7 @@ def picture_of(address: str) -> Image.Image:
 
 
 def png(width: int, height: int, **save: object) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 30, 30)).save(file, "PNG", **save)
-    return file.getvalue()
+    return encoded(Image.new("RGB", (width, height), (200, 30, 30)), **save)
 
 
 def test_shares_are_shown_as_per_cent() -> None:
@@ -137,9 +136,8 @@ def test_a_thumbnail_is_small_and_encoded_again() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "WEBP", "TIFF"])
 def test_of_a_runner_only_png_is_opened(kind: str) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (30, 20)).save(file, kind)
-    seen = Seen(file.getvalue(), 30, 20, file.getvalue())
+    file = encoded(Image.new("RGB", (30, 20)), kind)
+    seen = Seen(file, 30, 20, file)
 
     for show in (drawings.thumbnail, drawings.as_model):
         with pytest.raises(BadImage):

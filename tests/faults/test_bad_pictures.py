@@ -19,8 +19,9 @@ from PIL import Image
 from tests.faults.conftest import BENCH, SCALE, Files
 from tests.faults.figures import note
 from tests.faults.invariants import watched
+from tests.picture_files import encoded, png
 from tests.running_portal import Api, RunningPortal
-from tests.test_bad_images import encoded, mutated, noise, png, seeds
+from tests.test_bad_images import mutated, noise, seeds
 
 pytestmark = [pytest.mark.portal, pytest.mark.filterwarnings("ignore::UserWarning")]
 
