@@ -88,6 +88,10 @@ def check_description(text: object) -> str:
     return text
 
 
+def name_taken(name: str) -> ValidationFailed:
+    return ValidationFailed.of("name", f"There is a model called {name} already. Upload a version of it.")
+
+
 def create_model(
     name: str, received: files.ReceivedFile, settings: VersionSettings, *, by: Actor, description: str = ""
 ) -> ModelVersion:
@@ -99,9 +103,7 @@ def create_model(
             with transaction.atomic():
                 model = RegisteredModel.objects.create(name=name, description=description, owner=as_user(by))
         except IntegrityError:
-            raise ValidationFailed.of(
-                "name", f"There is a model called {name} already. Upload a version of it."
-            ) from None
+            raise name_taken(name) from None
         return _create_version(model, received, settings, key, by)
 
     key = files.store(received)

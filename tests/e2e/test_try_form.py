@@ -88,7 +88,7 @@ def test_a_bad_picture_is_named_and_the_others_are_answered(
     assert names == ["seven.png", "holiday.heic", "two.png"]
     assert "HEIC" in page.inner_text(".card.bad")
     expect(page.locator(".timing")).to_contain_text("2 of 3 pictures answered")
-    _save_screenshot(page, portal, digits_copy)
+    _save_screenshot(page, portal)
 
 
 def test_an_empty_picture_is_marked_when_it_is_chosen_and_the_others_are_answered(
@@ -244,7 +244,7 @@ def test_the_snippets_work_as_they_stand(
         assert done.stdout.replace('"', "'").count("'label': '7'") + done.stdout.count('"label":"7"') >= 1, done.stdout
 
 
-def _save_screenshot(page: Page, portal: RunningPortal, name: str) -> None:
+def _save_screenshot(page: Page, portal: RunningPortal) -> None:
     """For the README, only when asked for: ordinary runs do not touch the tree."""
     if os.environ.get("PORTAL_SCREENSHOTS") != "1":
         return

@@ -149,13 +149,10 @@ class Watch:
     doubles: Doubles
     may_be_away: bool = False
     """Whether the fault takes the web or the bystander's own process: then its failures are counted only."""
-    truth_s: float = 0.0
 
     def check(self) -> None:
         api = self.portal.client()
-        began = time.monotonic()
         becomes_empty(lambda: lies(self.portal, api), "I3: the database does not tell the truth")
-        self.truth_s = time.monotonic() - began
         becomes_empty(lambda: left_behind(self.portal, api), "I4: something is left behind")
         seen = len(self.bystander.answers)
         wait_for(lambda: len(self.bystander.answers) > seen + 5 or None, 60, "the bystander asks on")

@@ -74,7 +74,7 @@ class ModelListView(PortalView):
         fields, file = received_upload(request)
         name = upload.check_name(fields.get("name"))
         if find.exists(name):
-            raise ValidationFailed.of("name", f"There is a model called {name} already. Upload a version of it.")
+            raise upload.name_taken(name)
         settings = upload.VersionSettings.from_fields(fields)
         description = upload.check_description(fields.get("description", ""))
         upload.create_model(name, required_file(file), settings, by=request.user, description=description)
