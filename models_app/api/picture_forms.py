@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import multipart
@@ -72,37 +72,38 @@ def read_form(content_type: str, body: bytes) -> PictureForm:
     boundary = options.get("boundary")
     if not boundary:
         raise ValidationFailed("The Content-Type of the form names no boundary.")
-    texts: dict[str, list[bytes]] = {}
-    names: list[str] = []
-    contents: list[list[bytes]] = []
+    fields: dict[str, str] = {}
+    pictures: list[Picture] = []
     files = 0
-    current: list[bytes] = []
     try:
         with NameReader(
             str(boundary), max_segment_count=MOST_PICTURES + _MOST_OTHER_FIELDS, max_header_size=8192,
             header_charset="utf8",
         ) as parser:  # fmt: skip
-            for event in parser.parse(body):
-                if isinstance(event, multipart.MultipartSegment):
-                    current = []
-                    name = file_name(event)
-                    if name is None:
-                        texts[event.name] = current
-                    elif name:
-                        files += 1
-                        if files > MOST_PICTURES:
-                            raise TooLarge.of_pictures(MOST_PICTURES)
-                        if event.name == "image":
-                            names.append(without_folders(name))
-                            contents.append(current)
-                elif event is not None:
-                    current.append(bytes(event))
+            for segment, content in _parts(parser, body):
+                name = file_name(segment)
+                if name is None:
+                    fields[segment.name] = content.decode("utf-8", "replace")
+                elif name:
+                    files += 1
+                    if files > MOST_PICTURES:
+                        raise TooLarge.of_pictures(MOST_PICTURES)
+                    if segment.name == "image":
+                        pictures.append(Picture(without_folders(name) or len(pictures), content))
     except multipart.ParserLimitReached as error:
         raise TooLarge(f"The form cannot be read: {error}.") from None
     except multipart.MultipartError as error:
         raise ValidationFailed(f"The form cannot be read: {error.args[0]}.") from None
-    fields = {name: b"".join(parts).decode("utf-8", "replace") for name, parts in texts.items()}
-    pictures = [
-        Picture(name or index, b"".join(parts)) for index, (name, parts) in enumerate(zip(names, contents, strict=True))
-    ]
     return PictureForm(fields, pictures)
+
+
+def _parts(parser: NameReader, body: bytes) -> Iterator[tuple[multipart.MultipartSegment, bytes]]:
+    """The parts of a form with their content."""
+    pieces: list[bytes] = []
+    for event in parser.parse(body):
+        if isinstance(event, multipart.MultipartSegment):
+            segment, pieces = event, []
+        elif event is not None:
+            pieces.append(event)
+        else:
+            yield segment, b"".join(pieces)
