@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from inference.formats.facts import FileFacts, FileRejected
+from inference.formats.facts import FileFacts
 from inference.formats.frozen_graph import inspect_frozen_graph
 from inference.formats.hdf5 import inspect_hdf5
 from inference.formats.keras import inspect_keras
@@ -15,6 +15,7 @@ from inference.formats.recognise import recognise
 from inference.formats.saved_model import inspect_saved_model
 from inference.formats.tflite import inspect_tflite
 from inference.options import GraphEnds
+from inference.refusal import FileRejected
 
 __all__ = ["FileFacts", "FileRejected", "inspect_file"]
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.refusal import FileRejected, listed, shown, size_words
-
-__all__ = ["BEGINS_ANEW", "FileFacts", "FileRejected", "listed", "shown", "size_words"]
-
 BEGINS_ANEW = (
     "The model remembers what it was asked before. Here each call begins anew: the one before may have been another "
     "client's."

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inference.formats.facts import FileRejected
 from inference.formats.protobuf import DAMAGED, MAX_TEXT_BYTES, TOO_MANY, Budget
+from inference.refusal import FileRejected
 
 MAX_NUMBERS = 1 << 20
 

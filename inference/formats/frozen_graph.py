@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.formats.facts import FileFacts, FileRejected, listed, shown
+from inference.formats.facts import FileFacts
 from inference.formats.graph_def import GraphDef, Node, OpCheck, node_name, tensor_name
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes
 from inference.formats.tensorflow_ops import COUNTED_BY, OUTPUT_COUNTS, VARIABLE_OPS
 from inference.json_object import is_text
 from inference.options import LONGEST_NAME, MOST_ENDS, GraphEnds
+from inference.refusal import FileRejected, listed, shown
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 # Operations that may end a branch of the graph but are no outputs.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from inference.formats.facts import FileRejected, shown, size_words
 from inference.formats.protobuf import DAMAGED, MAX_DEPTH, TOO_DEEP, Message, as_text
 from inference.formats.tensorflow_ops import DTYPES, PURE_OPS, REASONS
-from inference.refusal import FileUnsafe
+from inference.refusal import FileRejected, FileUnsafe, shown, size_words
 from inference.signature import Shape
 
 # Fields of AttrValue (attr_value.proto).

@@ -7,12 +7,13 @@ from typing import Any
 
 import h5py
 
-from inference.formats.facts import FileFacts, FileRejected, shown
+from inference.formats.facts import FileFacts
 from inference.formats.hdf5_tree import DAMAGED, walk_tree
 from inference.formats.json_text import parse_config
 from inference.formats.keras_config import check_config
 from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
+from inference.refusal import FileRejected, shown
 
 WEIGHTS_ONLY = "The file holds weights only. Save the whole model with model.save('name.keras') and upload that file."
 LOOKUPS = ("IntegerLookup", "StringLookup", "TextVectorization")

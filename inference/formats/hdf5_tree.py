@@ -8,8 +8,7 @@ from typing import Any
 
 import h5py
 
-from inference.formats.facts import FileRejected, shown, size_words
-from inference.refusal import FileUnsafe
+from inference.refusal import FileRejected, FileUnsafe, shown, size_words
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 200_000

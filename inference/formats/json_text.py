@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-from inference.formats.facts import FileRejected, size_words
 from inference.json_object import is_text
+from inference.refusal import FileRejected, size_words
 
 MAX_CONFIG_BYTES = 64 << 20
 MAX_DEPTH = 200

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, cast
 import h5py
 
 from inference.archives.entries import check_zip, content_begin, unpacked_limit_bytes
-from inference.formats.facts import FileFacts, FileRejected
+from inference.formats.facts import FileFacts
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.hdf5_tree import StoredWeights, walk_tree
 from inference.formats.json_text import DAMAGED as DAMAGED_CONFIG
@@ -22,6 +22,7 @@ from inference.formats.json_text import MAX_CONFIG_BYTES, parse_config, too_long
 from inference.formats.keras_config import check_config
 from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
+from inference.refusal import FileRejected
 
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
 MAX_METADATA_BYTES = 1 << 20

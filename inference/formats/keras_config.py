@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.formats import keras_names as names
-from inference.formats.facts import FileRejected, shown
 from inference.formats.hdf5_tree import StoredWeights
 from inference.formats.keras_operations import OPERATION_LAYERS, OPERATIONS, is_plain_call
 from inference.formats.keras_shapes import Shape, input_shapes
 from inference.formats.keras_sizes import check_sizes, numbers_needed
-from inference.refusal import FileUnsafe
+from inference.refusal import FileRejected, FileUnsafe, shown
 
 MAX_LAYERS = 20_000
 FREE_NUMBERS = 10_000

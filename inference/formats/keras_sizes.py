@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from inference.formats.facts import FileRejected
 from inference.formats.keras_shapes import Shape
+from inference.refusal import FileRejected
 
 MAX_SHAPE = 1 << 31
 MAX_STEP = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from inference.archives import is_archive, opened_archive
 from inference.archives.onnx import EXTERNAL, model_entry
-from inference.formats.facts import FileFacts, FileRejected, shown
+from inference.formats.facts import FileFacts
 from inference.formats.label_text import labels_beside, read_labels
 from inference.formats.onnx_weights import WeightFiles
 from inference.formats.protobuf import (
@@ -23,6 +23,7 @@ from inference.formats.protobuf import (
     opened_bytes,
     opened_entry,
 )
+from inference.refusal import FileRejected, shown
 
 _KINDS = range(1, 17)  # TensorProto.DataType, float to bfloat16
 LABEL_KEYS = ("character", "labels", "classes", "names", "class_names")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from inference.archives import Archive, Entry
-from inference.formats.facts import FileRejected, shown
 from inference.formats.protobuf import DAMAGED, Message
+from inference.refusal import FileRejected, shown
 
 # TensorProto.DataType → bits of one number. Strings (8) cannot be stored in another file.
 _BITS = {

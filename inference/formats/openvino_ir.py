@@ -11,9 +11,10 @@ from xml.parsers import expat
 
 from inference.archives import is_archive, opened_archive
 from inference.archives.openvino import PACK, model_pair
-from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, shown, size_words
+from inference.formats.facts import BEGINS_ANEW, FileFacts
 from inference.formats.label_text import labels_beside
 from inference.formats.openvino_layers import LAYER_TYPES
+from inference.refusal import FileRejected, shown, size_words
 
 MAX_XML_BYTES = 128 << 20
 MAX_DEPTH = 64

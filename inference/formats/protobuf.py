@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from inference.archives import Archive, Entry
-from inference.formats.facts import FileRejected
+from inference.refusal import FileRejected
 
 # A graph of 10,000 nodes has about 300,000 fields; three million take a few seconds to walk.
 MAX_FIELDS = 3_000_000

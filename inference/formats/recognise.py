@@ -10,10 +10,10 @@ from inference.archives import opened_archive
 from inference.archives.entries import entry_names
 from inference.archives.onnx import ENDING as ONNX
 from inference.catalog import FormatName
-from inference.formats.facts import FileRejected
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.keras import CONFIG, METADATA, NPZ_WEIGHTS, WEIGHTS
 from inference.formats.keras import DAMAGED as DAMAGED_ARCHIVE
+from inference.refusal import FileRejected
 
 HEAD_BYTES = 64 << 10
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
 from inference.archives import Archive, folder_of, is_archive, opened_archive
-from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, listed, shown
+from inference.formats.facts import BEGINS_ANEW, FileFacts
 from inference.formats.graph_def import GraphDef, OpCheck, node_name, read_map, read_shape
 from inference.formats.label_text import labels_beside
 from inference.formats.protobuf import DAMAGED, Budget, Message, opened_bytes, opened_entry
 from inference.formats.tensorflow_ops import DTYPES, RESTORE_OPS, VARIABLE_OPS, WRITING_OPS
+from inference.refusal import FileRejected, listed, shown
 
 _T = TypeVar("_T")
 

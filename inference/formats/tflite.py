@@ -6,10 +6,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from inference.formats.facts import BEGINS_ANEW, FileFacts, FileRejected, shown
+from inference.formats.facts import BEGINS_ANEW, FileFacts
 from inference.formats.flatbuffer import Table
 from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_text
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
+from inference.refusal import FileRejected, shown
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16", 8: "complex64",
