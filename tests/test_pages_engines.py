@@ -238,6 +238,31 @@ def test_what_is_not_scaled_at_all_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dtype", "preset", "said"),
+    [
+        ("uint8", "unit", "with the preset unit pixels become 0 to 1 and are rounded. Choose the preset none."),
+        (
+            "int32",
+            "symmetric",
+            "with the preset symmetric pixels become −1 to 1 and are rounded. Choose the preset none.",
+        ),
+        (
+            "int8",
+            "none",
+            "Pixels become 0 to 255, and the model takes int8: what is below −128 or above 127 is cut off.",
+        ),
+        ("uint8", "imagenet-caffe", "is cut off. Choose the preset none."),
+        ("int32", "imagenet-caffe", ""),
+        ("uint8", "none", ""),
+    ],
+)
+def test_what_whole_numbers_cannot_hold_is_told(dtype: str, preset: str, said: str) -> None:
+    hint = scaling_hint(image_version([], preset, dtype=dtype))
+
+    assert said in hint and bool(said) == bool(hint)
+
+
+@pytest.mark.parametrize(
     ("notes", "preset"), [(SCALES, ""), (SCALES, "none"), ([], "unit"), ([], "imagenet-caffe"), ([], "imagenet-torch")]
 )
 def test_what_fits_together_needs_no_hint(notes: list[str], preset: str) -> None:

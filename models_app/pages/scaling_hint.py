@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from inference.catalog import FORMATS
 from inference.errors import BadInput, ValidationFailed
 from inference.preprocessing import (
-    FLOAT_DTYPES,
+    INTEGER_DTYPES,
     SCALES_ITSELF,
+    ImagePlan,
     SizeMissing,
     check_preprocessing,
     plan_image,
+    shown,
     value_range,
 )
 from inference.signature import image_axes
@@ -41,8 +45,10 @@ def scaling_hint(version: ModelVersion) -> str:
     if lacks_size(version):
         return f"{NO_SIZE} Until one is, it takes tensors, not pictures."
     plan = version.image_plan
-    if plan is None or image_axes(version.signature.inputs[0]) is None or plan.dtype not in FLOAT_DTYPES:
+    if plan is None or image_axes(version.signature.inputs[0]) is None:
         return ""
+    if plan.dtype in INTEGER_DTYPES:
+        return _rounding_hint(version, plan)
     low, high = value_range(plan)
     is_unscaled = not plan.per_image_standardize and max(abs(low), abs(high)) > _UNSCALED_ABOVE
     # BGR minus the mean is the one way of preparing that leaves pixels large on purpose.
@@ -58,6 +64,24 @@ def scaling_hint(version: ModelVersion) -> str:
     return (
         "Pixels go in as 0–255; most models want 0–1 (the preset unit) or −1 to 1 (symmetric)"
         f"{doubt}. Choose a preset if the answers look wrong."
+    )
+
+
+def _rounding_hint(version: ModelVersion, plan: ImagePlan) -> str:
+    """A sentence where little of a picture is left as whole numbers, or a part of it lies beyond those of the dtype."""
+    low, high = value_range(plan)
+    limits = np.iinfo(plan.dtype)
+    if high - low < _UNSCALED_ABOVE:
+        return (
+            f"The model takes whole numbers ({plan.dtype}); with {_wish(version)} pixels become {shown(low, 3)} to "
+            f"{shown(high, 3)} and are rounded. Choose the preset none."
+        )
+    if low >= limits.min and high <= limits.max:
+        return ""
+    remedy = "Set preprocessing.mean to 128" if plan.dtype == "int8" else "Choose the preset none"
+    return (
+        f"Pixels become {shown(low, 3)} to {shown(high, 3)}, and the model takes {plan.dtype}: what is below "
+        f"{shown(limits.min, 3)} or above {shown(limits.max, 3)} is cut off. {remedy}."
     )
 
 
