@@ -307,6 +307,14 @@ def test_a_scale_that_all_rows_share_is_seen() -> None:
     assert not answers_rows_alone(Quantised(), {"x": np.zeros((2, 8), "float32")})  # type: ignore[arg-type]
 
 
+def test_rounding_beside_large_values_is_no_dependence() -> None:
+    class Rounding:
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": 1e-9 * inputs["x"] + (1e-7 if len(inputs["x"]) > 1 else 0.0)}
+
+    assert answers_rows_alone(Rounding(), {"x": np.zeros((2, 8), "float32")})  # type: ignore[arg-type]
+
+
 def test_a_vocabulary_that_ends_before_255_stands_in_no_way() -> None:
     class Embedding:
         def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
