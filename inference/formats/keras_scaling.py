@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+from inference.formats.keras_names import MODELS
 from inference.preprocessing import SCALES_ITSELF
 
 _MAX_LOOKED_AT = 50
 _PIXELS = 20.0
 """Dividing by less than this, or taking away less, does not count as scaling pixels."""
 
-_MODELS = frozenset({"Sequential", "Functional", "Model"})
 # Layers that may come before the scaling; they leave values unchanged, or nearly. So do those called Random….
 _PASS_ON = frozenset({
     "InputLayer", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "Reshape", "Permute", "Identity", "Cast",
@@ -52,7 +52,7 @@ def _layers(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not isinstance(item, dict):
             continue
         inner = item.get("config")
-        if item.get("class_name") in _MODELS:
+        if item.get("class_name") in MODELS:
             layers = inner.get("layers") if isinstance(inner, dict) else inner  # the oldest files hold a bare list
             waiting.extend(reversed(layers) if isinstance(layers, list) else ())
         else:
