@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 
 from models_app.choices import JobKind, JobState
 from models_app.models import Job
-from models_app.services.dispatch import claim
+from models_app.services.dispatch import MOST_ENDED, claim, request
 from models_app.services.jobs import recover_interrupted
 from tests.registry import make_version
 
@@ -70,3 +70,17 @@ def test_of_two_workers_that_take_a_long_job_at_once_one_gets_it(same: bool) -> 
 
         assert sorted(taken) == [False, True]
         Job.objects.update(state=JobState.DONE)
+
+
+def test_a_version_keeps_the_last_ended_jobs_of_each_kind_and_those_that_wait() -> None:
+    version = make_version()
+    check = Job.objects.create(kind=JobKind.CHECK, version=version, state=JobState.DONE)
+    for _ in range(MOST_ENDED + 5):
+        failed = request(JobKind.CONVERT, version, by=None, detail="", target="onnx")
+        Job.objects.filter(pk=failed.pk).update(state=JobState.FAILED)
+
+    waiting = request(JobKind.CONVERT, version, by=None, detail="", target="onnx")
+
+    kept = list(version.jobs.values_list("pk", flat=True))
+    assert len(kept) == MOST_ENDED + 2
+    assert {check.pk, failed.pk, waiting.pk} <= set(kept)

@@ -15,6 +15,9 @@ from models_app.models import Job, ModelVersion
 from models_app.services.actor import Actor, actor_name
 from models_app.services.find import lock
 
+MOST_ENDED = 10
+"""How many ended jobs of one kind and target a version keeps: each load of a file that cannot be converted asks for
+another conversion, and every list of versions reads them all."""
 _URGENCY = Case(*(When(kind=kind, then=Value(place)) for place, kind in enumerate(LONG_JOBS)), default=Value(0))
 
 
@@ -26,9 +29,16 @@ def request(kind: JobKind, version: ModelVersion, *, by: Actor, detail: str, tar
             pending = pending_job(version, kind, target)
             if pending is not None:
                 return pending
+        _forget_oldest(version, kind, target)
         job = Job.objects.create(kind=kind, version=version, target=target, by=actor_name(by), detail=detail)
         transaction.on_commit(lambda: dispatch(job), robust=True)  # where the broker is away: jobs.dispatch_lost
     return job
+
+
+def _forget_oldest(version: ModelVersion, kind: JobKind, target: str) -> None:
+    jobs = Job.objects.filter(version=version, kind=kind, target=target).exclude(state__in=PENDING_JOBS)
+    kept = jobs.order_by("-pk")[:MOST_ENDED]
+    jobs.exclude(pk__in=[job.pk for job in kept]).delete()
 
 
 def pending_job(version: ModelVersion, kind: JobKind, target: str = "") -> Job | None:
