@@ -131,7 +131,7 @@ def _converted(path: Path, folder: Path, sandbox: str) -> None:
 def _measured(path: Path, folder: Path, sandbox: str) -> None:
     candidate = Candidate("tensorflow", path, "keras", is_trusted=True)
     given = {"x": np.zeros((1, 2), np.float32)}
-    measure(candidate, given, Workspace(folder), sandbox=sandbox, effort=BRIEF, max_batch=1)
+    measure(candidate, given, Workspace(folder), sandbox=sandbox, effort=BRIEF)
 
 
 def _quiet(percent: int, detail: str) -> None:
