@@ -22,6 +22,7 @@ from inference.engines import ModelUnusable
 from inference.engines.keras_cudnn import PlainLayer, convert_weights, made_plain
 from inference.engines.keras_old_layers import place_layer, repair_layer
 from inference.engines.keras_old_models import check_order, place_wrapped, repair_model
+from inference.formats.json_text import objects_in
 from inference.formats.keras_names import MODELS, OPERATIONS
 
 _CONFIG, _METADATA = "config.json", "metadata.json"
@@ -118,16 +119,8 @@ def _spell_out(tensor: Any, key: Any) -> None:
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Each dict with a class_name, outermost first, so that dicts added to it are visited too."""
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, dict):
-            if isinstance(value.get("class_name"), str):
-                yield value
-            waiting.extend(value.values())
+    """Each dict with a class_name, outermost first."""
+    return (item for item in objects_in(config) if isinstance(item.get("class_name"), str))
 
 
 def _description(path: Path, format_name: str) -> tuple[Any, int]:

@@ -9,7 +9,7 @@ import h5py
 
 from inference.formats.facts import FileFacts
 from inference.formats.hdf5_tree import DAMAGED, walk_tree
-from inference.formats.json_text import parse_config
+from inference.formats.json_text import objects_in, parse_config
 from inference.formats.keras_config import check_config
 from inference.formats.keras_memory import memory_notes
 from inference.formats.keras_scaling import scaling_notes
@@ -57,21 +57,14 @@ def _check_version(file: h5py.File) -> None:
 
 def _check_vocabularies(config: dict[str, Any]) -> None:
     """Raises FileRejected where the words of a layer are lost: Keras 3 writes those that it has learnt by `adapt` into
-    .keras only (index_lookup.py, `save_assets`). Not recursive."""
-    waiting: list[Any] = [config]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        if not isinstance(item, dict):
-            continue
+    .keras only (index_lookup.py, `save_assets`)."""
+    for item in objects_in(config):
         inner = item.get("config")
         if item.get("class_name") in LOOKUPS and isinstance(inner, dict) and inner.get("vocabulary") is None:
             raise FileRejected(
                 f"The layer '{shown(str(inner.get('name')))}' has lost its vocabulary: HDF5 does not hold what a layer "
                 "has learnt with adapt. Save the model with model.save('name.keras') and upload that file."
             )
-        waiting.extend(item.values())
 
 
 def _text_attribute(item: h5py.Group, name: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from inference.json_object import is_text
@@ -71,3 +72,15 @@ def _measure(raw: bytes) -> None:
                 f"The description of the layers is nested more than {MAX_DEPTH} levels deep, which no real model is. "
                 "Save the model again and upload the new file."
             )
+
+
+def objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Each object in decoded JSON, outermost first, so that objects added to it are visited too. Not recursive."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            yield item
+            waiting.extend(item.values())

@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from inference.formats.facts import BEGINS_ANEW
+from inference.formats.json_text import objects_in
 
 
 def memory_notes(config: dict[str, Any]) -> tuple[str, ...]:
-    """BEGINS_ANEW where a layer, perhaps within another one, is stateful. Not recursive."""
-    waiting: list[Any] = [config]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            if item.get("stateful") is True:
-                return (BEGINS_ANEW,)
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-    return ()
+    """BEGINS_ANEW where a layer, perhaps within another one, is stateful."""
+    return (BEGINS_ANEW,) if any(item.get("stateful") is True for item in objects_in(config)) else ()

@@ -43,11 +43,12 @@ def answers_rows_alone(engine: Engine, zeros: Rows, *, as_pixels: bool = True) -
     differently each time, or takes only one row per call (`tuning.py` finds that out): nothing is lost then. Unless
     `as_pixels`, values as large as pixels are not tried: a loop could take long, and rounding could change the answer.
     """
-    small = _answers_alone(engine, {name: _varied(array, 1.0) for name, array in zeros.items()})
+    pair = {name: _varied(array, 1.0) for name, array in zeros.items()}
+    small = _answers_alone(engine, pair)
     if not small or not as_pixels or not any(array.dtype.kind == "f" for array in zeros.values()):
         return bool(small)
     pixels = _answers_alone(engine, {name: _varied(array, PIXEL) for name, array in zeros.items()})
-    return pixels is not False and _bears_outliers(engine, zeros)
+    return pixels is not False and _bears_outliers(engine, pair)
 
 
 def _answers_alone(engine: Engine, pair: Rows) -> bool | None:
@@ -64,14 +65,13 @@ def _answers_alone(engine: Engine, pair: Rows) -> bool | None:
     return _is_same(alone, together) or not _is_same([engine.run(rows[0])], alone[0])
 
 
-def _bears_outliers(engine: Engine, zeros: Rows) -> bool:
-    """Whether a row is answered as alone beside one of far larger values.
+def _bears_outliers(engine: Engine, pair: Rows) -> bool:
+    """Whether the first row is answered as alone beside one of far larger values.
 
     ONNX' DynamicQuantizeLinear rounds all values of a call by one scale. Similar rows change it little, but beside such
     a row others become zeros: a classifier then gave .25 for each of its four classes, not .67, .04, .03 and .26.
     Keras' MelSpectrogram raises what is 80 dB below the loudest value of all rows: a quiet sound was up to 36 dB off.
     """
-    pair = {name: _varied(array, 1.0) for name, array in zeros.items()}
     row = {name: array[:1] for name, array in pair.items()}
     beside = {
         name: np.concatenate([array[:1], array[1:] * OUTLIER]).astype(array.dtype) if array.dtype.kind == "f" else array
