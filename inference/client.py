@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self.path = path
         self._waiting: dict[int, _Waiting] = {}
         self._numbers = itertools.count(1)
-        self._decoder = wire.Decoder(wire.Limits())
+        self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._opening: asyncio.Task[None] | None = None
         self._alarm = Alarm(self._look_at_deadlines)
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            self._decoder = wire.Decoder(wire.Limits())
+            self._decoder = wire.Decoder()
             await asyncio.get_running_loop().create_unix_connection(lambda: self, self.path)
         finally:
             self._opening = None

@@ -19,21 +19,16 @@ import orjson
 from inference import texts
 
 PREFIX = struct.Struct("!4sIQ")
+MOST_HEADER_BYTES = 4 * 2**20
+MOST_BODY_BYTES = 2**30
 _MAGIC = b"MPF1"
 
 Buffer = bytes | bytearray | memoryview
+"""A memoryview is one of single bytes, so `len` is its size."""
 
 
 class WireError(Exception):
     """The other side violates the protocol or its limits. The connection cannot be used any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that one frame may hold."""
-
-    header_bytes: int = 4 * 2**20
-    body_bytes: int = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +40,7 @@ class Frame:
 def encode(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> list[Buffer]:
     """The frame as buffers to write one after the other; the body's buffers are not copied."""
     head = orjson.dumps(header)
-    return [PREFIX.pack(_MAGIC, len(head), sum(map(_size, body))) + head, *body]
-
-
-def _size(part: Buffer) -> int:
-    return part.nbytes if isinstance(part, memoryview) else len(part)
+    return [PREFIX.pack(_MAGIC, len(head), sum(map(len, body))) + head, *body]
 
 
 def joined(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> bytes:
@@ -60,8 +51,7 @@ def joined(header: Mapping[str, Any], body: Sequence[Buffer] = ()) -> bytes:
 class Decoder:
     """Decodes frames from a stream that arrives in pieces. A frame that arrives in one piece is not copied."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._rest = bytearray()
         self._needed = PREFIX.size
 
@@ -87,16 +77,16 @@ class Decoder:
         """Where the frame at `at` ends, or its prefix while that is incomplete."""
         if len(view) - at < PREFIX.size:
             return at + PREFIX.size
-        header_bytes, body_bytes = read_sizes(view[at : at + PREFIX.size], self._limits)
+        header_bytes, body_bytes = read_sizes(view[at : at + PREFIX.size])
         return at + PREFIX.size + header_bytes + body_bytes
 
 
-def read_sizes(prefix: Buffer, limits: Limits) -> tuple[int, int]:
+def read_sizes(prefix: Buffer) -> tuple[int, int]:
     """Bytes of header and body that follow. Raises WireError if it is no frame, or one beyond the limits."""
     magic, header_bytes, body_bytes = PREFIX.unpack(prefix)
     if magic != _MAGIC:
         raise WireError("not a frame")
-    if header_bytes > limits.header_bytes or body_bytes > limits.body_bytes:
+    if header_bytes > MOST_HEADER_BYTES or body_bytes > MOST_BODY_BYTES:
         raise WireError(f"a frame of {header_bytes} + {body_bytes} bytes is too large")
     return header_bytes, body_bytes
 
@@ -137,8 +127,8 @@ def describe_tensors(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[list[
 
 def check_size(size: int) -> None:
     """Raises WireError for tensors of more bytes than a frame carries."""
-    if size > (most := Limits().body_bytes):
-        raise WireError(f"the tensors take {size:,} bytes, and at most {most:,} are sent")
+    if size > MOST_BODY_BYTES:
+        raise WireError(f"the tensors take {size:,} bytes, and at most {MOST_BODY_BYTES:,} are sent")
 
 
 def _packed(name: str, array: np.ndarray[Any, Any]) -> bytes:
@@ -162,7 +152,7 @@ def read_tensors(described: Iterable[Mapping[str, Any]], body: memoryview) -> di
             name, dtype, shape, size = str(item["name"]), str(item["dtype"]), item["shape"], int(item["bytes"])
             if dtype not in ALLOWED_DTYPES or size < 0 or at + size > len(body):
                 raise WireError("a tensor does not fit its frame")
-            tensors[name] = _tensor(body[at : at + size], dtype, [int(n) for n in shape])
+            tensors[name] = _tensor(body[at : at + size], dtype, list(map(int, shape)))
             at += size
     except (KeyError, TypeError, ValueError):
         raise WireError("a tensor does not fit its description") from None

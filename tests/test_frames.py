@@ -17,7 +17,7 @@ Frames = list[tuple[dict[str, Any], bytes]]
 
 async def _read(reader: asyncio.StreamReader, count: int) -> list[wire.Frame]:
     """So many frames, or as many as come before the end."""
-    decoder, frames = wire.Decoder(wire.Limits()), []
+    decoder, frames = wire.Decoder(), []
     while len(frames) < count and (data := await reader.read(2**16)):
         frames += decoder.feed(data)
     return frames

@@ -31,7 +31,7 @@ class Peer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         writer.write(wire.joined(self._greeting))
-        decoder = wire.Decoder(wire.Limits())
+        decoder = wire.Decoder()
         while data := await reader.read(2**16):
             self.frames += [frame.header for frame in decoder.feed(data)]
             self.came.set()

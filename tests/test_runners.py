@@ -48,7 +48,7 @@ async def times_told(path: Path, wait_s: float, timeout_s: float) -> list[float]
     may_read, told = asyncio.Event(), list[float]()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        decoder = wire.Decoder(wire.Limits())
+        decoder = wire.Decoder()
         await may_read.wait()
         while len(told) < 2:
             for frame in decoder.feed(await reader.read(2**20)):

@@ -91,7 +91,7 @@ def test_answers_that_nobody_asked_for_end_the_connection(tmp_path: Path) -> Non
 def test_answers_to_requests_that_were_given_up_are_passed_over(tmp_path: Path) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The last request first, then all others, though they were cancelled meanwhile."""
-        decoder, asked = wire.Decoder(wire.Limits()), list[int]()
+        decoder, asked = wire.Decoder(), list[int]()
         writer.write(wire.joined({"places": 128, "queue_limit": 128}))
         while data := await reader.read(2**16):
             for frame in decoder.feed(data):

@@ -10,9 +10,9 @@ import pytest
 from inference import wire
 
 
-def _read(data: bytes, limits: wire.Limits | None = None) -> wire.Frame | None:
+def _read(data: bytes) -> wire.Frame | None:
     """The first frame of a stream, None where it is not complete yet."""
-    frames = wire.Decoder(limits or wire.Limits()).feed(data)
+    frames = wire.Decoder().feed(data)
     return frames[0] if frames else None
 
 

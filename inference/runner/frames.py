@@ -33,7 +33,6 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._greeting = greeting
-        self._limits = wire.Limits()
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._end = 0
@@ -52,7 +51,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         if transport is None or transport.is_closing():
             return
         parts = wire.encode(header, body)
-        if sum(memoryview(part).nbytes for part in parts) <= _JOIN_BYTES:
+        if sum(map(len, parts)) <= _JOIN_BYTES:
             transport.write(b"".join(parts))
             return
         for part in parts:
@@ -101,8 +100,8 @@ class FrameConnection(asyncio.BufferedProtocol):
         """Pass on every complete frame in the buffer and move the rest to its front."""
         at = 0
         while self._end - at >= wire.PREFIX.size:
-            header_bytes, body_bytes = wire.read_sizes(self._view[at : at + wire.PREFIX.size], self._limits)
             head_at = at + wire.PREFIX.size
+            header_bytes, body_bytes = wire.read_sizes(self._view[at:head_at])
             size = wire.PREFIX.size + header_bytes + body_bytes
             if self._end - at < size:
                 if size > _BUFFER_BYTES:
