@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -56,10 +56,7 @@ def from_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             raise BadInput(f"The model takes {len(names)} inputs. Send an object of {', '.join(names)}.")
         inputs = {names[0]: inputs}
     if set(inputs) != set(names):
-        raise BadInput(
-            f"The model takes these inputs: {', '.join(names)}. "
-            f"The request names {', '.join(map(str, inputs))[:200] or 'none'}."
-        )
+        raise _other_names(inputs, signature)
     return {spec.name: from_lists(inputs[spec.name], spec) for spec in signature.inputs}
 
 
@@ -152,13 +149,12 @@ def _fits(array: Array, wanted: np.dtype[Any]) -> bool:
 def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
     """The inputs in the signature's order. Raises BadInput if names, dtypes, shapes or vocabulary indices do not fit,
     TooLarge for very many rows without values."""
-    names = [spec.name for spec in signature.inputs]
-    if set(inputs) != set(names):
-        raise BadInput(
-            f"The model takes these inputs: {', '.join(names)}. The request names {', '.join(inputs) or 'none'}."
-        )
+    conformed: dict[str, Array] = {}
+    has_no_example = False
     for spec in signature.inputs:
-        array = inputs[spec.name]
+        array = inputs.get(spec.name)
+        if array is None:
+            raise _other_names(inputs, signature)
         if dtype_name(array.dtype) != spec.dtype:
             raise BadInput(f"The input {spec.name} takes {spec.dtype}, not {dtype_name(array.dtype)}.")
         if not _shape_fits(array.shape, spec):
@@ -168,12 +164,22 @@ def conform(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
             )
         if not array.size:
             _check_empty(array.shape, spec)
+            has_no_example = has_no_example or (spec.shape[0] is None and array.shape[0] == 0)
         elif spec.below is not None:
             _check_vocabulary(array, spec.name, spec.below)
-    rows = {inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is None}
-    if 0 in rows:
+        conformed[spec.name] = array
+    if len(conformed) != len(inputs):
+        raise _other_names(inputs, signature)
+    if has_no_example:
         raise BadInput("The request holds no example.")
-    return {name: inputs[name] for name in names}
+    return conformed
+
+
+def _other_names(inputs: Iterable[str], signature: Signature) -> BadInput:
+    names = ", ".join(spec.name for spec in signature.inputs)
+    return BadInput(
+        f"The model takes these inputs: {names}. The request names {', '.join(map(str, inputs))[:200] or 'none'}."
+    )
 
 
 def _check_empty(shape: tuple[int, ...], spec: TensorSpec) -> None:
@@ -210,8 +216,10 @@ def _shape_fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
     """Whether the model takes `shape`. If its batch size is fixed at one, any is accepted: the runner splits it."""
     if len(shape) != len(spec.shape):
         return False
-    wanted = (None, *spec.shape[1:]) if spec.shape and spec.shape[0] == 1 else spec.shape
-    return all(want is None or want == have for want, have in zip(wanted, shape, strict=True))
+    if shape and spec.shape[0] not in (None, 1, shape[0]):
+        return False
+    example, wanted = shape[1:], spec.shape[1:]
+    return example == wanted or all(want is None or want == have for want, have in zip(wanted, example, strict=True))
 
 
 def show_shape(shape: tuple[int | None, ...]) -> str:
