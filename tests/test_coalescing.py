@@ -27,7 +27,7 @@ from inference.signature import Signature, TensorSpec
 def ended(*, waited_s: float, seconds: float = 0.001) -> Call:
     """A call that has just ended."""
     work = Work(deadline=time.monotonic() + 20, queued_at=time.monotonic() - waited_s - seconds)
-    return Call([Part(work, {}, 1, ())], 1, seconds)
+    return Call([Part(work, {}, 1, [])], 1, seconds)
 
 
 def test_a_call_is_taken_at_once_unless_many_wait() -> None:

@@ -85,6 +85,7 @@ class LiteRtEngine:
         input_names, output_names = _signature_names(interpreter)
         self._inputs = _tensors(interpreter.get_input_details(), input_names)
         self._outputs = _tensors(interpreter.get_output_details(), output_names)
+        self._free = [tensor for tensor in self._inputs if None in tensor.spec.shape]
         self.signature = Signature(tuple(t.spec for t in self._inputs), tuple(t.spec for t in self._outputs))
         self._lock = threading.Lock()
 
@@ -97,7 +98,8 @@ class LiteRtEngine:
         with self._lock:
             if self._remembers:
                 self._interpreter = self._opened()
-            self._resize(inputs)
+            if self._free:
+                self._resize(inputs)
             self._interpreter.reset_all_variables()
             for tensor in self._inputs:
                 self._interpreter.set_tensor(tensor.index, tensor.to_stored(inputs[tensor.spec.name]))
@@ -105,11 +107,9 @@ class LiteRtEngine:
             return {t.spec.name: t.to_real(self._interpreter.get_tensor(t.index)) for t in self._outputs}
 
     def _resize(self, inputs: Tensors) -> None:
-        free = [tensor for tensor in self._inputs if None in tensor.spec.shape]
-        for tensor in free:
+        for tensor in self._free:
             self._interpreter.resize_tensor_input(tensor.index, list(inputs[tensor.spec.name].shape), strict=True)
-        if free:
-            self._interpreter.allocate_tensors()
+        self._interpreter.allocate_tensors()
 
 
 def load(path: Path, format_name: str, settings: EngineSettings) -> LiteRtEngine:

@@ -36,7 +36,7 @@ from inference.runner.batch_rules import (
     is_padded,
     row_counts,
 )
-from inference.runner.calls import Array, Call, Part, Work, stack
+from inference.runner.calls import NO_PARTS, Array, Call, Part, Work, stack
 from inference.runner.shortage import is_for_memory
 from inference.signature import Signature
 
@@ -75,7 +75,9 @@ class Batcher:
         self._on_bug = on_bug
         self._queue: deque[Part] = deque()
         self._waiting = 0
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        """That there is work for the engine's threads, or that they are to end."""
         self._is_closed = False
         self._threads = engine.callers
         self._running_since: list[float | None] = [None] * self._threads
@@ -116,7 +118,7 @@ class Batcher:
 
     def reserve(self, work: Work) -> None:
         """Take a place for a request whose pictures are still being decoded. Raises Busy, NotLoaded after `close`."""
-        with self._changed:
+        with self._lock:
             self._take_place(work)
 
     def submit(self, work: Work, inputs: Mapping[str, Array]) -> None:
@@ -125,10 +127,10 @@ class Batcher:
 
     def submit_unmade(self, work: Work, make: Callable[[], Mapping[str, Array]]) -> None:
         """Queue a request of one row whose inputs `make` makes when its turn comes; see `makes_inputs`."""
-        self._submit(work, iter([Part(work, {}, 1, (), make=make)]))
+        self._submit(work, iter([Part(work, {}, 1, [], make=make)]))
 
     def _submit(self, work: Work, parts: Iterator[Part]) -> None:
-        with self._changed:
+        with self._lock:
             if work.is_over:  # withdrawn while its pictures were decoded
                 return
             if not work.has_place:
@@ -137,7 +139,8 @@ class Batcher:
             work.uncut = parts
             for _ in range(self._threads):
                 self._queue_next(work)
-            self._changed.notify(work.queued)
+            if self.has_threads:
+                self._changed.notify(work.queued)
 
     def _queue_next(self, work: Work) -> None:
         part = next(work.uncut, None)
@@ -151,7 +154,7 @@ class Batcher:
         until = time.monotonic() + for_s
         try:
             while self._queue and time.monotonic() < until:
-                with self._changed:
+                with self._lock:
                     batch, late = self._next_parts()
                 if late:
                     self._on_done(Call(late))
@@ -166,17 +169,17 @@ class Batcher:
 
         Otherwise they would stay until the engine is free, and clients that give up early could send any amount.
         """
-        with self._changed:
+        with self._lock:
             work.is_over = True
             self._give_place_back(work)
-            work.uncut = iter(())
+            work.uncut = NO_PARTS
             if work.queued:
                 work.queued = 0
                 self._queue = deque(part for part in self._queue if part.work is not work)
 
     def close(self) -> None:
         """Take no more requests; what is queued is still run."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._changed.notify_all()
 
@@ -196,10 +199,12 @@ class Batcher:
     def _split(self, work: Work, inputs: Mapping[str, Array]) -> Iterator[Part]:
         """Parts of at most one batch each; of one row each if the file fixes the batch at one."""
         size = self._max_batch if self._is_batchable else 1 if self._is_fixed_at_one else 0
-        rows = next(iter(inputs.values())).shape[0] if size and inputs else 1
-        if size and any(array.shape[0] != rows for array in inputs.values()):
-            raise BadInput(_UNEQUAL)
-        key = tuple(array.shape[1:] for array in inputs.values())
+        key = [array.shape[1:] for array in inputs.values()]
+        rows = 1
+        if size and inputs:
+            rows, *others = {array.shape[0] for array in inputs.values()}
+            if others:
+                raise BadInput(_UNEQUAL)
         if rows <= size or not size:
             return iter([Part(work, inputs, rows, key)])
         return (
@@ -228,7 +233,7 @@ class Batcher:
 
     def _take(self) -> tuple[list[Part], list[Part]]:
         """The next parts to run in one call, and those past their deadline; both empty once closed and drained."""
-        with self._changed:
+        with self._lock:
             while True:
                 while not self._queue:
                     if self._is_closed:
@@ -279,7 +284,7 @@ class Batcher:
     def _run(self, batch: Sequence[Part], number: int, *, may_pad: bool = True) -> None:
         began = self._running_since[number] = time.monotonic()
         rows = sum(part.rows for part in batch)
-        padding = self._padding(rows) if may_pad else 0
+        padding = self._padding(rows) if may_pad and self._row_counts else 0
         try:
             outputs = self._engine_at(began).run(stack(batch, padding))
             is_shared = len(batch) > 1 or padding > 0
@@ -312,7 +317,7 @@ class Batcher:
 
     def _padding(self, rows: int) -> int:
         """How many rows to add so that the call has a number of rows that was run at the load."""
-        if not rows or not self._row_counts:
+        if not rows:
             return 0
         return self._row_counts[bisect.bisect_left(self._row_counts, rows)] - rows
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+NO_PARTS: Iterator[Any] = iter(())
 
 
 @dataclass(eq=False, slots=True)
@@ -17,7 +18,7 @@ class Work:
 
     deadline: float
     parts: list[Part] = field(default_factory=list)
-    uncut: Iterator[Part] = field(default_factory=lambda: iter(()))
+    uncut: Iterator[Part] = NO_PARTS
     """The parts not queued yet. While there are any, at least one of `parts` has not been run."""
     has_place: bool = False
     queued: int = 0
@@ -34,7 +35,7 @@ class Part:
     work: Work
     inputs: Mapping[str, Array]
     rows: int
-    key: tuple[tuple[int, ...], ...]
+    key: list[tuple[int, ...]]
     """Parts with equal keys can be run as one batch: the same shapes but for the batch axis."""
     outputs: dict[str, Array] = field(default_factory=dict)
     error: Exception | None = None
@@ -44,7 +45,7 @@ class Part:
     """Makes `inputs` on the engine's thread; an exception becomes the part's `error`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Call:
     """One call of the engine. If `rows` is 0, nothing was run: its parts were late or their inputs failed."""
 

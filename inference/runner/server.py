@@ -44,7 +44,7 @@ from inference.runner.config import MOST_PICTURES, RunnerConfig
 from inference.runner.decoding import Decoders
 from inference.runner.frames import FrameConnection
 from inference.runner.log import RateLimited
-from inference.runner.statistics import Spans, Statistics
+from inference.runner.statistics import Statistics
 from inference.signature import Signature, with_vocabularies
 
 logger = logging.getLogger("runner")
@@ -99,7 +99,6 @@ class Server:
         self._ended = Coalescer()
         self._refusals = RateLimited(logger.info, most_a_second=REFUSALS_LOGGED)
         self._requests: set[Request] = set()
-        self._by_number: dict[tuple[FrameConnection, Any], Request] = {}
         self._connections: set[FrameConnection] = set()
         self._alarm = Alarm(self._look_at_deadlines)
         self._is_draining = False
@@ -141,14 +140,12 @@ class Server:
     def _lose(self, connection: FrameConnection) -> None:
         """The client is gone: drop its requests."""
         self._connections.discard(connection)
-        for request in [request for request in self._requests if request.connection is connection]:
-            self._forget(request)
+        self._forget_all(lambda request: request.connection is connection)
 
     def _read(self, connection: FrameConnection, header: dict[str, Any], body: memoryview) -> None:
         kind, number = header.get("kind"), header.get("id")
         if kind == "cancel":
-            if (cancelled := self._by_number.get((connection, number))) is not None:
-                self._forget(cancelled)
+            self._forget_all(lambda request: request.connection is connection and request.number == number)
             return
         if kind == "refused":
             self.statistics.count_refused(int(header["requests"]), Busy.code)
@@ -160,7 +157,6 @@ class Server:
             deadline=0.0, connection=connection, number=number, began=time.monotonic(), is_counted=kind != "seen"
         )
         self._requests.add(request)
-        self._by_number[connection, number] = request
         self.statistics.requests += request.is_counted
         try:
             self._begin(request, header, body)
@@ -174,7 +170,10 @@ class Server:
         self.batcher.withdraw(request)
         request.parts = []  # breaks the reference cycle, which would keep their arrays until the next collection
         self._requests.discard(request)
-        self._by_number.pop((request.connection, request.number), None)
+
+    def _forget_all(self, are_meant: Callable[[Request], bool]) -> None:
+        for request in [request for request in self._requests if are_meant(request)]:
+            self._forget(request)
 
     def _watch(self, request: Request) -> None:
         """Set the alarm for the request's deadline, or earlier for gathered calls."""
@@ -360,24 +359,25 @@ class Server:
 
     def _answer_outputs(self, request: Request) -> None:
         parts = request.parts
-        outputs = parts[0].outputs
+        outputs, began, ended = parts[0].outputs, parts[0].began, parts[0].ended
         if len(parts) > 1:
             outputs = {name: _joined([part.outputs[name] for part in parts]) for name in outputs}
-        began, ended = min(part.began for part in parts), max(part.ended for part in parts)
-        spans = Spans(began - request.queued_at, request.decode_s, ended - began)
+            began, ended = min(part.began for part in parts), max(part.ended for part in parts)
+        queue_s, decode_s, inference_s = began - request.queued_at, request.decode_s, ended - began
         described, buffers = wire.describe_tensors(outputs)
         header: dict[str, Any] = {
             "tensors": described,
             "timing_ms": {
-                "queue": round(spans.queue_s * 1000, 3),
-                "decode": round(spans.decode_s * 1000, 3),
-                "inference": round(spans.inference_s * 1000, 3),
+                "queue": round(queue_s * 1000, 3),
+                "decode": round(decode_s * 1000, 3),
+                "inference": round(inference_s * 1000, 3),
             },
         }
         if request.bad is not None:
             header["bad"] = request.bad
             header["first"] = request.first
-        self.statistics.count_answer(time.monotonic() - request.began, spans)
+        total_s = time.monotonic() - request.began
+        self.statistics.count_answer(queue_s=queue_s, decode_s=decode_s, inference_s=inference_s, total_s=total_s)
         self._answer(request, header, buffers)
 
     def _answer(self, request: Request, header: dict[str, Any], body: Sequence[wire.Buffer]) -> None:
