@@ -258,7 +258,8 @@ class Runners:
         )
 
     def connection(self, path: str) -> Connection:
-        return self._connections([path])[0]
+        known = self._by_loop.get(asyncio.get_running_loop(), {})
+        return known[path] if path in known else self._connections([path])[0]
 
     def _connections(self, paths: Sequence[str]) -> list[Connection]:
         """The connections to `paths`. Creating a new one drops unused connections to other paths."""

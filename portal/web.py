@@ -170,10 +170,15 @@ class HttpConnection(HttpToolsProtocol):
             self._is_told_again = self._offers_upgrade = False
             return
         self._is_in_head, self._rests_since = False, math.inf
-        if sum(name == b"host" for name, _ in self.headers) > 1:
+        hosts = self._body_left = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                self._body_left = int(value)  # the parser has checked it, and refuses a second one
+        if hosts > 1:
             raise httptools.HttpParserError("more than one Host")  # RFC 9112, 3.2
         self._offers_upgrade = self.parser.should_upgrade()
-        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
