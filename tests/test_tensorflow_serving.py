@@ -87,6 +87,13 @@ def test_rows_are_answered_by_predictions(curl: Curl) -> None:
     assert by_name[1] == answer
 
 
+def test_version_0_is_the_newest_as_for_openvino_s_clients(curl: Curl) -> None:
+    body = json.dumps({"instances": PIXELS.tolist()})
+
+    assert curl("POST", "/v1/models/seen/versions/0:predict", body) == curl("POST", "/v1/models/seen:predict", body)
+    assert curl("GET", "/v1/models/seen/versions/0/metadata") == curl("GET", "/v1/models/seen/metadata")
+
+
 def test_columns_are_answered_by_outputs(curl: Curl) -> None:
     a, b = [[1.0, 2.0, 3.0, 4.0]], [[0.5, 0.5, 0.5, 0.5]]
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from inference.errors import DiskFull
+from inference.errors import DiskFull, TooLarge
 from inference.refusal import size_words
 from models_app.services.files import check_disk
 from portal.lean.app import LeanApplication
@@ -439,6 +439,27 @@ def test_a_dribbling_upload_is_a_408_and_leaves_no_file(settings: Settings, tmp_
     receiver.discard()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_passed_over_counts_too(settings: Settings, tmp_path: Path) -> None:
+    """A form may begin and end with something that is no part of it."""
+    settings.PORTAL_UPLOADS_DIR = tmp_path
+    settings.PORTAL_MAX_UPLOAD_BYTES = 2**20
+    receiver = FormReceiver("frontier")
+    form = part("name", b"endless") + b"--frontier--\r\n"
+    blocks = iter([form, *[bytes(2**20)] * 40])
+
+    async def receive() -> Messages:
+        return {"type": "http.request", "body": next(blocks), "more_body": True}
+
+    async def run() -> None:
+        with pytest.raises(TooLarge):
+            await asyncio.wait_for(receiver.run(Pace(receive)), 20)
+
+    asyncio.run(run())
+    receiver.discard()
+
+    assert sum(1 for _ in blocks) >= 6
 
 
 def test_a_slow_upload_does_not_keep_others_waiting(portal: RunningPortal, api: Api) -> None:

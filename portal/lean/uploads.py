@@ -196,7 +196,6 @@ class FormReceiver:
         self._seen = 0
         self._size = 0
         self._looked_at = 0
-        self._after_end = 0
         self._name = ""
         self._field = ""
         self._text = bytearray()
@@ -223,11 +222,8 @@ class FormReceiver:
     def _feed(self, parser: NameReader, block: list[bytes]) -> None:
         for body in block:
             self._seen += len(body)
-            if parser.closed:  # what follows the form's end is ignored
-                self._after_end += len(body)
-                if self._after_end > FIELD_BYTES:
-                    raise TooLarge("More follows the end of the form than may.")
-            elif body:
+            check_size(self._seen - MOST_FIELDS * FIELD_BYTES)  # it may also hold what is passed over, outside of parts
+            if body:
                 for event in parser.parse(body):
                     self._take(event)
 

@@ -56,7 +56,7 @@ class V1Calls:
         name, number, label, metadata, verb = found.groups()
         if label is not None:
             return partial(_no_label, name, label)
-        which = None if number is None else int(number)
+        which = int(number or 0) or None  # 0 is the newest to OpenVINO's clients; no version has this number
         if verb is not None:
             if method != "POST":
                 return None
