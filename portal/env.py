@@ -13,7 +13,12 @@ _DATABASE_ENGINES = {"django.db.backends.postgresql", "django.db.backends.sqlite
 
 
 def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
+    value = os.environ.get(name, "").strip()
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # neither a path of the database nor a password can hold it
+        raise ImproperlyConfigured(f"{name} is no text in UTF-8; write it in UTF-8.") from None
+    return value or default
 
 
 def flag(name: str, default: bool = False) -> bool:
@@ -56,13 +61,15 @@ def words(name: str, default: list[str]) -> list[str]:
 
 
 def path(name: str, default: Path) -> Path:
-    value = text(name)
-    return Path(value).expanduser().resolve() if value else default
+    return optional_path(name) or default
 
 
 def optional_path(name: str) -> Path | None:
     value = text(name)
-    return Path(value).expanduser().resolve() if value else None
+    try:
+        return Path(value).expanduser().resolve() if value else None
+    except RuntimeError as error:  # `~` of nobody, a loop of links
+        raise ImproperlyConfigured(f"{name} is {value!r}, which leads nowhere ({str(error).rstrip('.')}).") from None
 
 
 def database(name: str, default: str) -> dj_database_url.DBConfig:

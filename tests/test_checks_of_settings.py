@@ -154,6 +154,10 @@ def test_a_first_start_with_a_secret_key_of_ones_own_makes_the_data_directory(tm
         ("PORTAL_HTTPS", "perhaps"),
         ("PORTAL_DATA_DIR", "/dev/null"),
         ("PORTAL_DATA_DIR", "/proc/nothing"),
+        ("PORTAL_DATA_DIR", "~nobody-has-this-name/data"),
+        ("PORTAL_DATA_DIR", "/tmp/caf\udce9"),
+        ("PORTAL_IMPORT_DIR", "~nobody-has-this-name"),
+        ("PORTAL_SECRET_KEY", "caf\udce9"),
         ("DATABASE_URL", "rubbish"),
         ("DATABASE_URL", "oracle-of-delphi://host/name"),
         ("DATABASE_URL", "oracle://user:password@host/name"),
@@ -174,6 +178,15 @@ def test_a_value_that_cannot_be_used_is_one_sentence_with_its_name(tmp_path: Pat
     assert ended.returncode == 1
     assert ended.stderr.startswith(name), ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_data_directory_that_is_a_loop_of_links_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    ended = check(tmp_path / "loop")
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("PORTAL_DATA_DIR is ") and len(ended.stderr.splitlines()) == 1, ended.stderr
 
 
 @pytest.mark.parametrize(
