@@ -25,6 +25,11 @@ class Outage:
         self._is_on = False
 
 
+def without_database(error: Exception) -> str:
+    """The sentence with which a command ends that needs the database."""
+    return f"The database cannot be used: {one_line(error)}. Look at DATABASE_URL."
+
+
 def one_line(error: Exception) -> str:
     """The error's text in one line; those of databases have several."""
     return " ".join(str(error).split())

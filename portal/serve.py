@@ -32,7 +32,7 @@ from inference.host.processes import identify, is_alive, reap_orphans
 from inference.workspace import remove_workspaces_of_jobs
 from models_app import schema
 from models_app.models import Node
-from models_app.outage import one_line
+from models_app.outage import without_database
 from models_app.services import files
 from models_app.services.database_retry import without_waiting
 from models_app.services.dispatch import queue_cut_off
@@ -79,7 +79,7 @@ class Portal:
             self._say(str(error))
             return ALREADY_RUNNING
         except (Error, MigrationSchemaMissing) as error:
-            self._say(f"The database cannot be used: {one_line(error)}. Look at DATABASE_URL.")
+            self._say(without_database(error))
             return NO_DATABASE
         except NoBroker as error:
             self._say(str(error))

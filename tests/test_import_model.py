@@ -19,6 +19,7 @@ from models_app.choices import FileStatus, JobState
 from models_app.models import Job, ModelVersion, RegisteredModel
 from models_app.services import jobs
 from tests.conftest import SAMPLE
+from tests.running_portal import RunningPortal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,6 +127,19 @@ def test_a_store_that_cannot_be_written_to_is_a_sentence(settings: Any, tmp_path
     settings.PORTAL_FILES_DIR.write_bytes(b"")
 
     assert refused("numbers", SAMPLE) == f"{SAMPLE.name} cannot be kept: Not a directory.\n"
+
+
+def test_a_path_that_the_system_refuses_is_a_sentence() -> None:
+    assert refused("numbers", "x" * 300) == f"{'x' * 300} cannot be copied: File name too long.\n"
+
+
+def test_a_database_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
+    portal = RunningPortal(tmp_path, DATABASE_URL="postgres://u:p@127.0.0.1:1/portal")
+
+    ended = portal.manage("import_model", "numbers", str(SAMPLE))
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("The database cannot be used: ") and len(ended.stderr.splitlines()) == 1
 
 
 def test_a_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import connection
+from django.db import Error, connection
 
 from inference.catalog import ENGINES
 from inference.errors import PortalError, ValidationFailed
 from inference.preprocessing import PRESETS
 from models_app import schema
 from models_app.models import ModelVersion, RegisteredModel
+from models_app.outage import without_database
 from models_app.services import files, upload
 
 LABELS_BYTES = 2**20
@@ -35,6 +36,9 @@ class Command(BaseCommand):
             version = _import(options)
         except PortalError as error:
             self.stderr.write(error.message)
+            raise SystemExit(1) from None
+        except Error as error:
+            self.stderr.write(without_database(error))
             raise SystemExit(1) from None
         self.stdout.write(f"Registered {version.model.name}, version {version.number}: {version.size_bytes} bytes.")
         self.stdout.write(_what_is_next(version.model.name))
@@ -71,11 +75,11 @@ def _import(options: dict[str, Any]) -> ModelVersion:
 
 
 def _receive(path: Path) -> files.ReceivedFile:
-    if path.is_dir():
-        raise ValidationFailed(files.how_to_pack(path))
-    if not path.is_file():
-        raise ValidationFailed(f"There is no file {path.name} at that place. Look at the path again.")
     try:
+        if path.is_dir():
+            raise ValidationFailed(files.how_to_pack(path))
+        if not path.is_file():
+            raise ValidationFailed(f"There is no file {path.name} at that place. Look at the path again.")
         return files.receive_copy(path, path.name)
     except OSError as error:
         raise ValidationFailed(f"{path.name} cannot be copied: {error.strerror}.") from None
