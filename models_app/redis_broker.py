@@ -18,13 +18,15 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 from django_q.brokers.redis_broker import Redis
 from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import ResponseError as Refused
 from redis.exceptions import TimeoutError as NotInTime
 
 from models_app.outage import Outage
 
 logger = logging.getLogger("portal.broker")
 AGAIN_S = 1.0
-_AWAY = (NotConnected, NotInTime)
+_AWAY = (NotConnected, NotInTime, Refused)
+"""Refused: its memory or its disk is full, or it is a replica."""
 
 
 class RedisBroker(Redis):  # type: ignore[misc]
@@ -53,8 +55,9 @@ class RedisBroker(Redis):  # type: ignore[misc]
             super().set_stat(key, value, timeout)
 
     def ping(self) -> bool:
-        """Raises what Redis' client raises; the caller reports it."""
-        return bool(self.connection.ping())
+        """Whether it takes tasks: Redis answers a ping also where it is full, or a replica. Raises what its client
+        raises; the caller reports it."""
+        return bool(self.connection.set(f"{self.list_key}:ping", 1, ex=60))
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -19,9 +19,9 @@ STAT = "a statistic", "of a cluster", 3
 
 
 @contextmanager
-def redis(port: int) -> Iterator[None]:
+def redis(port: int, *options: str) -> Iterator[None]:
     """A server that keeps nothing."""
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             yield
@@ -64,3 +64,26 @@ def test_who_asks_whether_it_is_there_says_so_itself(queue: RedisBroker, caplog:
         queue.ping()
 
     assert caplog.messages == []
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs a Redis server")
+def test_a_server_that_is_full_counts_as_one_that_does_not_answer(
+    queue: RedisBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = queue.connection.connection_pool.connection_kwargs["port"]
+    with redis(port, "--maxmemory", "1"), caplog.at_level(logging.INFO):
+        wait_for(lambda: _is_answered(queue), 20, "Redis answers")
+        for _ in range(3):
+            queue.set_stat(*STAT)
+            assert queue.enqueue("is lost") is None
+        with pytest.raises(redis_broker.Refused):
+            queue.ping()
+
+    assert [text[:50] for text in caplog.messages] == ["Redis does not answer the cluster jobs: command no"]
+
+
+def _is_answered(queue: RedisBroker) -> bool:
+    try:
+        return bool(queue.connection.ping())
+    except redis_broker.NotConnected:
+        return False
