@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from rest_framework.views import APIView
 
 from models_app.api.rendering import OneRenderer
 from models_app.services import metrics
+from models_app.services.client_address import parsed_address
 
 _FORWARDED = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")
 
@@ -44,7 +44,5 @@ def _is_from_this_machine(request: Request) -> bool:
         or split_domain_port(request.get_host())[0] not in settings.LOOPBACK_NAMES
         or getattr(request, "scope", {}).get("http_version") == "1.0"
     )
-    try:
-        return not is_through_proxy and ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
+    peer = parsed_address(request.META.get("REMOTE_ADDR", ""))
+    return not is_through_proxy and peer is not None and peer.is_loopback

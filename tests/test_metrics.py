@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import DIGIT_LABELS, SAMPLE
@@ -142,6 +143,13 @@ def test_a_key_a_session_or_a_program_on_this_machine_may_read(portal: RunningPo
         "loopback": 200, "through a proxy": 401, "key": 200, "session": 200, "wrong key": 401,
     }  # fmt: skip
     assert answers["through a proxy"].json()["code"] == "not_authenticated"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("peer", "status"), [("::ffff:127.0.0.1", 200), ("::ffff:192.0.2.7", 401), ("", 401)])
+def test_a_socket_of_both_families_tells_this_machine_from_others(client: Client, peer: str, status: int) -> None:
+    """PORTAL_HOST is `::`."""
+    assert client.get("/metrics", REMOTE_ADDR=peer, HTTP_HOST="127.0.0.1").status_code == status
 
 
 @pytest.mark.parametrize(

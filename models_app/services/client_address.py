@@ -17,15 +17,16 @@ def client_address(request: HttpRequest | Request) -> str:
 
     From other peers, and without PORTAL_HTTPS, which announces a proxy, that header is ignored.
     """
-    peer = _parsed(request.META.get("REMOTE_ADDR", ""))
+    peer = parsed_address(request.META.get("REMOTE_ADDR", ""))
     if settings.PORTAL_HTTPS and peer is not None and peer.is_loopback:
-        peer = _parsed(request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()) or peer
+        peer = parsed_address(request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()) or peer
     if isinstance(peer, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((peer, IPV6_PREFIX_BITS), strict=False))
     return str(peer or "")
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for what is no address. A socket of both families gives an IPv4 address as ::ffff:127.0.0.1."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
