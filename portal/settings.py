@@ -32,7 +32,8 @@ PORTAL_FORM_UPLOAD_BYTES = 100 * 10**6  # the upload form without JavaScript
 PORTAL_SANDBOX = env.choice("PORTAL_SANDBOX", "auto", ("auto", "require", "off"))
 PORTAL_ANONYMOUS_PREDICT = env.flag("PORTAL_ANONYMOUS_PREDICT")
 PORTAL_WARM_SPARES = env.number("PORTAL_WARM_SPARES", 0, at_most=64)
-PORTAL_NODE = socket.gethostname().split(".")[0][:60] or "node"
+# In the environment, so that the children of `serve` keep it where the host gets another name meanwhile.
+PORTAL_NODE = os.environ.setdefault("PORTAL_NODE", socket.gethostname().split(".")[0][:60] or "node")
 
 PORTAL_FILES_DIR = PORTAL_DATA_DIR / "models"
 PORTAL_UPLOADS_DIR = PORTAL_DATA_DIR / "uploads"

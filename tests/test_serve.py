@@ -153,6 +153,21 @@ def test_a_start_removes_uploads_that_were_cut_off_and_none_that_is_under_way(se
     assert left == [under_way]
 
 
+def test_children_keep_the_name_of_the_node_where_the_host_gets_another_one(tmp_path: Path) -> None:
+    """Else a cluster that is started again would be another node's."""
+    child = "subprocess.call(['unshare', '--uts', 'sh', '-c', 'hostname renamed && exec \"$@\"', '-', *shell, name])"
+    name = "from django.conf import settings; print(settings.PORTAL_NODE)"
+    code = f"import subprocess, sys; name = {name!r}; shell = [sys.executable, 'manage.py', 'shell', '-v0', '-c']"
+    if subprocess.run(["unshare", "--uts", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the name of the host cannot be changed here")
+
+    shown = RunningPortal(tmp_path).manage("shell", "-v0", "-c", f"{code}; exec(name); {child}")
+
+    assert shown.stderr == ""
+    before, after = shown.stdout.split()
+    assert before == after != "renamed"
+
+
 def test_a_web_process_without_a_socket_is_a_sentence(tmp_path: Path) -> None:
     ended = RunningPortal(tmp_path).manage("run_web", "77")
 
