@@ -63,23 +63,36 @@ def _link_new_key(path: Path) -> None:
 def socket_directory(data_directory: Path) -> Path:
     """Where the sockets lie: in the data directory, or in the system's temp directory if that path is too long.
 
-    An AF_UNIX path has at most 107 bytes. The folder is made with mode 0700 by `make_private`.
+    An AF_UNIX path has at most 107 bytes. The folder is made with mode 0700 by `make_private`. Raises
+    ImproperlyConfigured where both paths are too long.
     """
     inside = data_directory / "sockets"
-    if len(os.fsencode(inside)) + LONGEST_SOCKET_NAME_BYTES <= UNIX_PATH_LIMIT_BYTES:
+    if _has_room(inside):
         return inside
     digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"portal-{os.getuid()}-{digest}"
+    outside = Path(tempfile.gettempdir()) / f"portal-{os.getuid()}-{digest}"
+    if not _has_room(outside):
+        raise ImproperlyConfigured(
+            f"PORTAL_DATA_DIR is {data_directory} and TMPDIR {outside.parent}: both are too long for the name of a "
+            "socket. Shorten one."
+        )
+    return outside
+
+
+def _has_room(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + LONGEST_SOCKET_NAME_BYTES <= UNIX_PATH_LIMIT_BYTES
 
 
 def make_private(directory: Path) -> None:
-    """Make a folder that only this user can enter; refuse one that somebody else made in its place."""
+    """Make a folder that only this user can enter; refuse a link, and one that somebody else made in its place."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_be_used(directory, error) from None
     facts = directory.lstat()
-    if not directory.is_dir() or directory.is_symlink() or facts.st_uid != os.getuid():
+    if directory.is_symlink():
+        raise ImproperlyConfigured(f"{directory} is a link. Put a folder there (a mounted one will do).")
+    if not directory.is_dir() or facts.st_uid != os.getuid():
         raise ImproperlyConfigured(f"{directory} belongs to somebody else. Remove it or set PORTAL_DATA_DIR.")
     directory.chmod(0o700)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match=r"models cannot be used \(File exists\)"):
         datadir.make_private(tmp_path / "models")
+
+
+def test_a_link_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "models").symlink_to(tmp_path / "disk")
+
+    with pytest.raises(ImproperlyConfigured, match="models is a link"):
+        datadir.make_private(tmp_path / "models")
+
+
+def test_sockets_whose_names_would_be_too_long_anywhere_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start says it: else each load failed."""
+    monkeypatch.setattr(tempfile, "tempdir", f"/{'t' * 50}")
+
+    with pytest.raises(ImproperlyConfigured, match=r"and TMPDIR /t+: both are too long"):
+        datadir.socket_directory(Path(f"/{'d' * 80}"))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
