@@ -4,6 +4,10 @@ BIN := .venv/bin
 # constraints.txt is the lock: the sorted `pip freeze` of a .venv that passes `make test`. -qq: errors only.
 PIP_INSTALL := $(BIN)/python -m pip install -qq -c constraints.txt
 
+# What .venv was made from. An archive keeps the times of its files, so times alone do not tell that one has changed.
+LOCK := requirements.txt requirements-gpu.txt requirements-dev.txt constraints.txt
+$(shell [ "$$(cat $(LOCK))" = "$$(cat .venv/made-from 2>/dev/null)" ] || rm -f .venv/.installed-run .venv/.installed-dev)
+
 .PHONY: run test test-long bench clean
 .DELETE_ON_ERROR:
 
@@ -42,6 +46,7 @@ $(BIN)/pip:
 # The plain tensorflow package serves on the CPU without a word: where there is a GPU, its CUDA libraries come too.
 .venv/.installed-run: requirements.txt requirements-gpu.txt constraints.txt | $(BIN)/pip
 	$(PIP_INSTALL) -r requirements.txt $$(nvidia-smi -L >/dev/null 2>&1 && echo -r requirements-gpu.txt)
+	@cat $(LOCK) > .venv/made-from
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed-run
