@@ -10,6 +10,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 _DATABASE_ENGINES = {"django.db.backends.postgresql", "django.db.backends.sqlite3"}
+_QUOTED = ", with / # ? in a password as %2F %23 %3F"
 
 
 def text(name: str, default: str = "") -> str:
@@ -81,8 +82,8 @@ def database(name: str, default: str) -> dj_database_url.DBConfig:
     except ValueError:
         pass
     raise ImproperlyConfigured(
-        f"{name} is no address of a database that the portal can use; "
-        "set it to something like postgres://user:password@host/name or sqlite:////folder/file."
+        f"{name} is no address of a database that the portal can use; set it to something like "
+        f"postgres://user:password@host/name or sqlite:////folder/file{_QUOTED}."
     )
 
 
@@ -90,7 +91,9 @@ def redis(name: str) -> str:
     """The address of a Redis server, or nothing."""
     value = text(name)
     if value and not _is_redis(value):
-        raise ImproperlyConfigured(f"{name} is no address of Redis; set it to something like redis://host:6379/0.")
+        raise ImproperlyConfigured(
+            f"{name} is no address of Redis; set it to something like redis://:password@host:6379/0{_QUOTED}."
+        )
     if not value or "socket_timeout=" in value:
         return value
     # Without a timeout a silent server blocks its callers for ever; django-q itself waits one second for a task.

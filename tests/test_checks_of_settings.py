@@ -180,6 +180,15 @@ def test_a_value_that_cannot_be_used_is_one_sentence_with_its_name(tmp_path: Pat
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("DATABASE_URL", "postgres://user:pa#ss@host/name"), ("REDIS_URL", "redis://:pa/ss@host/0")]
+)
+def test_who_does_not_quote_a_password_is_told_how(tmp_path: Path, name: str, value: str) -> None:
+    ended = check(tmp_path, **{name: value})
+
+    assert (ended.returncode, "in a password as %2F %23 %3F" in ended.stderr) == (1, True), ended.stderr
+
+
 def test_a_data_directory_that_is_a_loop_of_links_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
 
