@@ -40,7 +40,7 @@ clean:
 
 # The target is pip, not python: where ensurepip is missing (Debian without python3-venv) a venv without pip is left.
 $(BIN)/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The portal needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "The portal needs Python 3.11, 3.12 or 3.13, as TensorFlow does: make PYTHON=python3.13")'
 	$(PYTHON) -m venv .venv
 
 # The plain tensorflow package serves on the CPU without a word: where there is a GPU, its CUDA libraries come too.
