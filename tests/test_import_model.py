@@ -133,6 +133,10 @@ def test_a_path_that_the_system_refuses_is_a_sentence() -> None:
     assert refused("numbers", "x" * 300) == f"{'x' * 300} cannot be copied: File name too long.\n"
 
 
+def test_a_description_that_is_no_text_in_utf_8_is_refused() -> None:
+    assert "The description is a text" in refused("numbers", SAMPLE, "--description", "caf\udce9")
+
+
 def test_a_database_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
     portal = RunningPortal(tmp_path, DATABASE_URL="postgres://u:p@127.0.0.1:1/portal")
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from inference.catalog import ENGINES
 from inference.errors import NotFound, ValidationFailed
+from inference.json_object import is_text
 from inference.options import parse_options
 from inference.postprocessing import parse_labels, parse_postprocessing
 from inference.preprocessing import parse_preprocessing
@@ -81,7 +82,7 @@ def check_name(name: object, field: str = "name") -> str:
 
 
 def check_description(text: object) -> str:
-    if not isinstance(text, str) or len(text) > DESCRIPTION_LENGTH or "\x00" in text:
+    if not isinstance(text, str) or len(text) > DESCRIPTION_LENGTH or not is_text(text):
         raise ValidationFailed.of(
             "description", f"The description is a text of at most {DESCRIPTION_LENGTH} characters."
         )
