@@ -203,6 +203,8 @@ def _hold_data_directory() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(f"already running, pid {_holder(file)}") from None
+        except OSError as error:  # a network file system without locks
+            raise datadir.cannot_be_used(path, error) from None
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.core.exceptions import ImproperlyConfigured
 
 from portal import serve
 from portal.child_process import Child
@@ -133,6 +135,19 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{tmp_path / 'serve.lock'} cannot be used (Is a directory)")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_disk_without_locks_is_a_sentence(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system, for example."""
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    settings.PORTAL_DATA_DIR = tmp_path
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+
+    with pytest.raises(ImproperlyConfigured, match=r"serve.lock cannot be used \(No locks available\)"):
+        serve._hold_data_directory().__enter__()
 
 
 def test_a_start_removes_uploads_that_were_cut_off_and_none_that_is_under_way(settings: Any, tmp_path: Path) -> None:
