@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+from django.conf import settings
 
 
 class Outage:
@@ -27,7 +30,9 @@ class Outage:
 
 def without_database(error: Exception) -> str:
     """The sentence with which a command ends that needs the database."""
-    return f"The database cannot be used: {one_line(error)}. Look at DATABASE_URL."
+    lies_in_data = Path(settings.DATABASES["default"]["NAME"]).parent == settings.PORTAL_DATA_DIR
+    where = "the disk of PORTAL_DATA_DIR" if lies_in_data else "DATABASE_URL"
+    return f"The database cannot be used: {one_line(error)}. Look at {where}."
 
 
 def one_line(error: Exception) -> str:

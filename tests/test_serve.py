@@ -137,6 +137,16 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_a_database_of_its_own_that_cannot_be_opened_is_no_matter_of_an_address(tmp_path: Path) -> None:
+    """SQLite says the same where the disk is full."""
+    (tmp_path / "portal.sqlite3").mkdir()
+
+    ended = RunningPortal(tmp_path).manage("serve")
+
+    assert ended.returncode == 1
+    assert ended.stdout.endswith("unable to open database file. Look at the disk of PORTAL_DATA_DIR.\n")
+
+
 def test_a_disk_without_locks_is_a_sentence(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network file system, for example."""
 
