@@ -64,6 +64,22 @@ def test_the_document_names_what_a_put_takes(portal: RunningPortal) -> None:
     assert set(schemas["OriginModelBodyRequest"]["properties"]) == use
 
 
+def test_what_swagger_writes_into_a_form_beforehand_is_what_is_meant_without_it(portal: RunningPortal) -> None:
+    """Without a default it writes the largest number (64 copies) or the text "string", and sends them."""
+    schemas = portal.client().get("/api/schema/", params={"format": "json"}).json()["components"]["schemas"]
+    filled = {
+        form: {name: facts.get("default") for name, facts in schemas[form]["properties"].items()}
+        for form in ("LoadWishRequest", "UnloadWishRequest", "NewVersionRequest")
+    }
+    texts = dict.fromkeys(("labels", "preprocessing", "postprocessing", "options"), "")
+
+    assert filled["LoadWishRequest"] == {"wait": 0, "instances": 1}
+    assert filled["UnloadWishRequest"] == {"wait": 35}
+    assert filled["NewVersionRequest"] == {**texts, "engine": "auto", "file": None}
+    for form in ("NewModelRequest", "OriginModelRequest"):
+        assert {name: schemas[form]["properties"][name]["default"] for name in texts} == texts
+
+
 def aimed(case: Any) -> Any:
     """Most made-up names lead to a 404: a third of the calls go to what exists and may be spoilt."""
     if len(str(case.path_parameters)) % 3 and case.path_parameters and case.method != "DELETE":

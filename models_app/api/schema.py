@@ -1,13 +1,19 @@
-"""What the OpenAPI document says of bodies and answers. Documentation only: the shapes are made in shapes.py."""
+"""What the OpenAPI document says of bodies and answers. Documentation only: the shapes are made in shapes.py.
+
+Defaults and examples are what Swagger UI writes into a form beforehand. Without them it makes something up: the largest
+number allowed, or the text "string".
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers as s
 
 from inference.catalog import ENGINES
 from models_app.choices import FileStatus, InstanceState, JobState, KeyScope, VersionState
+from models_app.services.unload import DEFAULT_WAIT_S
 
 ENGINE_CHOICES = ("auto", *ENGINES)
 
@@ -121,11 +127,11 @@ class ModelPage(s.Serializer[Any]):
 
 
 class UseForm(s.Serializer[Any]):
-    labels = s.CharField(required=False, help_text="A JSON list, or one label a line; also as a file.")
-    preprocessing = s.CharField(required=False, help_text="JSON")
-    postprocessing = s.CharField(required=False, help_text="JSON")
-    options = s.CharField(required=False, help_text="JSON")
-    engine = s.ChoiceField(ENGINE_CHOICES, required=False)
+    labels = s.CharField(default="", allow_blank=True, help_text="A JSON list, or one label a line; also as a file.")
+    preprocessing = s.CharField(default="", allow_blank=True, help_text="JSON")
+    postprocessing = s.CharField(default="", allow_blank=True, help_text="JSON")
+    options = s.CharField(default="", allow_blank=True, help_text="JSON")
+    engine = s.ChoiceField(ENGINE_CHOICES, default="auto")
 
 
 class NewVersion(UseForm):
@@ -134,13 +140,16 @@ class NewVersion(UseForm):
 
 class NewModel(NewVersion):
     name = s.SlugField(max_length=100)
-    description = s.CharField(required=False)
+    description = s.CharField(default="", allow_blank=True)
 
 
 class ModelChange(s.Serializer[Any]):
     description = s.CharField(required=False, allow_blank=True)
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("Two labels", value={"labels": ["cat", "dog"], "preprocessing": {"preset": "unit"}})]
+)
 class VersionChange(s.Serializer[Any]):
     labels = s.ListField(child=s.CharField(), required=False)
     preprocessing = s.DictField(required=False)
@@ -150,12 +159,12 @@ class VersionChange(s.Serializer[Any]):
 
 
 class LoadWish(s.Serializer[Any]):
-    wait = s.FloatField(required=False, min_value=0, max_value=120)
-    instances = s.IntegerField(required=False, min_value=1, max_value=64)
+    wait = s.FloatField(default=0, min_value=0, max_value=120)
+    instances = s.IntegerField(default=1, min_value=1, max_value=64)
 
 
 class UnloadWish(s.Serializer[Any]):
-    wait = s.FloatField(required=False, min_value=0, max_value=120)
+    wait = s.FloatField(default=DEFAULT_WAIT_S, min_value=0, max_value=120)
 
 
 class Receipt(s.Serializer[Any]):
@@ -175,6 +184,12 @@ class PicturesForm(s.Serializer[Any]):
     image = s.ListField(child=s.FileField())
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Tensors", value={"instances": [[0.1, 0.2, 0.3]]}),
+        OpenApiExample("Pictures", value={"images": ["iVBORw0KGgo…"]}),
+    ]
+)
 class PredictBody(s.Serializer[Any]):
     images = s.ListField(child=s.CharField(), required=False, help_text="Encoded pictures in base64")
     instances = s.ListField(required=False, help_text='Examples; texts as such or as {"b64": …}')
@@ -260,7 +275,7 @@ class TokenWish(s.Serializer[Any]):
     username = s.CharField()
     password = s.CharField()
     name = s.CharField(required=False, max_length=100)
-    scope = s.ChoiceField(KeyScope.values, required=False)
+    scope = s.ChoiceField(KeyScope.values, default=KeyScope.PREDICT)
 
 
 class Token(s.Serializer[Any]):
@@ -276,9 +291,12 @@ class OriginName(s.Serializer[Any]):
 
 class OriginModel(OriginName, UseForm):
     file = s.FileField(required=False)
-    model_path = s.CharField(required=False, help_text="Inside PORTAL_IMPORT_DIR")
+    model_path = s.CharField(default="", allow_blank=True, help_text="Inside PORTAL_IMPORT_DIR")
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("From the import folder", value={"model_id": "cats", "model_path": "cats.keras"})]
+)
 class OriginModelBody(OriginName, VersionChange):
     model_path = s.CharField(help_text="Inside PORTAL_IMPORT_DIR")
 
