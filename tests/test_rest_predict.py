@@ -97,6 +97,8 @@ def test_a_form_of_unknown_length_is_read_too(api: Api, digit: Callable[[str], b
     [
         ("filename*=utf-8''%e6%97%a5.png", "日.png"),
         ("filename*=ISO-8859-1'en'gr%f6%dfer.png", "größer.png"),
+        ("filename=\"=?utf-8?B?5pelLnBuZw==?=\"; filename*=utf-8''%e6%97%a5.png", "日.png"),
+        ("filename*=no-charset''%e6%97%a5.png; filename=day.png", "day.png"),
         ('filename="C:\\pictures\\seven.png"', "seven.png"),
         ('filename="a%22b.png"', 'a"b.png'),
         ('filename="100%25.png"', "100%25.png"),

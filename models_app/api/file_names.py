@@ -19,12 +19,15 @@ class NameReader(PushMultipartParser):  # type: ignore[misc]
 
 
 def file_name(part: MultipartSegment) -> str | None:
-    """`filename`, or `filename*` where a client writes only that. None for a field that is no file."""
+    """`filename*` where a client writes it, as Django has it, else `filename`. None for a field that is no file.
+
+    For a name beyond ASCII .NET writes both, `filename` as in an e-mail's head: `=?utf-8?B?…?=`.
+    """
     name: str | None = part.filename
-    extended = _EXTENDED.search(part["Content-Disposition"]) if name is None else None
+    extended = _EXTENDED.search(part["Content-Disposition"])
     if extended is None:
         return name
     try:
         return unquote(extended[2], extended[1])
     except (LookupError, ValueError):  # there is no such charset
-        return None
+        return name
