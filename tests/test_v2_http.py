@@ -67,6 +67,25 @@ def test_a_picture_is_asked_about_with_plain_curl(
     assert [values[best["index"]] for best in told] == pytest.approx([best["score"] for best in told])
 
 
+@pytest.mark.parametrize(("shape", "status"), [([1], 200), ([1, 1], 200), ([2], 400)])
+def test_a_lone_picture_behind_the_json_needs_no_size(
+    served: RunningPortal, digit: Callable[[str], bytes], shape: list[int], status: int
+) -> None:
+    """OVMS has it so: without `binary_data_size` the rest of the body is the picture, without a length in front."""
+    picture = digit("seven")
+    wanted = [{"name": "scores", "parameters": {"classification": 1}}]
+    text = json.dumps({"inputs": [{"name": "pixels", "shape": shape, "datatype": "BYTES"}], "outputs": wanted}).encode()
+
+    answer = served.client().post(
+        INFER, data=text + picture, headers={"Inference-Header-Content-Length": str(len(text))}
+    )
+
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        best = served.client().ask("seen", picture, top=1).json()["predictions"][0]["top"][0]
+        assert answer.json()["outputs"][0]["data"] == [f"{best['score']:f}:{best['index']}:{best['label']}"]
+
+
 def test_a_raw_tensor_needs_no_description(served: RunningPortal) -> None:
     answer = served.client().post(
         "/v2/models/pair/infer", data=b"1234", headers={"Inference-Header-Content-Length": "0"}

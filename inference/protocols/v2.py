@@ -159,8 +159,12 @@ class _InputReader:
         if name in self._arrays or self._pictures is not None:
             raise ValidationFailed(f"The input {name} comes twice.")
         shape, datatype = _shape(item, name), item.get("datatype")
+        is_of_pictures = datatype == "BYTES" and self._served.takes_pictures
+        if is_of_pictures and math.prod(shape) == 1 and self._is_rest(item):
+            self._pictures, self._rest = [self._rest], self._rest[:0]
+            return
         binary = self._binary(item, name)
-        if datatype == "BYTES" and self._served.takes_pictures:
+        if is_of_pictures:
             self._pictures = _pictures(item.get("data"), binary, shape, name)
         elif not isinstance(datatype, str) or (dtype := DTYPES.get(datatype)) is None:
             raise ValidationFailed(f"The input {name} takes the datatype {datatype_of(spec.dtype)}.")
@@ -170,6 +174,10 @@ class _InputReader:
             self._arrays[name] = _as_model_takes(v2_binary.read_tensor(binary, dtype, shape, name), spec)
         else:
             self._arrays[name] = _as_model_takes(_from_lists(item["data"], spec, shape), spec)
+
+    def _is_rest(self, item: Mapping[str, Any]) -> bool:
+        """Whether the input is the rest of the body, one plain picture: OVMS takes a lone one without its size."""
+        return len(self._rest) > 0 and "data" not in item and "binary_data_size" not in _parameters(item)
 
     def _binary(self, item: Mapping[str, Any], name: str) -> memoryview | None:
         """The bytes of a binary input, None for one in JSON."""
