@@ -28,7 +28,10 @@ class PortalView(APIView):
 
 
 class FormView(PortalView):
-    """Takes forms as well as JSON."""
+    """Takes forms as well as JSON.
+
+    Where both say the same, the document names JSON alone: clients made from it fail where a body has several types.
+    """
 
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 

@@ -34,7 +34,10 @@ class TokenView(FormView):
     permission_classes = [AllowAny]
 
     @extend_schema(
-        operation_id="token_create", auth=[], request=schema.TokenWish, responses={201: schema.Token, **schema.ERRORS}
+        operation_id="token_create",
+        auth=[],
+        request={"application/json": schema.TokenWish},
+        responses={201: schema.Token, **schema.ERRORS},
     )
     def post(self, request: Request) -> Response:
         given = read_object(request)

@@ -30,7 +30,7 @@ class LoadView(FormView):
 
     @extend_schema(
         parameters=[WAIT, OpenApiParameter("instances", int, description="How many copies")],
-        request=schema.LoadWish,
+        request={"application/json": schema.LoadWish},
         responses={200: schema.Version, 202: schema.Version, **schema.ERRORS},
     )
     def post(self, request: Request, name: str, number: int | None = None) -> Response:
@@ -49,7 +49,7 @@ class UnloadView(FormView):
 
     @extend_schema(
         parameters=[WAIT],
-        request=schema.UnloadWish,
+        request={"application/json": schema.UnloadWish},
         responses={200: schema.Receipt, 202: schema.Version, **schema.ERRORS},
     )
     def post(self, request: Request, name: str, number: int | None = None) -> Response:
