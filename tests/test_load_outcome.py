@@ -13,7 +13,7 @@ from models_app.choices import InstanceState, VersionState
 from models_app.models import Instance
 from models_app.services import find
 from models_app.services.load import load, wait_until_loaded
-from models_app.services.unload import unload
+from models_app.services.unload import receipt_of, unload
 from tests.registry import make_version
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,14 @@ def test_a_load_after_an_unload_is_on_its_way_again() -> None:
     unload([version], by=None, wait_s=0)
 
     assert load(version, by=None).state is VersionState.QUEUED
+
+
+def test_the_receipt_of_a_model_names_the_version_where_only_one_was_loaded() -> None:
+    versions = [make_version("digits", S.STOPPED), make_version("digits", S.STOPPED)]
+    ended = list(Instance.objects.order_by("pk"))
+
+    assert receipt_of("digits", versions, ended[:1])["version"] == 1  # the other had failed before
+    assert receipt_of("digits", versions, ended)["version"] is None
 
 
 def test_what_waits_for_a_slot_says_its_place() -> None:

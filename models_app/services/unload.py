@@ -82,12 +82,15 @@ def instance_receipt(instance: Instance, receipt: Receipt) -> dict[str, Any]:
 
 
 def receipt_of(model: str, versions: Sequence[ModelVersion] = (), rows: Sequence[Instance] = ()) -> dict[str, Any]:
-    """The RECEIPT of instances that have ended; without any, of nothing that was unloaded."""
+    """The RECEIPT of instances that have ended; without any, of nothing that was unloaded. It names the version where
+    only one of `versions` was loaded: others may have failed before, or have waited for a slot."""
+    ended = {row.version_id for row in rows}
+    unloaded = [version for version in versions if version.pk in ended] or versions
     receipts = [row.receipt for row in rows if row.receipt]
     on_gpu = [r["device_memory_freed_bytes"] for r in receipts if r.get("device_memory_freed_bytes") is not None]
     return {
         "model": model,
-        "version": versions[0].number if len(versions) == 1 else None,
+        "version": unloaded[0].number if len(unloaded) == 1 else None,
         "state": "unloaded",
         "pids": [pid for r in receipts for pid in r["pids"]],
         "process_exited": True,
