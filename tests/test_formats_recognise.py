@@ -267,7 +267,14 @@ def packed(folder: Path, *names: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("names", [["model.h5"], ["a/", "a/model.tflite", "__MACOSX/a/._model.tflite", "a/.DS_Store"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["model.h5"],
+        ["config.json", "model.tflite"],
+        ["a/", "a/model.tflite", "__MACOSX/a/._model.tflite", "a/.DS_Store"],
+    ],
+)
 def test_a_packed_model_of_one_file_is_refused(tmp_path: Path, names: list[str]) -> None:
     assert refusal(packed(tmp_path, *names)).startswith("The model lies inside an archive. Unpack it")
 
@@ -277,13 +284,19 @@ def test_an_onnx_model_may_be_packed_with_its_weights(tmp_path: Path, beside: st
     assert recognise(packed(tmp_path, "m/model.onnx", f"m/{beside}")) == "onnx"
 
 
-def test_an_openvino_model_with_a_config_beside_it_is_no_keras_archive(tmp_path: Path) -> None:
-    path = tmp_path / "packed.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("config.json", "openvino_model.xml", "openvino_model.bin"):
-            archive.writestr(name, b"{}")
-
-    assert recognise(path) == "openvino"
+@pytest.mark.parametrize("beside", ["config.json", "metadata.json"])
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        ("openvino", ["openvino_model.xml", "openvino_model.bin"]),
+        ("onnx", ["model.onnx", "tokenizer.json"]),
+        ("saved_model", ["saved_model.pb"]),
+    ],
+)
+def test_what_exporters_write_beside_a_model_makes_it_no_keras_archive(
+    tmp_path: Path, form: str, names: list[str], beside: str
+) -> None:
+    assert recognise(packed(tmp_path, beside, *names)) == form
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:

@@ -86,9 +86,10 @@ def _in_zip(path: Path) -> FormatName:
             names = set(entry_names(archive))
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
         raise FileRejected(DAMAGED_ARCHIVE) from None
-    if names & {WEIGHTS, NPZ_WEIGHTS, METADATA}:
+    if names & {WEIGHTS, NPZ_WEIGHTS}:
         return "keras"
-    if CONFIG in names and not any(name.endswith((".xml", "saved_model.pb")) for name in names):
+    # Exporters write files of these names beside models of other formats too.
+    if names & {CONFIG, METADATA} and not any(name.endswith((*PLAIN_MODELS, ONNX, ".xml")) for name in names):
         return "keras"
     return _in_archive(names)
 
