@@ -196,6 +196,17 @@ def test_numbers_without_a_fixed_white_are_refused(mode: str) -> None:
     assert "8 or 16 bits" in refusal(encoded(noise(channels=1).convert(mode), "TIFF"))
 
 
+@pytest.mark.parametrize(
+    ("tag", "value", "word"),
+    [(258, 12, "12 bits"), (262, 0, "0 for white"), (258, 13, "in a way that is not read here")],
+)
+def test_greys_that_pillow_would_misread_are_refused(tag: int, value: int, word: str) -> None:
+    data = bytearray(encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "TIFF"))
+    struct.pack_into("<I", data, data.index(struct.pack("<HHI", tag, 3, 1)) + 8, value)
+
+    assert word in refusal(bytes(data))
+
+
 def test_formats_that_were_not_asked_for_are_not_even_tried() -> None:
     for kind in ("PPM", "ICO", "TGA", "PCX", "EPS", "JPEG2000", "SGI", "IM", "PDF"):
         refusal(encoded(noise(), kind))

@@ -6,6 +6,10 @@ import re
 
 KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 DAMAGED = "This picture is damaged or cut off and cannot be read to its end. Send the whole file."
+DAMAGED_TIFF = (
+    "This TIFF is damaged or cut off, or keeps its values in a way that is not read here. Send the whole file, saved "
+    "with 8 bits a channel."
+)
 # Repetitions are possessive: an untrusted file must not make the matching slow.
 MARKS = (
     (rb"\s*+(<\?xml[^>]*>\s*+)?(?><!--.*?-->\s*+|<!doctype svg[^>]*>\s*+)*+<svg[\s>]", "an SVG drawing"),
@@ -22,7 +26,8 @@ MARKS = (
     (rb"\0\0\x01\0", "an icon file"),
     (rb"PK\x03\x04", "a ZIP archive"),
 )
-TAKEN_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TAKEN_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def kind_sentence(data: bytes | memoryview) -> str:
@@ -30,6 +35,8 @@ def kind_sentence(data: bytes | memoryview) -> str:
     head = bytes(data[:2048])
     if head.startswith(TAKEN_MARKS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return DAMAGED
+    if head.startswith(TIFF_MARKS):
+        return DAMAGED_TIFF
     text = head.removeprefix(b"\xef\xbb\xbf")
     for pattern, kind in MARKS:
         if re.match(pattern, text, re.IGNORECASE | re.DOTALL):

@@ -55,6 +55,7 @@ TURNS = {
 }
 ORIENTATION_TAG = 0x0112
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
+BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0
 MOST_READS = 500_000
 """The most reads of one picture, each of some bytes. A large GIF takes two per 255 bytes, other formats far fewer."""
 MOST_SCANS = 100
@@ -66,6 +67,9 @@ END, SCAN, EXIF = 0xD9, 0xDA, b"Exif\0\0"
 HAVE_LENGTH = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, END + 1)}
 """Neither Pillow nor libjpeg passes over what stands behind another marker."""
 TOO_LARGE = f"This picture has more than {MAX_PIXELS // 10**6} megapixels. Make it smaller, then send it again."
+UNUSUAL_GRAY = (
+    "This TIFF keeps its greys with 12 bits each, or with 0 for white. Save it with 8 bits, then send it again."
+)
 IN_PIECES = "This picture is made of far too many small pieces. Save it anew, then send it again."
 
 
@@ -159,6 +163,16 @@ def check_size(picture: Image.Image) -> None:
         tile = [picture.tag_v2.get(tag, 1) for tag in (TILE_WIDTH_TAG, TILE_HEIGHT_TAG)]
         if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAX_PIXELS:
             raise BadImage(TOO_LARGE)
+        check_gray(picture)
+
+
+def check_gray(picture: TiffImagePlugin.TiffImageFile) -> None:
+    """Raises BadImage where Pillow gives other shades of 16 bits than the file has: 12 bits nearly black, those with 0
+    for white inverted."""
+    if picture.mode.startswith("I;16"):
+        tags = picture.tag_v2
+        if tags.get(BITS_TAG) != (16,) or tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
+            raise BadImage(UNUSUAL_GRAY)
 
 
 def check_segments(data: bytes | memoryview) -> None:
