@@ -246,18 +246,33 @@ def test_an_input_without_dimensions_is_measured_beside_one_with_examples(tmp_pa
     assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
 
 
-def test_an_axis_in_front_that_is_no_batch_is_left_whole(tmp_path: Path) -> None:
-    """As the state of a recurrent network: (layers, batch, units) beside (batch, samples)."""
+@pytest.mark.parametrize("shapes", [{"x": [1, 3], "state": [2, 1, 3]}, {"state": [2, 1, 3], "x": [1, 3]}])
+def test_an_axis_in_front_that_is_no_batch_is_left_whole(tmp_path: Path, shapes: dict[str, list[int]]) -> None:
+    """As the state of a recurrent network: (layers, batch, units) beside (batch, samples), in either order."""
     value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    given = [value("x", kind, [1, 3]), value("state", kind, [2, 1, 3])]
+    given = [value(name, kind, shape) for name, shape in shapes.items()]
     added = onnx.helper.make_node("Add", ["state", "x"], ["y"])
     path = tmp_path / "state.onnx"
     write(path, onnx.helper.make_graph([added], "state", given, [value("y", kind, [2, 1, 3])]))
-    specs = (TensorSpec("x", "float32", (1, 3)), TensorSpec("state", "float32", (2, 1, 3)))
+    specs = tuple(TensorSpec(name, "float32", tuple(shape)) for name, shape in shapes.items())
 
     rows = compared(path, make_examples(Signature(specs, (TensorSpec("y", "float32", (2, 1, 3)),))))
 
     assert [(row.error, row.max_abs_diff) for row in rows] == [("", 0.0), ("", 0.0)]
+
+
+def test_a_sound_without_a_batch_axis_is_one_example(tmp_path: Path) -> None:
+    """As in YAMNet: (samples) in, (1, classes) out. It is neither cut nor counted as thousands of examples."""
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    ends = value("sound", kind, [15600]), value("y", kind, [1])
+    path = tmp_path / "sound.onnx"
+    loudness = onnx.helper.make_node("ReduceMax", ["sound"], ["y"], axes=[0], keepdims=1)
+    write(path, onnx.helper.make_graph([loudness], "sound", ends[:1], ends[1:]))
+    specs = (TensorSpec("sound", "float32", (15600,)),), (TensorSpec("y", "float32", (1,)),)
+
+    rows = compared(path, make_examples(Signature(*specs)))
+
+    assert [(row.error, row.max_abs_diff, row.best_batch) for row in rows] == [("", 0.0, 1), ("", 0.0, 1)]
 
 
 def test_a_model_of_long_inputs_is_compared_on_the_first_length_that_it_takes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from inference.comparison.results import AGREES_BELOW, MAX_INPUT_ROWS, Answers, Array, Row, agrees
+from inference.comparison.results import AGREES_BELOW, Answers, Array, Row, agrees
 
 LEAST_SCALE = 2**-22 / AGREES_BELOW
 """Differences are divided by at least this, so that 2.4e-7 does not count. ONNX Runtime's logistic function is 1.1e-7
@@ -16,6 +16,8 @@ off near zero, a fifth of what it gives for -15: heat maps of empty pictures dif
 _NUMBERS = "fiub"
 _BLOCK = 2**20
 """How many numbers are compared in one step."""
+_MOST_ROWS = 64
+"""An output with more rows is compared as one: its first axis may be no batch, and few batches are that large."""
 _OTHERWISE_TOGETHER = "It answers several rows in one request otherwise than the reference."
 
 
@@ -71,7 +73,7 @@ def _same_winners(got: Array, expected: Array) -> float:
 def _difference(got: Array, expected: Array) -> tuple[float, float]:
     """Largest absolute difference, and largest relative to its example's largest value. Computed in blocks: each of
     several float64 copies of the whole would take eight times the memory of some outputs."""
-    rows = len(expected) if expected.ndim and len(expected) <= MAX_INPUT_ROWS else 1  # more cannot be examples
+    rows = len(expected) if expected.ndim and len(expected) <= _MOST_ROWS else 1
     apart, scale = np.zeros(rows), np.zeros(rows)
     step = _BLOCK // rows
     all_got, all_expected = got.reshape(rows, -1), expected.reshape(rows, -1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from inference.catalog import FORMATS
-from inference.comparison.results import MAX_INPUT_ROWS, Answers, Array, Row
+from inference.comparison.results import Answers, Array, Row
 from inference.host.devices import Device, visible_devices_environment
 from inference.limited_child import ChildFailed, Limits, Message, Progress, run_child
 from inference.refusal import clean_text
@@ -72,7 +72,7 @@ def measure(
     copy = workspace.prepare(candidate.path, f"model{FORMATS[candidate.format].suffix}")
     given, made = workspace.tmp_directory / "inputs.npz", workspace.tmp_directory / "outputs.npz"
     # Numbered, because npz makes file names of the keys and a tensor's name can hold a slash.
-    np.savez(given, *(array[:MAX_INPUT_ROWS] if array.ndim else array for array in inputs.values()))
+    np.savez(given, *inputs.values())
     request = {
         **{"engine": candidate.engine, "precision": candidate.precision, "format": candidate.format},
         **{"path": str(copy), "names": dict(candidate.names), "threads": candidate.threads},

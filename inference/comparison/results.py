@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 AGREES_BELOW = 1e-3
-MAX_INPUT_ROWS = 64
 Array = np.ndarray[Any, Any]
 
 

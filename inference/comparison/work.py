@@ -103,12 +103,28 @@ def _stored(array: Array) -> Array:
 
 
 def _rows(engine: Engine, inputs: Tensors) -> int:
-    """Examples in a call: as many as the file fixes, else one; all where an input has no batch axis."""
+    """Rows in a call: as many as the file fixes, else one; all where an input has no batch axis. Of several numbers the
+    smallest: the other inputs are whole (see `_whole`)."""
     specs = engine.signature.inputs
-    fixed = next((spec.shape[0] for spec in specs if spec.shape), None)
-    if fixed is None and not (specs and all(spec.shape for spec in specs)):
-        return max((len(array) for array in inputs.values() if array.ndim), default=1)
-    return fixed or 1
+    sizes = [spec.shape[0] for spec in specs if spec.shape]
+    fixed = [size for size in sizes if size]
+    if fixed and len(fixed) == len(sizes):
+        return min(fixed)
+    if specs and all(spec.shape for spec in specs):
+        return 1
+    return max((len(array) for array in inputs.values() if array.ndim), default=1)
+
+
+def _whole(engine: Engine, rows: int) -> set[str]:
+    """The inputs without a batch axis: a scalar, or an axis of another size in front."""
+    return {spec.name for spec in engine.signature.inputs if not spec.shape or spec.shape[0] not in (None, 1, rows)}
+
+
+def _examples(engine: Engine, rows: int) -> int:
+    """How many examples these rows are: one where the answers have another number of rows, as for a network of sound
+    that takes 15,600 samples without a batch."""
+    answered = {spec.shape[0] for spec in engine.signature.outputs if spec.shape}
+    return rows if answered and answered <= {None, rows} else 1
 
 
 def _cut(engine: Engine, inputs: Tensors, start: int, rows: int) -> dict[str, Array]:
@@ -120,13 +136,14 @@ def _filled(engine: Engine, inputs: Tensors, rows: int) -> dict[str, Array]:
 
 
 def _each(engine: Engine, inputs: Tensors, rows: int, take: Callable[[Array], Array]) -> dict[str, Array]:
-    """`take` applied to the inputs; those without a batch axis (a scalar, or an axis of another size) stay whole."""
-    whole = {spec.name for spec in engine.signature.inputs if not spec.shape or spec.shape[0] not in (None, 1, rows)}
+    """`take` applied to the inputs, but for the whole ones."""
+    whole = _whole(engine, rows)
     return {name: array if name in whole else take(array) for name, array in inputs.items()}
 
 
 def _answers(engine: Engine, inputs: Tensors, rows: int, first: dict[str, Array]) -> dict[str, Array]:
-    total = max((len(array) for array in inputs.values() if array.ndim), default=rows)
+    whole = _whole(engine, rows)
+    total = max((len(array) for name, array in inputs.items() if name not in whole), default=rows)
     parts = [first, *(engine.run(_cut(engine, inputs, at, rows)) for at in range(rows, total - rows + 1, rows))]
     return {name: _joined([np.atleast_1d(part[name]) for part in parts]) for name in first}
 
@@ -176,10 +193,11 @@ def _best_batch(engine: Engine, inputs: Tensors, seconds: float) -> tuple[int, f
     best = (sizes[0], 0.0)
     for size in sizes:
         calls_per_second = _calls_per_second(engine, _filled(engine, inputs, size), seconds)
-        speed = size * calls_per_second
+        examples = _examples(engine, size)
+        speed = examples * calls_per_second
         is_hopeless = speed < NO_HOPE * best[1]
         if speed > best[1]:
-            best = (size, speed)
+            best = (examples, speed)
         if is_hopeless or calls_per_second < 1 / LONG_CALL_S:
             break
     return best
