@@ -138,6 +138,28 @@ def test_a_refused_output_has_the_name_that_the_signature_gives_it(tmp_path: Pat
     assert refusal(written(tmp_path, inside)).startswith("The tensor 'scores' holds numbers of a kind")
 
 
+@pytest.mark.parametrize(
+    ("graphs", "is_clear"),
+    [
+        ({"serving_default": 0, "train": 1}, True),
+        ({"classify": 0}, True),
+        ({"classify": 0, "probabilities": 0}, True),
+        ({"decode": 0, "encode": 1}, False),
+        ({"decode": 0, "serving_default": 1}, False),
+    ],
+)
+def test_of_several_signatures_the_one_that_is_meant_must_be_clear(
+    tmp_path: Path, graphs: dict[str, int], is_clear: bool
+) -> None:
+    """TensorFlow sorts them by name, and engines run the first graph."""
+    path = written(tmp_path, model(signatures=[{2: name, 4: Scalar("I", graph)} for name, graph in graphs.items()]))
+
+    if is_clear:
+        assert inspect_file(path).format == "tflite"
+    else:
+        assert refusal(path).startswith("The model has several signatures, 'decode', ")
+
+
 def test_a_model_without_output_is_refused(tmp_path: Path) -> None:
     inside = model()
     inside[2][0].pop(2)  # type: ignore[index]

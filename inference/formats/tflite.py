@@ -10,7 +10,7 @@ from inference.formats.facts import BEGINS_ANEW, FileFacts
 from inference.formats.flatbuffer import Table
 from inference.formats.label_text import LABEL_FILES, MAX_LABEL_TEXT, labels_of_text
 from inference.formats.protobuf import DAMAGED, Budget, opened_bytes
-from inference.refusal import FileRejected, shown
+from inference.refusal import FileRejected, listed, shown
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16", 8: "complex64",
@@ -19,6 +19,7 @@ DTYPES = {
 QUANTIZED = frozenset({"int8", "uint8", "int16"})
 # BuiltinOperator. Codes above 127 are stored in a wider field beside the old one; the larger value counts.
 _CUSTOM = 32
+_DEFAULT_SIGNATURE = "serving_default"
 _LOOPS = frozenset({119, 200})  # WHILE, STABLEHLO_WHILE
 _CALL_ONCE, _ASSIGN_VARIABLE = 129, 144
 _QUANTISED = "The model is quantised: its numbers are integers inside, floats are converted on the way."
@@ -40,6 +41,7 @@ def inspect_tflite(path: Path) -> FileFacts:
         buffers = _checked_buffers(model)
         for graph in graphs:
             _check_graph(graph, model.count(1), buffers)
+        _check_signatures(model)
         is_quantized = _check_ends(model, graphs[0])
         named_as_labels = _associated_labels(path, len(raw))
         notes = ((_QUANTISED,) if is_quantized else ()) + ((BEGINS_ANEW,) if _remembers(model, graphs) else ())
@@ -140,12 +142,23 @@ def _check_ends(model: Table, graph: Table) -> bool:
     return is_quantized
 
 
+def _check_signatures(model: Table) -> None:
+    """Raises FileRejected where the signature that is meant, `serving_default` or the only one, may not be that of the
+    first graph, the only one that engines run."""
+    graphs = {one.text(2): one.number(4, "I") for one in model.tables(7)}
+    if len(graphs) > 1 and any(graphs.values()) and graphs.get(_DEFAULT_SIGNATURE) != 0:
+        raise FileRejected(
+            f"The model has several signatures, {listed(sorted(graphs))}. Convert it with the one that is meant: "
+            "signature_keys=['name'] in TFLiteConverter.from_saved_model."
+        )
+
+
 def _signature_names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
     """Index of a tensor → its name in the signature that callers use, for inputs and for outputs."""
     signatures = [one for one in model.tables(7) if one.number(4, "I") == 0]
     if not signatures:
         return {}, {}
-    chosen = next((one for one in signatures if one.text(2) == "serving_default"), signatures[0])
+    chosen = next((one for one in signatures if one.text(2) == _DEFAULT_SIGNATURE), signatures[0])
     inputs, outputs = ({entry.number(1, "I"): entry.text(0) for entry in chosen.tables(field)} for field in (0, 1))
     return inputs, outputs
 
