@@ -274,11 +274,12 @@ def _counting(folder: Path) -> None:
 
 
 def _named_answers(folder: Path) -> None:
-    """Answers in a dict, whose keys are neither the layers' names nor in their order; one has a slash."""
+    """Answers in a dict, whose keys are neither the layers' names nor in their order; one has a slash, one a dict of
+    its own."""
     x = keras.Input((4,), name="x")
-    model = keras.Model(x, {"verdict": layers.Dense(3, name="a")(x), "area/m2": layers.Dense(2, name="b")(x)})
-    model.save(folder / "named_answers.keras")
-    kept(folder, "named_answers", model, x=noise(3, 4))
+    verdict, area = layers.Dense(3, name="a")(x), layers.Dense(2, name="b")(x)
+    keras.Model(x, {"verdict": {"scores": verdict}, "area/m2": area}).save(folder / "named_answers.keras")
+    kept(folder, "named_answers", keras.Model(x, {"verdict": verdict, "area/m2": area}), x=noise(3, 4))
 
 
 def _vocabulary(folder: Path) -> None:

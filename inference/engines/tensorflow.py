@@ -282,7 +282,9 @@ def _output_names(model: Any, outputs: list[Any]) -> list[str]:
     structure = getattr(model, "output", None)  # which a Sequential that was never called does not have
     if isinstance(structure, dict) and len(structure) == len(outputs):
         numbers = keras.tree.pack_sequence_as(structure, range(len(outputs)))
-        return sorted(numbers, key=numbers.__getitem__)  # whole: "head/a" is no scope
+        places = {key: keras.tree.flatten(inside) for key, inside in numbers.items()}
+        if all(len(inside) == 1 for inside in places.values()):
+            return sorted(places, key=places.__getitem__)  # whole: "head/a" is no scope
     names = list(getattr(model, "output_names", None) or [])
     if not names and isinstance(model, keras.Sequential):
         names = [model.layers[-1].name]
