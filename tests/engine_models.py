@@ -50,6 +50,7 @@ def main(folder: Path) -> None:
     _counting(folder)
     _odd_names(folder)
     _same_names(folder)
+    _idle_input(folder)
     _gelu(folder)
     _upsampled(folder)
     _heavy(folder)
@@ -98,6 +99,14 @@ def _same_names(folder: Path) -> None:
     model.save(folder / "same_names.keras")
     given = {"x": noise(3, 4), "y": noise(3, 3)}
     keep(folder, "same_names", given, {name: array.numpy() for name, array in model(given, training=False).items()})
+
+
+def _idle_input(folder: Path) -> None:
+    """An input that nothing reads, beside one with a name that Python's methods have for themselves."""
+    x, idle = keras.Input((4,), name="self"), keras.Input((3,), name="idle")
+    model = keras.Model([x, idle], layers.Dense(2, name="answer")(x))
+    model.save(folder / "idle_input.keras")
+    kept(folder, "idle_input", model, **{"self": noise(3, 4), "idle": noise(3, 3)})
 
 
 def _gelu(folder: Path) -> None:

@@ -108,6 +108,14 @@ def test_an_output_may_have_the_name_of_an_input_or_be_one(as_converted: AsConve
     assert difference(ran.outputs, expected) < 1e-5
 
 
+@pytest.mark.parametrize("target", ["saved_model", "onnx", "openvino", "tflite"])
+def test_an_input_that_nothing_reads_is_kept(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("idle_input", target, ("saved_model", "onnx", "openvino", "tflite"))
+
+    assert difference(ran.outputs, expected) < 1e-5
+    assert sorted(spec["name"] for spec in ran.facts["inputs"]) == ["idle", "self"]
+
+
 def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_models: Path) -> None:
     given, expected = model_data(engine_models, "named_answers")
 

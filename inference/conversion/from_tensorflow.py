@@ -209,7 +209,7 @@ def _renamed(tensor_name: str, names: Mapping[str, str]) -> str:
 
 def _end_names(signature: Signature) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Unique names that a node and a Python argument can have."""
-    taken: set[str] = {"graph"}
+    taken: set[str] = {"graph", "self"}
     chosen: list[str] = []
     for spec in (*signature.inputs, *signature.outputs):
         base = _NO_NODE_NAME.sub("_", spec.name) or "tensor"

@@ -63,6 +63,8 @@ def write_openvino(
         raise _cannot(error) from error
     if weights:
         _fill_in(model, weights)
+    if len(model.outputs) > len(outputs):
+        _drop_idle_ends(model, outputs)
     _part_ends(model)
     _name(model.inputs, inputs, [spec.name for spec in signature.inputs])
     _name(model.outputs, outputs, [spec.name for spec in signature.outputs])
@@ -96,6 +98,17 @@ def _name(ports: Sequence[Any], file_names: Sequence[str], originals: Sequence[s
         place = next((at for at, name in enumerate(file_names) if name.removesuffix(":0") in known), i)
         if len(ports) == len(originals):
             port.get_tensor().set_names({originals[place]})
+
+
+def _drop_idle_ends(model: Any, outputs: Sequence[str]) -> None:
+    """Remove the results that OpenVINO's reader of TensorFlow's graphs adds for inputs that nothing reads. That of an
+    input that is passed through is named like the output, and stays."""
+    wanted = {name.removesuffix(":0") for name in outputs}
+    for result in model.get_results():
+        source = result.input_value(0)
+        names = {name.removesuffix(":0") for name in (result.get_friendly_name(), *source.get_names())}
+        if source.get_node().get_type_name() == "Parameter" and not names & wanted:
+            model.remove_result(result)
 
 
 def _part_ends(model: Any) -> None:
