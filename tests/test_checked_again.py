@@ -20,6 +20,7 @@ from models_app.services.check import reject
 from models_app.services.choose import settle
 from models_app.services.convert import request_conversion
 from models_app.services.dispatch import claim, dispatch_next, request
+from models_app.services.trust import trust
 from tests.engine_rows import make_comparison
 from tests.faults.small_models import workbench
 from tests.interleaved import just_before
@@ -107,6 +108,21 @@ def test_what_a_job_made_of_the_old_ends_is_thrown_away_and_it_begins_again(
 
     assert Job.objects.get(pk=job.pk).state == JobState.DONE
     assert (Conversion if kind == JobKind.CONVERT else Comparison).objects.filter(version=version).exists()
+
+
+@pytest.mark.parametrize("kind", [JobKind.CONVERT, JobKind.CHOOSE, JobKind.COMPARE])
+def test_a_job_begins_again_where_the_file_is_trusted_meanwhile(version: ModelVersion, kind: JobKind) -> None:
+    ModelVersion.objects.filter(pk=version.pk).update(options_json={})
+    job = Job.objects.create(kind=kind, version=version, target="openvino" if kind == JobKind.CONVERT else "")
+
+    with meanwhile(lambda version: trust(version, "It is ours.", by=None), check, version=version):
+        jobs.run(job.pk)
+
+    assert Job.objects.get(pk=job.pk).state == JobState.QUEUED
+
+    jobs.run(job.pk)
+
+    assert Job.objects.get(pk=job.pk).state == JobState.DONE
 
 
 def test_it_fails_where_the_file_was_rejected(version: ModelVersion) -> None:

@@ -11,8 +11,9 @@ from models_app.services.outcome import JobFailed
 
 
 def has_same_ends(before: ModelVersion, now: ModelVersion) -> bool:
-    """Whether both are ready, with the same ends. `before` is the version as the job read it at its start."""
-    were_checked = before.status == now.status == FileStatus.READY
+    """Whether both are ready, with the same ends, and no check for trust came between, which drops what was made of the
+    file. `before` is the version as the job read it at its start."""
+    were_checked = before.status == now.status == FileStatus.READY and before.trusted_at == now.trusted_at
     return were_checked and before.options.graph_ends == now.options.graph_ends
 
 
