@@ -15,6 +15,7 @@ from inference.json_object import is_text
 from inference.refusal import FileRejected
 from inference.workspace import Workspace
 from tests.graph_files import saved_graph, saved_model_zip
+from tests.model_files import keras_zip, weights_bytes
 from tests.small_portal import small_disk
 from tests.test_formats_onnx import graph, node, onnx_file, value
 from tests.test_formats_openvino import PIXELS, RESULT, WEIGHTS, layer, net, port
@@ -171,4 +172,22 @@ def test_a_disk_that_is_full_when_an_archive_is_unpacked_is_said_to_be(tmp_path:
         if not is_small:
             pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
         with pytest.raises(FileRejected, match=r"^The disk is full, so the model could not be unpacked\."):
+            checked(folder, path)
+
+
+@pytest.mark.parametrize("form", ["keras", "onnx"])
+def test_a_full_disk_is_said_also_where_the_file_is_not_yet_opened(tmp_path: Path, form: str) -> None:
+    """What is packed has to be unpacked to be read. The file is not to blame."""
+    path, zeros = tmp_path / "packed.zip", bytes(40 * 2**20)
+    if form == "keras":
+        keras_zip(path, weights=weights_bytes() + zeros, compression=zipfile.ZIP_DEFLATED)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("model.onnx", onnx_file(tmp_path, RELU).read_bytes() + zeros)
+    (tmp_path / "disk").mkdir()
+
+    with small_disk(tmp_path / "disk", mib=16) as (folder, is_small):
+        if not is_small:
+            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
+        with pytest.raises(FileRejected, match=r"^The disk is full"):
             checked(folder, path)

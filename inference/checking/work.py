@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from inference.engines import EngineSettings, ModelUnusable, open_engine
+from inference.engines import DISK_FULL, EngineSettings, ModelUnusable, open_engine
+from inference.errors import is_disk_full
 from inference.formats import FileRejected, inspect_file
 from inference.limited_child import Message
 from inference.limited_child.report import Report
@@ -19,6 +20,10 @@ def work(request: Message, report: Report) -> dict[str, Any]:
         return _inspect(request, report) if request["verb"] == "inspect" else _open(request)
     except (FileRejected, ModelUnusable) as refusal:
         return {"refused": str(refusal), "is_unsafe": isinstance(refusal, FileUnsafe)}
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return {"refused": DISK_FULL, "is_unsafe": False}
 
 
 def _inspect(request: Message, report: Report) -> dict[str, Any]:

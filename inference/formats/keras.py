@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, cast
 import h5py
 
 from inference.archives.entries import check_zip, content_begin, unpacked_limit_bytes
+from inference.errors import is_disk_full
 from inference.formats.facts import FileFacts
 from inference.formats.hdf5 import WEIGHTS_ONLY
 from inference.formats.hdf5_tree import StoredWeights, walk_tree
@@ -27,6 +28,10 @@ from inference.refusal import FileRejected
 CONFIG, METADATA, WEIGHTS, NPZ_WEIGHTS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz"
 MAX_METADATA_BYTES = 1 << 20
 COPY_BYTES = 1 << 20
+
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError,
+)  # fmt: skip
 
 SAVE_AGAIN = "Save the model again and upload the new file."
 DAMAGED = "The archive is damaged or was cut off. Save the model again and upload the whole file."
@@ -58,7 +63,9 @@ def inspect_keras(path: Path, *, is_trusted: bool = False) -> FileFacts:
             if METADATA in names:
                 _check_metadata(archive)
             stored = _stored_weights(archive, file, size_bytes, is_trusted)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error, UnicodeError):
+    except _BROKEN as error:
+        if is_disk_full(error):
+            raise
         raise FileRejected(DAMAGED) from None
     check_config(config, stored, is_trusted=is_trusted)
     return FileFacts("keras", notes=scaling_notes(config) + memory_notes(config))
