@@ -56,6 +56,7 @@ def main(folder: Path) -> None:
     _heavy(folder)
     _wide(folder)
     _gathered(folder)
+    _zoomed(folder)
 
 
 def _two_ends(folder: Path) -> None:
@@ -354,6 +355,17 @@ def _gathered(folder: Path) -> None:
     _packed(folder / "gathered", folder / "gathered.zip", "")
     given = np.array([[0, 599, 7]], np.int32)
     keep(folder, "gathered", {"ids": given}, {name: tensor.numpy() for name, tensor in function(given).items()})
+
+
+def _zoomed(folder: Path) -> None:
+    """A SavedModel that takes one number for all rows beside them."""
+    function = tf.function(lambda rows, zoom: {"answer": rows * zoom})
+    rows, zoom = tf.TensorSpec((None, 3), tf.float32, name="rows"), tf.TensorSpec((), tf.float32, name="zoom")
+    signature = function.get_concrete_function(rows, zoom)
+    tf.saved_model.save(tf.Module(), str(folder / "zoomed"), signatures=signature)
+    _packed(folder / "zoomed", folder / "zoomed.zip", "")
+    given = noise(4, 3)
+    keep(folder, "zoomed", {"rows": given, "zoom": np.float32(2)}, {"answer": given * 2})
 
 
 def _mobilenet(folder: Path) -> None:

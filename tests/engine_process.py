@@ -58,7 +58,7 @@ def _done(task: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(engine: Engine, given: dict[str, Any]) -> list[dict[str, Any]]:
     rows = len(next(iter(given.values())))
-    if engine.signature.inputs[0].shape[0] is None and engine.parallel == 1:
+    if any(spec.shape[:1] == (None,) for spec in engine.signature.inputs) and engine.parallel == 1:
         return [given]
     return [{name: array[i : i + 1] for name, array in given.items()} for i in range(rows)]
 

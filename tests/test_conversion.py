@@ -354,6 +354,17 @@ def test_large_weights_of_a_saved_model_are_converted(
         assert difference(named, expected) < 1e-5, ran.facts
 
 
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
+def test_a_number_for_all_rows_goes_beside_them(tmp_path: Path, engine_models: Path, target: str) -> None:
+    given, expected = model_data(engine_models, "zoomed")
+
+    made = all_converted(tmp_path, engine_models / "zoomed.zip", "saved_model", [target])
+    (ran,) = run_engines(tmp_path, Task(ENGINE_OF[target], target, made[target].path, given))
+
+    assert {spec["name"]: spec["shape"] for spec in ran.facts["inputs"]} == {"rows": [None, 3], "zoom": []}
+    assert difference(ran.outputs, expected) < 1e-6
+
+
 def _in_order(outputs: Arrays, expected: Arrays) -> Arrays:
     """Keras calls the outputs of what it exports by their numbers."""
     return dict(zip(expected, (outputs[name] for name in sorted(outputs)), strict=True))

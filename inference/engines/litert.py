@@ -39,14 +39,15 @@ class LiteRtTensor:
     zero_point: int
 
     @classmethod
-    def of(cls, name: str, details: Any) -> LiteRtTensor:
+    def of(cls, name: str, details: Any, *, is_split: bool = True) -> LiteRtTensor:
+        """`is_split`: whether the rows of a request are run one by one."""
         scale, zero_point = details["quantization"]
         stored = np.dtype(details["dtype"])
         is_quantised = bool(scale) and stored.kind in "iu"
         shape = [int(n) for n in details["shape"]]
         free = details.get("shape_signature", shape)
         # The batch stays as the file has it (one): changing it would allocate memory anew for each request.
-        seen = tuple(n if i == 0 or free[i] >= 0 else None for i, n in enumerate(shape))
+        seen = tuple(n if (i == 0 and is_split) or free[i] >= 0 else None for i, n in enumerate(shape))
         dtype = "float32" if is_quantised else texts.DTYPE if stored.kind in "SOU" else stored.name
         spec = TensorSpec(name, dtype, seen)
         return cls(spec, str(details["name"]), int(details["index"]), stored, float(scale), int(zero_point))
@@ -83,8 +84,10 @@ class LiteRtEngine:
         self._interpreter = interpreter = opened()
         self.may_loop = may_loop
         input_names, output_names = _signature_names(interpreter)
-        self._inputs = _tensors(interpreter.get_input_details(), input_names)
-        self._outputs = _tensors(interpreter.get_output_details(), output_names)
+        taken, answered = interpreter.get_input_details(), interpreter.get_output_details()
+        is_split = all(list(one["shape"][:1]) == [1] for one in taken)  # not with a scalar beside the rows
+        self._inputs = _tensors(taken, input_names, is_split=is_split)
+        self._outputs = _tensors(answered, output_names, is_split=is_split)
         self._free = [tensor for tensor in self._inputs if None in tensor.spec.shape]
         self.signature = Signature(tuple(t.spec for t in self._inputs), tuple(t.spec for t in self._outputs))
         self._lock = threading.Lock()
@@ -152,9 +155,9 @@ def _plan_for_one_of(sizes: Sequence[int], interpreter: Any, details: Sequence[A
             break
 
 
-def _tensors(details: list[Any], names: dict[int, str]) -> list[LiteRtTensor]:
+def _tensors(details: list[Any], names: dict[int, str], *, is_split: bool) -> list[LiteRtTensor]:
     return [
-        LiteRtTensor.of(name, one)
+        LiteRtTensor.of(name, one, is_split=is_split)
         for one, name in zip(details, _distinct([_name(d, names) for d in details]), strict=True)
     ]
 
