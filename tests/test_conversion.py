@@ -16,6 +16,7 @@ from inference.limited_child import Limits
 from inference.workspace import Workspace
 from tests import real_models
 from tests.engine_fixtures import Arrays, Ran, Task, all_converted, converted, difference, model_data, run_engines
+from tests.small_portal import small_disk
 from tests.this_host import available
 
 ENGINE_OF = {target: FORMATS[target].reference for target in FORMATS["keras"].targets}
@@ -368,6 +369,18 @@ def test_a_number_for_all_rows_goes_beside_them(tmp_path: Path, engine_models: P
 def _in_order(outputs: Arrays, expected: Arrays) -> Arrays:
     """Keras calls the outputs of what it exports by their numbers."""
     return dict(zip(expected, (outputs[name] for name in sorted(outputs)), strict=True))
+
+
+def test_a_full_disk_does_not_mean_that_a_format_cannot_express_the_model(tmp_path: Path, engine_models: Path) -> None:
+    """That answer is kept, and nobody tries again."""
+    (tmp_path / "disk").mkdir()
+    with small_disk(tmp_path / "disk", mib=100) as (folder, is_small):
+        if not is_small:
+            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
+        source = engine_models / "heavy.keras"
+        made = convert(source, "keras", ["tflite"], Workspace(folder / "work"), progress=quiet, sandbox="auto")
+
+    assert failure(made["tflite"]).startswith("The disk is full")
 
 
 def test_a_conversion_that_is_killed_loses_only_the_target_it_was_at(tmp_path: Path, engine_models: Path) -> None:

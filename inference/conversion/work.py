@@ -10,11 +10,13 @@ from typing import Any
 
 from inference.catalog import FORMATS
 from inference.conversion import CannotConvert
-from inference.engines import EngineSettings, ModelUnusable, first_line, open_engine
+from inference.engines import EngineSettings, ModelUnusable, first_line, is_for_the_disk, open_engine
 from inference.garbage import collect_and_give_back
 from inference.limited_child import Message
 from inference.limited_child.report import Report
 
+DISK_FULL = "The disk is full, so the model could not be converted. Free some space and try again."
+NO_MEMORY = "There was not enough memory to convert the model."
 OPENED_PERCENT, DONE_PERCENT = 30, 95
 
 Write = Callable[[str, Path], dict[str, str]]
@@ -36,13 +38,8 @@ def work(request: Message, report: Report) -> dict[str, Any]:
         report.progress(OPENED_PERCENT + share, f"Converting it to {word}.")
         try:
             report.part(target=target, names=write(target, path))
-        except CannotConvert as answer:
-            report.part(target=target, cannot=answer.operation, sentence=answer.sentence)
-        except (ModelUnusable, MemoryError) as refusal:
-            report.part(target=target, failed=_sentence(refusal))
         except Exception as error:
-            traceback.print_exc()
-            report.part(target=target, failed=f"The conversion to {word} failed: {first_line(error)}")
+            report.part(target=target, **_outcome(error, word))
         collect_and_give_back()  # memory left by this target would count against the next one
     report.progress(DONE_PERCENT, "Keeping what was converted.")
     return {}
@@ -80,7 +77,21 @@ def _open(request: Message, report: Report) -> Write:
     return write
 
 
+def _outcome(error: Exception, word: str) -> dict[str, str]:
+    """What became of a target. What it cannot express is kept, so a lack of room must not look like that."""
+    if is_for_the_disk(error):
+        return {"failed": DISK_FULL}
+    if any(isinstance(one, MemoryError) for one in (error, error.__cause__)):
+        return {"failed": NO_MEMORY}
+    if isinstance(error, CannotConvert):
+        return {"cannot": error.operation, "sentence": error.sentence}
+    if isinstance(error, ModelUnusable):
+        return {"failed": str(error)}
+    traceback.print_exc()
+    return {"failed": f"The conversion to {word} failed: {first_line(error)}"}
+
+
 def _sentence(refusal: ModelUnusable | MemoryError) -> str:
     if isinstance(refusal, MemoryError):
-        return "There was not enough memory to convert the model."
+        return NO_MEMORY
     return str(refusal)

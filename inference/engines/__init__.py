@@ -93,7 +93,7 @@ def open_engine(name: str, path: Path, format_name: str, settings: EngineSetting
     try:
         engine: Engine = module.load(path, format_name, settings)
     except (ModelUnusable, OSError) as error:
-        if _is_for_the_disk(error):
+        if is_for_the_disk(error):
             raise ModelUnusable(DISK_FULL) from error
         raise
     _check_texts(engine, name)
@@ -188,8 +188,8 @@ def _kind(spec: TensorSpec) -> tuple[str, Sequence[int | None]]:
     return spec.dtype, spec.shape
 
 
-def _is_for_the_disk(error: BaseException) -> bool:
-    """Whether a full disk caused the error: an archive is unpacked into the process's own folder."""
+def is_for_the_disk(error: BaseException) -> bool:
+    """Whether a full disk caused the error: a process unpacks and writes files in its own folder."""
     at: BaseException | None = error
     while at is not None:
         if is_disk_full(at) or "no space left" in str(at).lower():
