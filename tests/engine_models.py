@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
     _odd_names(folder)
     _same_names(folder)
     _idle_input(folder)
+    _twice(folder)
     _gelu(folder)
     _upsampled(folder)
     _heavy(folder)
@@ -108,6 +109,15 @@ def _idle_input(folder: Path) -> None:
     model = keras.Model([x, idle], layers.Dense(2, name="answer")(x))
     model.save(folder / "idle_input.keras")
     kept(folder, "idle_input", model, **{"self": noise(3, 4), "idle": noise(3, 3)})
+
+
+def _twice(folder: Path) -> None:
+    """One tensor under two names."""
+    x = keras.Input((4,), name="x")
+    answer = layers.Dense(2)(x)
+    model = keras.Model(x, {"scores": answer, "answer": answer})
+    model.save(folder / "twice.keras")
+    kept(folder, "twice", model, x=noise(3, 4))
 
 
 def _gelu(folder: Path) -> None:

@@ -117,6 +117,13 @@ def test_an_input_that_nothing_reads_is_kept(as_converted: AsConverted, target: 
     assert sorted(spec["name"] for spec in ran.facts["inputs"]) == ["idle", "self"]
 
 
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_tensor_may_be_returned_under_two_names(as_converted: AsConverted, target: str) -> None:
+    ran, expected = as_converted("twice", target, ("onnx", "openvino"))
+
+    assert difference(ran.outputs, expected) < 1e-5
+
+
 def test_the_keys_of_a_dict_are_the_names_of_its_answers(tmp_path: Path, engine_models: Path) -> None:
     given, expected = model_data(engine_models, "named_answers")
 

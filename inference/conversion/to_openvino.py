@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,22 @@ def _drop_idle_ends(model: Any, outputs: Sequence[str]) -> None:
 
 
 def _part_ends(model: Any) -> None:
-    """Copy each output that is an unchanged input: both are one tensor, which cannot have the names of both."""
+    """Copy each output that is an unchanged input, or the same tensor as another output: one tensor cannot have the
+    names of both."""
+    readers = Counter(_place(result) for result in model.get_results())
     for result in model.get_results():
         source = result.input_value(0)
-        if source.get_node().get_type_name() == "Parameter":
-            result.input(0).replace_source_output(openvino.copied(source))
+        if source.get_node().get_type_name() == "Parameter" or readers[_place(result)] > 1:
+            copy = openvino.copied(source)
+            copy.get_tensor().set_names({result.get_friendly_name()})
+            result.input(0).replace_source_output(copy)
     model.validate_nodes_and_infer_types()
+
+
+def _place(result: Any) -> tuple[str, int]:
+    """Where an output comes from."""
+    source = result.input_value(0)
+    return source.get_node().get_name(), source.get_index()
 
 
 def _widen_products(model: Any) -> None:
