@@ -89,19 +89,28 @@ function sayChanges(before, after) {
   dropPassing(changes);
 }
 
+/** What can have the focus in `root` and looks like `one`: several links may lead to the same page. */
+function alike(root, one) {
+  const mark = (other) => other.id || other.getAttribute("formaction") || other.getAttribute("href") || other.getAttribute("aria-label") || other.value;
+  return [...root.querySelectorAll(one.localName)].filter((other) => mark(other) === mark(one));
+}
+
 function swap(element, fresh) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
-  const mark = focused && (focused.id || focused.getAttribute("formaction") || focused.getAttribute("href"));
-  const scrolled = [...element.querySelectorAll("[tabindex='0']")].map((region) => region.scrollTop);
+  const place = focused && alike(element, focused).indexOf(focused);
+  const scrolled = [...element.querySelectorAll("[tabindex='0']")].map((region) => [region.scrollLeft, region.scrollTop]);
   const opened = [...element.querySelectorAll("details")].map((details) => details.open);
   const chosen = [...element.querySelectorAll("select")].map((select) => select.value);
   sayChanges(states(element), states(fresh));
   carryOver(element, fresh);
   element.replaceWith(fresh);
-  fresh.querySelectorAll("[tabindex='0']").forEach((region, i) => { region.scrollTop = scrolled[i] || 0; });
+  fresh.querySelectorAll("[tabindex='0']").forEach((region, i) => region.scrollTo(...(scrolled[i] ?? [0, 0])));
   fresh.querySelectorAll("details").forEach((details, i) => { details.open = Boolean(opened[i]); });
   fresh.querySelectorAll("select").forEach((select, i) => { if (chosen[i]) select.value = chosen[i]; });
-  if (mark) fresh.querySelector(`[id="${CSS.escape(mark)}"], [formaction="${CSS.escape(mark)}"], [href="${CSS.escape(mark)}"]`)?.focus({ preventScroll: true });
+  if (focused) {
+    const found = alike(fresh, focused);
+    (found[place] ?? found.at(-1))?.focus({ preventScroll: true });
+  }
   if (fresh.dataset.headline) {
     const headline = document.querySelector(".pagehead h1");
     if (headline) headline.textContent = fresh.dataset.headline;

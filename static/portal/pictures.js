@@ -146,6 +146,7 @@ for (const input of document.querySelectorAll("input[data-most]")) {
       isAsking = false;
       follow();
       say(text);
+      if (document.activeElement === document.body) button.focus({ preventScroll: true }); // it was disabled
     }
 
     function showAnswers(answer, chosen) {
