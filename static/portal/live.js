@@ -11,6 +11,7 @@ const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 document.cookie = `zone=${browserZone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
 
 const GONE = "You are logged out, or this is no longer there. Log in in another tab, then go on here.";
+const PATIENCE_MS = 15_000; // of a host that is gone without a word the browser would wait for minutes
 const etags = new WeakMap();
 const lost = document.getElementById("lost");
 let isLost = 0, seenAt = new Date();
@@ -18,7 +19,8 @@ let isLost = 0, seenAt = new Date();
 /** A document with the fragments, or null where nothing has changed. */
 async function fetchFragments(address, key) {
   const headers = etags.has(key) ? { "If-None-Match": etags.get(key) } : {};
-  const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store" });
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(address, { headers, credentials: "same-origin", cache: "no-store", signal });
   if (answer.redirected || [403, 404].includes(answer.status)) {
     if (holdsInput()) throw new Error(GONE);
     location.reload();

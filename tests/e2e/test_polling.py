@@ -50,6 +50,24 @@ def test_every_page_says_that_the_connection_is_lost_until_it_is_back(
         expect(words).to_be_hidden(timeout=5000)  # at once, not after the pause that failures have doubled
 
 
+def test_a_host_that_is_gone_without_a_word_is_told_too(open_page: Callable[..., Page]) -> None:
+    page, told = open_page(), "Connection lost, trying again."
+    page.add_init_script(
+        "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 100);"
+    )
+    log_in(page, "/try/")
+    page.route("**fragment=rows", lambda route: None)  # as of a host without power: no answer, no error
+
+    for _ in range(3):
+        look_again(page)
+        page.wait_for_timeout(1000)
+    expect(page.get_by_text(told)).to_be_in_viewport(timeout=5000)
+
+    page.unroute_all(behavior="ignoreErrors")
+    look_again(page)
+    expect(page.get_by_text(told)).to_be_hidden(timeout=5000)
+
+
 def test_a_page_is_brought_up_to_date_when_it_is_looked_at_again(open_page: Callable[..., Page]) -> None:
     page = open_page()
     log_in(page, "/try/")
