@@ -35,6 +35,14 @@ async function fetchFragments(address, key) {
   return { fresh, etag: answer.headers.get("ETag") };
 }
 
+/** A double click sends a form once: two would be two keys, or a change that comes after itself. */
+let sent = { submitter: null, timeStamp: -Infinity };
+addEventListener("submit", (event) => {
+  if (event.defaultPrevented) return;
+  if (event.submitter === sent.submitter && event.timeStamp - sent.timeStamp < 1000) event.preventDefault();
+  else sent = event;
+});
+
 /** The cookie follows a log-in in another tab; the field of the form does not. */
 function csrfToken(form) {
   return /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] || form.querySelector("[name=csrfmiddlewaretoken]").value;
