@@ -132,6 +132,20 @@ def test_staff_who_may_only_view_get_pages_without_buttons() -> None:
         assert "edit=" not in page and f"{LIST}add/" not in page, address
 
 
+def test_an_empty_list_offers_an_upload_to_those_who_may() -> None:
+    viewer, uploader = (text_of(logged_in(make_staff("view", *more)).get(LIST)) for more in ([], ["add"]))
+
+    assert "There is no model yet." in viewer and f"{LIST}add/" not in viewer
+    assert f'<a href="{LIST}add/">Upload one.</a>' in uploader
+
+
+@pytest.mark.parametrize("address", ["/admin/", LIST, "/password/", "/api/docs/", "/try/"])
+def test_the_name_of_the_portal_leads_staff_who_may_not_ask_to_the_wall(address: str) -> None:
+    page = text_of(logged_in(make_staff("view")).get(address))
+
+    assert re.findall(r'<div id="site-name"><a href="([^"]*)">', page) == ["/admin/"]
+
+
 def test_buttons_stand_where_the_state_and_the_rights_allow_them() -> None:
     versions = make_all_states()
     client = logged_in(make_staff("view", "load", "unload"))

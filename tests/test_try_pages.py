@@ -110,6 +110,16 @@ def test_the_list_has_a_door_to_each_model(asker: Client) -> None:
     assert "8 × 8, grey" in page and "any number × 4, float32" in page
 
 
+def test_an_empty_list_leads_to_the_wall_only_whom_the_wall_lets_in(client: Client) -> None:
+    for name, is_staff in (("grace", True), ("eve", False)):
+        client.force_login(make_user(name, "predict", "add", is_staff=is_staff))
+
+        page = text_of(client.get("/try/"))
+
+        assert "There is no model yet" in page
+        assert ('<a href="/admin/">Upload one</a>' in page) is is_staff
+
+
 def test_the_list_leaves_out_a_model_without_a_version(asker: Client) -> None:
     make_version("digits")
     RegisteredModel.objects.create(name="empty")

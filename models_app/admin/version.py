@@ -113,12 +113,12 @@ class ModelVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return HttpResponseRedirect(request.get_full_path())
         state, search = request.GET.get("state", ""), request.GET.get("q", "")
         node = first_node()
-        figures = self._figures(request, node)
+        figures, can_add = self._figures(request, node), self.has_add_permission(request)
         context = {
             "title": "Models",
             **figures,
             "banner": silence_banner(node, timezone.now()),
-            "nothing_found": _nothing_found(state, search, figures["chips"][0]["count"]),
+            "nothing_found": _nothing_found(state, search, figures["chips"][0]["count"], can_add),
             "fragment_url": _rows_address(request),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -191,8 +191,8 @@ def _query(state: str, search: str) -> str:
     return f"?{urlencode(given)}"
 
 
-def _nothing_found(state: str, search: str, count: int) -> dict[str, str]:
-    """What an empty list says, and the link that helps."""
+def _nothing_found(state: str, search: str, count: int, can_add: bool) -> dict[str, str]:
+    """What an empty list says, and the link that helps, if there is one for this reader."""
     everything = reverse("admin:models_app_modelversion_changelist")
     if search:
         if state and state in GROUP_WORDS:
@@ -207,8 +207,5 @@ def _nothing_found(state: str, search: str, count: int) -> dict[str, str]:
     }
     if count:
         return {"text": texts.get(state, ""), "word": f"Show all {count}.", "href": everything}
-    return {
-        "text": "There is no model yet.",
-        "word": "Upload one.",
-        "href": reverse("admin:models_app_modelversion_add"),
-    }
+    word = "Upload one." if can_add else ""
+    return {"text": "There is no model yet.", "word": word, "href": reverse("admin:models_app_modelversion_add")}
