@@ -403,6 +403,17 @@ def test_blocks_of_memory_are_links_in_a_group_and_every_column_has_a_head() -> 
     assert '<span class="visually-hidden">Buttons</span>' in text_of(client.get(LIST))
 
 
+def test_figures_and_regions_have_names_that_are_read_out() -> None:
+    make_instance(version := make_version())
+    client = logged_in(make_staff("view"))
+
+    wall, page = text_of(client.get("/admin/")), text_of(client.get(f"{LIST}{version.pk}/change/"))
+
+    for name in ("p95", "Queue", "Memory"):  # the head of the columns stands apart from the rows
+        assert f'<span class="visually-hidden">{name}</span>' in wall
+    assert "<pre" in page and not re.search(r"<pre(?![^>]* role=)[^>]* aria-label=", page), "a name needs a role"
+
+
 def test_a_version_says_in_words_how_it_is_asked_and_what_runs_it() -> None:
     pictures = make_version(postprocessing_json={"top": 3}, preprocessing_json={"size": [64, 64]})
     numbers = make_version("numbers", signature_json={**SIGNATURE, "inputs": [VECTOR]})

@@ -136,7 +136,7 @@ for (const input of document.querySelectorAll("input[data-most]")) {
       say(sent.loaded < sent.total ? `${Math.round((100 * sent.loaded) / sent.total)} % sent` : "Waiting for the answer");
     };
     request.onload = () => showAnswers(request, items);
-    request.onerror = () => end("The connection broke, or a picture is gone or has changed since it was chosen. Ask again, or choose the pictures again.");
+    request.onerror = () => refuse("The connection broke, or a picture is gone or has changed since it was chosen. Ask again, or choose the pictures again.");
     request.open("POST", `${form.getAttribute("action")}&fragment=answers`);
     request.send(body());
     say("Sending");
@@ -149,15 +149,23 @@ for (const input of document.querySelectorAll("input[data-most]")) {
       if (document.activeElement === document.body) button.focus({ preventScroll: true }); // it was disabled
     }
 
+    /** Read out too, which the figures of the progress are not. */
+    function refuse(text) {
+      end(text);
+      document.getElementById("live-words").textContent = text;
+    }
+
     function showAnswers(answer, chosen) {
       const fresh = new DOMParser().parseFromString(answer.responseText, "text/html").getElementById("answers");
       if (!fresh || !answer.responseURL.includes("fragment=answers")) {
-        end(whyNot(answer));
+        refuse(whyNot(answer));
         return;
       }
-      document.getElementById("answers").replaceWith(fresh);
-      if (fresh.getBoundingClientRect().top > 0.7 * innerHeight) fresh.scrollIntoView({ behavior: "smooth" }); // below, on a phone
-      const cards = fresh.querySelectorAll(".answer");
+      const answers = document.getElementById("answers"); // stays: what is put into it is read out
+      answers.replaceChildren(...fresh.childNodes);
+      const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+      if (answers.getBoundingClientRect().top > 0.7 * innerHeight) answers.scrollIntoView({ behavior }); // below, on a phone
+      const cards = answers.querySelectorAll(".answer");
       if (cards.length === chosen.length) chosen.forEach((item, i) => item.classList.add(cards[i].querySelector(".card.bad") ? "bad" : "done"));
       end(chosen.length === 1 ? "1 picture chosen" : `${chosen.length} pictures chosen`);
     }

@@ -71,6 +71,22 @@ def test_a_question_asked_while_it_loads_is_answered(open_page: Callable[..., Pa
     expect(page.locator("#state")).to_be_hidden()
 
 
+def test_on_a_phone_the_answers_come_into_sight_without_motion_for_those_who_want_none(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = with_pictures(open_page(width=390), portal, digits_copy)
+    page.emulate_media(reduced_motion="reduce")
+    answers = page.locator("#answers").element_handle()  # screen readers read what is put into it, not a new one
+    page.evaluate("addEventListener('scroll', () => { (window.seen ??= []).push(scrollY); })")
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    expect(page.locator("#answers")).to_be_in_viewport()
+    page.wait_for_timeout(500)
+    assert len(set(page.evaluate("window.seen"))) == 1
+    assert answers is not None and answers.evaluate("(section) => section.isConnected")
+
+
 def test_a_bad_picture_is_named_and_the_others_are_answered(
     open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal, tmp_path: Path
 ) -> None:
@@ -113,7 +129,9 @@ def test_a_session_that_ended_keeps_the_pictures_and_goes_on_after_a_log_in_in_a
     page.context.clear_cookies(name="sessionid")
 
     page.click("#ask-button")
-    expect(page.locator("#ask-hint")).to_have_text("You are logged out. Log in in another tab, then ask again.")
+    told = "You are logged out. Log in in another tab, then ask again."
+    expect(page.locator("#ask-hint")).to_have_text(told)
+    expect(page.locator("#live-words")).to_have_text(told)  # which is read out
     look_again(page)  # and is told that the session has ended
     expect(page.locator(".previews li")).to_have_count(2)
     other = page.context.new_page()
