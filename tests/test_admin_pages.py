@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from models_app.admin.version import ModelVersionAdmin
 from models_app.choices import FileStatus, InstanceState
-from models_app.models import ModelVersion, Transition
+from models_app.models import ModelVersion, RegisteredModel, Transition
 from models_app.pages.version_page import history
 from tests.admin_rows import (
     SIGNATURE,
@@ -412,6 +412,15 @@ def test_figures_and_regions_have_names_that_are_read_out() -> None:
     for name in ("p95", "Queue", "Memory"):  # the head of the columns stands apart from the rows
         assert f'<span class="visually-hidden">{name}</span>' in wall
     assert "<pre" in page and not re.search(r"<pre(?![^>]* role=)[^>]* aria-label=", page), "a name needs a role"
+
+
+def test_a_description_keeps_its_lines() -> None:
+    version = make_version()
+    RegisteredModel.objects.update(description="Of cats.\n\n<b>Trained</b> by us.")
+
+    page = text_of(logged_in(make_staff("view")).get(f"{LIST}{version.pk}/change/"))
+
+    assert "Of cats.<br><br>&lt;b&gt;Trained&lt;/b&gt; by us." in page
 
 
 def test_a_version_says_in_words_how_it_is_asked_and_what_runs_it() -> None:
