@@ -165,6 +165,33 @@ def test_boxes_to_tick_and_blocks_of_memory_are_large_enough_for_a_finger(
         assert not [box for box in boxes if box is None or min(box["width"], box["height"]) < 24], address
 
 
+def test_letters_that_the_reader_made_larger_fit_into_the_slots(open_page: Callable[..., Page], long_name: str) -> None:
+    page = open_page()
+    log_in(page, "/admin/")
+    page.evaluate("document.documentElement.style.fontSize = '24px'")  # as "very large" in the browser's settings
+
+    hidden = page.locator(".slots a").evaluate_all("(slots) => slots.map((s) => s.scrollHeight - s.clientHeight)")
+
+    assert hidden and max(hidden) <= 0
+
+
+def test_forced_colours_leave_what_is_chosen_and_which_model_is_which(
+    open_page: Callable[..., Page], long_name: str
+) -> None:
+    page = open_page()
+    page.emulate_media(forced_colors="active")
+    log_in(page, "/admin/")
+
+    def ground(selector: str) -> str:
+        return str(page.locator(selector).first.evaluate("(one) => getComputedStyle(one).backgroundColor"))
+
+    assert ground(".slots a") == ground(".rows .swatch") != ground(".slots .free")
+    page.goto(VERSIONS)
+    assert ground(".chips a[aria-current]") != ground(".chips a:not([aria-current])")
+    page.goto(f"/try/{long_name}/")
+    assert ground(".tabs label:has(:checked)") != ground(".tabs label:not(:has(:checked))")
+
+
 @pytest.fixture
 def compared(portal: RunningPortal, digits_copy: str) -> str:
     """A model with long figures in its comparison of engines, which nobody measured."""
