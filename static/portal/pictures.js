@@ -49,7 +49,12 @@ for (const input of document.querySelectorAll("input[data-most]")) {
     if (files.length) zone.after(list);
     else list.remove();
     countFiles(input);
-    say(files.length === 1 ? "1 picture chosen" : files.length ? `${files.length} pictures chosen` : "");
+    say(chosenWords());
+  }
+
+  function chosenWords() {
+    const count = input.files.length;
+    return count === 1 ? "1 picture chosen" : count ? `${count} pictures chosen` : "";
   }
 
   function preview(file) {
@@ -167,7 +172,7 @@ for (const input of document.querySelectorAll("input[data-most]")) {
       if (answers.getBoundingClientRect().top > 0.7 * innerHeight) answers.scrollIntoView({ behavior }); // below, on a phone
       const cards = answers.querySelectorAll(".answer");
       if (cards.length === chosen.length) chosen.forEach((item, i) => item.classList.add(cards[i].querySelector(".card.bad") ? "bad" : "done"));
-      end(chosen.length === 1 ? "1 picture chosen" : `${chosen.length} pictures chosen`);
+      end(chosenWords()); // others may have been chosen meanwhile
     }
   }
 

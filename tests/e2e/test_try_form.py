@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import PICTURES, drop, log_in, look_again, winners
 from tests.running_portal import ROOT, RunningPortal
@@ -151,6 +151,22 @@ def test_a_chosen_picture_is_taken_out_again(
     page.click("#ask-button")
 
     assert winners(page) == ["2"]
+
+
+def test_pictures_chosen_while_others_are_asked_about_are_counted(
+    open_page: Callable[..., Page], digits_copy: str, portal: RunningPortal
+) -> None:
+    page = with_pictures(open_page(), portal, digits_copy)
+
+    def answer_late(route: Route) -> None:
+        page.set_input_files("#id_image", [SEVEN, TWO, PICTURES / "one.png"])
+        route.continue_()
+
+    page.route("**fragment=answers", answer_late)
+    page.click("#ask-button")
+
+    assert winners(page) == ["7", "2"]
+    expect(page.locator("#ask-hint")).to_have_text("3 pictures chosen")
 
 
 def test_the_focus_stays_at_the_pictures_when_one_is_taken_out(
