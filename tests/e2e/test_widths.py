@@ -165,6 +165,16 @@ def test_boxes_to_tick_and_blocks_of_memory_are_large_enough_for_a_finger(
         assert not [box for box in boxes if box is None or min(box["width"], box["height"]) < 24], address
 
 
+def test_long_lines_stay_on_the_paper(open_page: Callable[..., Page], long_name: str) -> None:
+    page = open_page(width=794)  # A4
+    log_in(page, "/admin/")
+    page.goto(f"{VERSIONS}open/{long_name}/1/")
+    page.emulate_media(media="print")
+
+    assert page.is_visible("pre.log") and page.is_visible(".snippet pre >> nth=0")
+    assert not page.evaluate(CUT_OFF)
+
+
 def test_letters_that_the_reader_made_larger_fit_into_the_slots(open_page: Callable[..., Page], long_name: str) -> None:
     page = open_page()
     log_in(page, "/admin/")
