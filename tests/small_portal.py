@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.running_portal import RunningPortal
 
 SMALL_UPLOAD_BYTES = 100 * 2**20
@@ -36,3 +38,13 @@ def small_disk(folder: Path, mib: int = DISK_MIB) -> Iterator[tuple[Path, bool]]
     finally:
         if is_mounted:
             subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, timeout=20, check=False)
+
+
+@contextmanager
+def disk_to_fill(folder: Path, mib: int) -> Iterator[Path]:
+    """A new folder with `mib` MiB of room. Skips the test where none can be mounted."""
+    folder.mkdir()
+    with small_disk(folder, mib) as (disk, is_small):
+        if not is_small:
+            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
+        yield disk

@@ -16,7 +16,7 @@ from inference.refusal import FileRejected
 from inference.workspace import Workspace
 from tests.graph_files import saved_graph, saved_model_zip
 from tests.model_files import keras_zip, weights_bytes
-from tests.small_portal import small_disk
+from tests.small_portal import disk_to_fill
 from tests.test_formats_onnx import graph, node, onnx_file, value
 from tests.test_formats_openvino import PIXELS, RESULT, WEIGHTS, layer, net, port
 from tests.wire_bytes import pb
@@ -166,13 +166,12 @@ def test_a_disk_that_is_full_when_an_archive_is_unpacked_is_said_to_be(tmp_path:
     path = saved_model_zip(tmp_path / "upload", saved_graph())
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("assets/large", bytes(40 * 2**20))
-    (tmp_path / "disk").mkdir()
 
-    with small_disk(tmp_path / "disk", mib=16) as (folder, is_small):
-        if not is_small:
-            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
-        with pytest.raises(FileRejected, match=r"^The disk is full, so the model could not be unpacked\."):
-            checked(folder, path)
+    with (
+        disk_to_fill(tmp_path / "disk", mib=16) as folder,
+        pytest.raises(FileRejected, match=r"^The disk is full, so the model could not be unpacked\."),
+    ):
+        checked(folder, path)
 
 
 @pytest.mark.parametrize("form", ["keras", "onnx"])
@@ -184,10 +183,6 @@ def test_a_full_disk_is_said_also_where_the_file_is_not_yet_opened(tmp_path: Pat
     else:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("model.onnx", onnx_file(tmp_path, RELU).read_bytes() + zeros)
-    (tmp_path / "disk").mkdir()
 
-    with small_disk(tmp_path / "disk", mib=16) as (folder, is_small):
-        if not is_small:
-            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
-        with pytest.raises(FileRejected, match=r"^The disk is full"):
-            checked(folder, path)
+    with disk_to_fill(tmp_path / "disk", mib=16) as folder, pytest.raises(FileRejected, match=r"^The disk is full"):
+        checked(folder, path)

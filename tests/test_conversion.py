@@ -16,7 +16,7 @@ from inference.limited_child import Limits
 from inference.workspace import Workspace
 from tests import real_models
 from tests.engine_fixtures import Arrays, Ran, Task, all_converted, converted, difference, model_data, run_engines
-from tests.small_portal import small_disk
+from tests.small_portal import disk_to_fill
 from tests.this_host import available
 
 ENGINE_OF = {target: FORMATS[target].reference for target in FORMATS["keras"].targets}
@@ -380,10 +380,7 @@ def _in_order(outputs: Arrays, expected: Arrays) -> Arrays:
 
 def test_a_full_disk_does_not_mean_that_a_format_cannot_express_the_model(tmp_path: Path, engine_models: Path) -> None:
     """That answer is kept, and nobody tries again."""
-    (tmp_path / "disk").mkdir()
-    with small_disk(tmp_path / "disk", mib=100) as (folder, is_small):
-        if not is_small:
-            pytest.skip("a small disk cannot be mounted here, and a large one is not filled by a test")
+    with disk_to_fill(tmp_path / "disk", mib=100) as folder:
         source = engine_models / "heavy.keras"
         made = convert(source, "keras", ["tflite"], Workspace(folder / "work"), progress=quiet, sandbox="auto")
 

@@ -29,7 +29,7 @@ def work(request: Message, report: Report) -> dict[str, Any]:
         write = _open(request, report)
     except (ModelUnusable, MemoryError) as refusal:
         for target in paths:
-            report.part(target=target, failed=_sentence(refusal))
+            report.part(target=target, **_outcome(refusal, FORMATS[target].word))
         return {}
     for i, (target, path) in enumerate(paths.items()):
         share = (DONE_PERCENT - OPENED_PERCENT) * i // len(paths)
@@ -79,19 +79,13 @@ def _open(request: Message, report: Report) -> Write:
 
 def _outcome(error: Exception, word: str) -> dict[str, str]:
     """What became of a target. What it cannot express is kept, so a lack of room must not look like that."""
+    if isinstance(error, ModelUnusable):
+        return {"failed": str(error)}
     if is_for_the_disk(error):
         return {"failed": DISK_FULL}
     if any(isinstance(one, MemoryError) for one in (error, error.__cause__)):
         return {"failed": NO_MEMORY}
     if isinstance(error, CannotConvert):
         return {"cannot": error.operation, "sentence": error.sentence}
-    if isinstance(error, ModelUnusable):
-        return {"failed": str(error)}
     traceback.print_exc()
     return {"failed": f"The conversion to {word} failed: {first_line(error)}"}
-
-
-def _sentence(refusal: ModelUnusable | MemoryError) -> str:
-    if isinstance(refusal, MemoryError):
-        return NO_MEMORY
-    return str(refusal)
